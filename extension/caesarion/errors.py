@@ -1,0 +1,44 @@
+"""
+Errors, classed by who reads them.
+
+    CaesarionError
+    +-- ModelError        the user: the model could not answer
+    +-- KernelError       the user: there is no kernel to run code in
+    |   +-- UnknownKernel   ... because the one that was named does not exist (HTTP 404)
+    +-- ToolError         the model: this call cannot be done as it was asked for
+    +-- SettingError      the operator: a trait or an environment variable is wrong
+    Stopped (a CancelledError)  a cancellation with a sentence for the user
+
+Every message is a sentence that says what happened, with the value, and the
+remedy. Foreign exceptions are translated at the edge where they come in.
+"""
+
+import asyncio
+
+
+class CaesarionError(Exception):
+    """The base of all of ours; ``str()`` of it may be shown to a person."""
+
+
+class ModelError(CaesarionError):
+    """The model could not be reached, refused, fell silent or spoke nonsense."""
+
+
+class KernelError(CaesarionError):
+    """No kernel could be found or started."""
+
+
+class UnknownKernel(KernelError):  # noqa: N818 - its base says Error
+    """The kernel or notebook that was named does not exist."""
+
+
+class ToolError(CaesarionError):
+    """A tool was called in a way it cannot serve; the model is told, and may try again."""
+
+
+class SettingError(CaesarionError):
+    """A setting has a value that cannot be used."""
+
+
+class Stopped(asyncio.CancelledError):
+    """A cancellation that carries one sentence: what the stop did to the kernel."""

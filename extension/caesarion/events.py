@@ -1,0 +1,87 @@
+"""
+What happens while a question is answered, as values.
+
+The agent yields them, and whoever shows a turn (the chat, the HTTP door, a
+test) reads them; both ends of the way of a message meet here. Everything is
+frozen and without I/O.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+ResultStatus = Literal["ok", "error", "timeout", "refused", "interrupted", "dead"]
+DoneReason = Literal["stop", "length", "rounds", "cancelled", "error"]
+
+
+@dataclass(frozen=True)
+class Text:
+    """A piece of the model's words, to be appended to those before it."""
+
+    delta: str
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """The model asks for a tool; ``arguments`` is the JSON text as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True)
+class Output:
+    """
+    Something a running tool shows.
+
+    ``output`` is an nbformat 4 output (streams come as increments), or one of
+    the two messages that change earlier outputs, named by ``output_type``:
+    ``clear_output`` (with ``wait``) and ``update_display_data``.
+    """
+
+    call_id: str
+    output: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """How a call ended, and ``text``: the digest of it that the model is told."""
+
+    call_id: str
+    status: ResultStatus
+    text: str
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A state worth a status line, such as "is waiting for your cell to finish"; not kept."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of a whole turn, as the provider counted them, and its ``seconds`` of wall time."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    cached_tokens: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The turn ended early; ``message`` is a sentence for the user."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """The last event of every turn."""
+
+    reason: DoneReason
+
+
+Event = Text | ToolCall | Output | ToolResult | Notice | Usage | Failure | Done

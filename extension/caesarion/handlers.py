@@ -1,0 +1,300 @@
+"""
+The HTTP door: ask, run code, look at the state; for programs and for the labextension.
+
+Finds the shared parts in the server's settings. Every route is authenticated
+and authorised as Jupyter Server's own. What is sent back is one JSON sentence
+where a request is wrong: ``{"message": ...}``.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any, Literal, TypeVar
+
+from jupyter_server.auth.decorator import authorized
+from jupyter_server.base.handlers import APIHandler
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from tornado import web
+from tornado.iostream import StreamClosedError
+
+from caesarion import prompt
+from caesarion.errors import KernelError, UnknownKernel
+from caesarion.events import (
+    Done,
+    Event,
+    Failure,
+    Notice,
+    Output,
+    Text,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
+from caesarion.kernel import Kernel, RunEnd
+from caesarion.shared import Shared
+
+_MAX_BODY = 1_048_576
+
+# Seconds of silence after which a comment keeps proxies and clients from giving up.
+_HEARTBEAT = 5.0
+
+_INSIDE = "Something went wrong inside Caesarion ({}). Ask again; the server's log has the details."
+
+
+class Where(BaseModel):
+    """Which kernel: the first that is given counts; none means a temporary one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kernel_id: str | None = None
+    notebook_path: str | None = None
+    session_id: str | None = Field(None, min_length=1, max_length=200)
+
+
+class Said(BaseModel):
+    """One message of the history."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: Literal["user", "assistant"]
+    content: str = Field(min_length=1)
+
+
+class Question(Where):
+    """The body of ``POST caesarion/api/chat``."""
+
+    messages: list[Said] = Field(min_length=1)
+
+
+class Run(Where):
+    """The body of ``POST caesarion/api/execute``."""
+
+    code: str
+
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+class _Handler(APIHandler):
+    auth_resource = "caesarion"
+    _work: "asyncio.Task[None] | None" = None
+    _client_gone = False
+    _starting = False
+
+    @property
+    def shared(self) -> Shared:
+        shared: Shared = self.settings["caesarion"]
+        return shared
+
+    def refuse(self, status: int, sentence: str) -> None:
+        self.set_status(status)
+        self.finish({"message": sentence})
+
+    def body(self, form: type[Body]) -> Body:
+        """Return the request's body as ``form``; raise web.Finish after refusing it."""
+        raw = self.request.body
+        if len(raw) > _MAX_BODY:
+            self.refuse(413, f"The body has {len(raw):,} bytes; at most {_MAX_BODY:,} are taken.")
+            raise web.Finish
+        try:
+            return form.model_validate_json(raw)
+        except ValidationError as error:
+            self.refuse(400, _problem(error))
+            raise web.Finish from error
+
+    @contextlib.asynccontextmanager
+    async def kernel(self, where: Where) -> AsyncIterator[Callable[[], Any]]:
+        """Provide a way to the kernel that ``where`` names, or to a temporary one."""
+        kernels = self.shared.kernels
+        async with contextlib.AsyncExitStack() as stack:
+            with self.uncut():
+                if where.kernel_id:
+                    found = await kernels.of_id(where.kernel_id)
+                elif where.notebook_path:
+                    found = await kernels.of_notebook(where.notebook_path.lstrip("/"))
+                elif where.session_id:
+                    found = await kernels.of_conversation(
+                        f"session {where.session_id}", where.session_id, where.session_id
+                    )
+                else:
+                    found = None
+            temporary: list[Kernel] = [] if found is None else [found]
+
+            async def find() -> Kernel:
+                if not temporary:
+                    with self.uncut():
+                        temporary.append(await stack.enter_async_context(kernels.temporary()))
+                return temporary[0]
+
+            yield find
+
+    @contextlib.contextmanager
+    def uncut(self) -> Iterator[None]:
+        """
+        Let a kernel start to its end before a client that goes away cancels the work.
+
+        A start that is cut off leaves a process that nobody knows.
+        """
+        self._starting = True
+        try:
+            yield
+        finally:
+            self._starting = False
+        if self._client_gone:
+            raise asyncio.CancelledError
+
+    async def while_connected(self, work: Coroutine[Any, Any, None]) -> None:
+        """Await ``work``, refusing what it cannot find; a client that goes away cancels it."""
+        self._work = asyncio.create_task(work)
+        if self._client_gone:
+            self._work.cancel()
+        try:
+            await self._work
+        except (asyncio.CancelledError, StreamClosedError):
+            pass  # Nobody is there to be told.
+        except UnknownKernel as error:
+            self.refuse(404, str(error))
+        except KernelError as error:
+            self.refuse(409, str(error))
+
+    def on_connection_close(self) -> None:
+        self._client_gone = True
+        if self._work and not self._starting:
+            self._work.cancel()
+        super().on_connection_close()
+
+
+class ChatHandler(_Handler):
+    """``POST caesarion/api/chat``: answer the last message, as server-sent events."""
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """Stream the turn; 400, 404, 409 or 413 with a sentence before it begins."""
+        question = self.body(Question)
+        if question.messages[-1].role != "user":
+            self.refuse(400, "The last message is the assistant's. Send one of the user's last.")
+            return
+        await self.while_connected(self._answer(question))
+
+    async def _answer(self, question: Question) -> None:
+        history = [prompt.system_message(), *(said.model_dump() for said in question.messages)]
+        async with self.kernel(question) as find:
+            self.set_header("Content-Type", "text/event-stream")
+            self.set_header("Cache-Control", "no-cache")
+            self.set_header("X-Accel-Buffering", "no")
+            await self.flush()
+            spoke = asyncio.Event()
+            beat = asyncio.create_task(self._beat(spoke))
+            try:
+                async with contextlib.aclosing(self.shared.agent(find).run(history)) as events:
+                    async for event in events:
+                        spoke.set()
+                        self.write(server_sent(event))
+                        await self.flush()
+            except asyncio.CancelledError:
+                self.write(server_sent(Done("cancelled")))
+                raise
+            except StreamClosedError:
+                raise
+            except Exception as error:
+                self.log.exception("A turn failed.")
+                self.write(server_sent(Failure(_INSIDE.format(type(error).__name__))))
+                self.write(server_sent(Done("error")))
+            finally:
+                beat.cancel()
+
+    async def _beat(self, spoke: asyncio.Event) -> None:
+        while not self._client_gone:
+            spoke.clear()
+            try:
+                async with asyncio.timeout(_HEARTBEAT):
+                    await spoke.wait()
+            except TimeoutError:
+                self.write(": still at work\n\n")
+                with contextlib.suppress(StreamClosedError):
+                    await self.flush()
+
+
+class ExecuteHandler(_Handler):
+    """``POST caesarion/api/execute``: run code, one output a line as it appears."""
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """Stream the outputs; 400, 404, 409 or 413 with a sentence before the run begins."""
+        run = self.body(Run)
+        await self.while_connected(self._run(run))
+
+    async def _run(self, run: Run) -> None:
+        async with self.kernel(run) as find:
+            kernel = await find()
+            self.set_header("Content-Type", "application/x-ndjson")
+            async with contextlib.aclosing(kernel.run(run.code)) as steps:
+                async for step in steps:
+                    if isinstance(step, Notice):
+                        continue
+                    if isinstance(step, RunEnd):
+                        line: dict[str, Any] = {
+                            "status": step.status,
+                            "execution_count": step.execution_count,
+                        }
+                    else:
+                        line = step
+                    self.write(json.dumps(line) + "\n")
+                    await self.flush()
+
+
+class StatusHandler(_Handler):
+    """``GET caesarion/api/status``: version, model, gateway, kernels, uploads."""
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """Answer in one JSON object."""
+        shared = self.shared
+        self.finish(
+            {
+                "version": version("caesarion"),
+                "model": shared.model.name,
+                "gateway_reachable": await shared.model.reachable(),
+                "kernels": await shared.kernels.running(),
+                "uploads": shared.uploads.files(),
+            }
+        )
+
+
+def server_sent(event: Event) -> str:
+    """Return ``event`` in the form of a server-sent event (WHATWG HTML, section 9.2)."""
+    data = asdict(event)
+    match event:
+        case Notice(text):
+            return f": {text}\n\n"
+        case Text():
+            name = "text"
+        case ToolCall():
+            name = "tool_call"
+        case Output():
+            name = event.output["output_type"]
+            name = name if name in ("clear_output", "update_display_data") else "output"
+        case ToolResult():
+            name = "tool_result"
+        case Usage():
+            name = "usage"
+            data["prompt_tokens_details"] = {"cached_tokens": data.pop("cached_tokens")}
+        case Failure():
+            name = "error"
+        case Done():
+            name = "done"
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n"
+
+
+def _problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return f"The body is not JSON ({first['ctx']['error']}). Send a JSON object."
+    where = ".".join(str(part) for part in first["loc"]) or "body"
+    return f"The body is not right: {where}: {first['msg']}. See the documentation of this call."

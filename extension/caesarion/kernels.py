@@ -1,0 +1,133 @@
+"""
+Find the kernel that code should run in, or start one.
+
+Called by the two doors (:mod:`caesarion.persona`, :mod:`caesarion.handlers`);
+knows Jupyter Server's kernel, session and contents managers; hands out
+:class:`~caesarion.kernel.Kernel`.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from jupyter_core.utils import ensure_async
+from tornado.web import HTTPError
+
+from caesarion.config import CaesarionKernel
+from caesarion.errors import KernelError, UnknownKernel
+from caesarion.kernel import Kernel
+
+
+class Kernels:
+    """All kernels of one server that the agent has had to do with."""
+
+    def __init__(self, settings: CaesarionKernel, serverapp: Any) -> None:
+        self._settings = settings
+        self._pool = serverapp.kernel_manager
+        self._sessions = serverapp.session_manager
+        self._contents = serverapp.contents_manager
+        self._specs = serverapp.kernel_spec_manager
+        self._known: dict[str, Kernel] = {}
+        self._conversations: dict[str, str] = {}
+        # Held while a kernel is looked up and started: two questions at once
+        # must not start two kernels for one notebook or conversation.
+        self._starting = asyncio.Lock()
+
+    async def of_id(self, kernel_id: str) -> Kernel:
+        """Return the running kernel; raise UnknownKernel, or KernelError if it is not Python."""
+        if kernel_id not in self._pool:
+            raise UnknownKernel(
+                f"There is no kernel '{kernel_id}'. Name a running one, or none at all."
+            )
+        manager = self._pool.get_kernel(kernel_id)
+        language = self._specs.get_kernel_spec(manager.kernel_name).language
+        if language.lower() != "python":
+            raise KernelError(
+                f"The kernel speaks {language}, and the agent's code is Python. "
+                "Open a notebook with a Python kernel."
+            )
+        return self._kernel(kernel_id)
+
+    async def of_notebook(self, path: str) -> Kernel:
+        """Return the kernel of the notebook at ``path`` below the root, started if need be."""
+        async with self._starting:
+            for session in await self._sessions.list_sessions():
+                if session["path"] == path and session["kernel"]:
+                    return await self.of_id(session["kernel"]["id"])
+            try:
+                model = await ensure_async(self._contents.get(path, content=True, type="notebook"))
+            except HTTPError as error:
+                raise UnknownKernel(
+                    f"There is no notebook '{path}'. Check the path, from the folder that "
+                    "JupyterLab shows as its root."
+                ) from error
+            kernelspec = model["content"]["metadata"].get("kernelspec", {})
+            session = await self._started(
+                self._sessions.create_session(
+                    path=path,
+                    name=model["name"],
+                    type="notebook",
+                    kernel_name=kernelspec.get("name"),
+                )
+            )
+        return await self.of_id(session["kernel"]["id"])
+
+    async def of_conversation(self, conversation: str, path: str, name: str) -> Kernel:
+        """
+        Return the kernel that belongs to ``conversation``, started if need be.
+
+        It is listed in JupyterLab's Running panel as ``name``, of ``path``,
+        and works in the server's root folder, where the user's files are.
+        """
+        async with self._starting:
+            kernel_id = self._conversations.get(conversation)
+            if kernel_id is None or kernel_id not in self._pool:
+                kernel_id = await self._started(self._pool.start_kernel(path=""))
+                self._conversations[conversation] = kernel_id
+                await self._sessions.create_session(
+                    path=path, name=name, type="file", kernel_id=kernel_id
+                )
+        return self._kernel(kernel_id)
+
+    @contextlib.asynccontextmanager
+    async def temporary(self) -> AsyncIterator[Kernel]:
+        """Provide a kernel that nobody else uses and that is gone afterwards."""
+        kernel_id = await self._started(self._pool.start_kernel(path=""))
+        try:
+            yield self._kernel(kernel_id)
+        finally:
+            await self._known.pop(kernel_id).close()
+            if kernel_id in self._pool:
+                await asyncio.shield(ensure_async(self._pool.shutdown_kernel(kernel_id, now=True)))
+
+    async def running(self) -> list[dict[str, str]]:
+        """Return id, name and state of the server's kernels, for the status."""
+        return [
+            {"id": model["id"], "name": model["name"], "state": model["execution_state"]}
+            for model in await ensure_async(self._pool.list_kernels())
+        ]
+
+    async def close(self) -> None:
+        """Close all connections; kernels live on until the server shuts them down."""
+        await asyncio.gather(*(kernel.close() for kernel in self._known.values()))
+        self._known.clear()
+
+    def _kernel(self, kernel_id: str) -> Kernel:
+        for known in [known for known in self._known.values() if not known.exists]:
+            del self._known[known.id]
+        return self._known.setdefault(kernel_id, Kernel(self._settings, self._pool, kernel_id))
+
+    async def _started(self, start: Any) -> Any:
+        try:
+            async with asyncio.timeout(self._settings.start_limit):
+                return await ensure_async(start)
+        except TimeoutError as error:
+            raise KernelError(
+                f"The kernel did not start within {self._settings.start_limit:g} seconds. "
+                "Shut down kernels that are not in use, and ask again."
+            ) from error
+        except Exception as error:
+            raise KernelError(
+                f"The kernel could not be started: {error}. Check the notebook's kernel."
+            ) from error

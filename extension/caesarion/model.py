@@ -1,0 +1,274 @@
+"""
+The model: an OpenAI-compatible endpoint, streamed as events.
+
+Called by :mod:`caesarion.agent` alone; alone imports openai, and that not
+before the first question, since it takes a second of CPU and 38 MB.
+"""
+
+import asyncio
+import contextlib
+import importlib
+import json
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from caesarion.config import CaesarionModel
+from caesarion.errors import ModelError
+from caesarion.events import Text, ToolCall, Usage
+from caesarion.outputs import clip
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+# Characters that an endpoint's own words about an error have at most.
+_TOLD = 500
+
+
+@dataclass(frozen=True)
+class Finish:
+    """The end of one answer; ``reason`` is OpenAI's finish_reason ("" if none came)."""
+
+    reason: str
+
+
+class Model:
+    """One model at one endpoint."""
+
+    def __init__(self, settings: CaesarionModel) -> None:
+        self._settings = settings
+        self._opened: AsyncOpenAI | None = None
+
+    @property
+    def name(self) -> str:
+        """The model's name as asked for."""
+        return self._settings.name
+
+    async def warm(self) -> None:
+        """Import the SDK in a thread, so that the first question does not wait for it."""
+        await asyncio.to_thread(importlib.import_module, "openai")
+        if self._settings.base_url:
+            self._client()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        client, self._opened = self._opened, None
+        if client:
+            await client.close()
+
+    async def reachable(self) -> bool:
+        """Whether the endpoint answers a request for its models."""
+        if not self._settings.base_url:
+            return False
+        import openai
+
+        with contextlib.suppress(openai.OpenAIError):
+            await self._client().with_options(max_retries=0, timeout=5.0).models.list()
+            return True
+        return False
+
+    async def stream(
+        self, messages: list[dict[str, Any]], tools: list[dict[str, Any]], *, may_call: bool = True
+    ) -> AsyncGenerator[Text | ToolCall | Usage | Finish, None]:
+        """
+        Ask once and yield the answer as it comes; a :class:`Finish` is the last.
+
+        ``messages`` and ``tools`` are in OpenAI's form. Tool calls are yielded
+        when they are complete, with an id of ours where the provider sent
+        none. Raises :class:`~caesarion.errors.ModelError` with a sentence for
+        the user.
+        """
+        import openai
+
+        # Typed for every field of OpenAI's own; what is sent here is plain JSON.
+        create: Any = self._client().chat.completions.create
+        extra: dict[str, Any] = {}
+        if tools:
+            extra = {"tools": tools, "tool_choice": "auto" if may_call else "none"}
+        calls = Calls()
+        reason = ""
+        try:
+            async with asyncio.timeout(self._settings.timeout):
+                answer = await create(
+                    model=self._settings.name,
+                    messages=_sendable(messages),
+                    stream=True,
+                    stream_options={"include_usage": True},
+                    **extra,
+                )
+            async with contextlib.aclosing(answer), contextlib.aclosing(_chunks(answer)) as chunks:
+                while True:
+                    async with asyncio.timeout(self._settings.timeout):
+                        chunk = await anext(chunks, None)
+                    if chunk is None:
+                        break
+                    for part in _read(chunk, calls):
+                        if isinstance(part, Finish):
+                            reason = part.reason
+                        else:
+                            yield part
+        except TimeoutError as error:
+            raise ModelError(
+                f"The model was silent for {self._settings.timeout:g} seconds. "
+                "Ask again, or raise CaesarionModel.timeout."
+            ) from error
+        except openai.APIStatusError as error:
+            raise ModelError(self._status_sentence(error)) from error
+        except openai.APIConnectionError as error:
+            raise ModelError(
+                f"The model's endpoint {self._settings.base_url} could not be reached. "
+                "Ask again in a moment; if it stays so, tell whoever runs this server."
+            ) from error
+        except openai.APIError as error:
+            # An error event in the middle of a stream.
+            raise ModelError(f"The model broke off: {_told(error)}") from error
+        for call in calls.complete():
+            yield call
+        yield Finish(reason)
+
+    def _client(self) -> "AsyncOpenAI":
+        import openai
+
+        if not self._settings.base_url:
+            raise ModelError(
+                "No model is set: CaesarionModel.base_url is empty. "
+                "Set it to an OpenAI-compatible endpoint."
+            )
+        if self._opened is None:
+            self._opened = openai.AsyncOpenAI(
+                base_url=self._settings.base_url,
+                api_key=self._settings.token,
+                max_retries=self._settings.retries,
+                # Ours comes first and bounds the retries too.
+                timeout=self._settings.timeout + 10,
+            )
+        return self._opened
+
+    def _status_sentence(self, error: Any) -> str:
+        told = _told(error)
+        if error.status_code == 401:
+            # Some endpoints repeat the token that they refuse.
+            told = told.replace(self._settings.token, "***")
+            return f"The model's endpoint does not accept this server's token: {told}"
+        if error.status_code == 429:
+            return f"The model is asked for too much at the moment: {told}"
+        return f"The model answered {error.status_code}: {told}"
+
+
+def _sendable(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return ``messages`` without halves of characters, which no request can carry."""
+    text = json.dumps(messages, ensure_ascii=False)
+    whole = _whole(text)
+    return messages if whole == text else list(json.loads(whole))
+
+
+def _whole(text: str) -> str:
+    """Return ``text`` with surrogates joined, or replaced where the other half is missing."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+async def _chunks(answer: Any) -> AsyncGenerator[Any, None]:
+    """Yield the answer's chunks; translate what goes wrong once it has begun."""
+    import openai
+
+    try:
+        async for chunk in answer:
+            yield chunk
+    except openai.APIConnectionError as error:
+        raise ModelError(
+            "The connection to the model was lost before its answer was complete. Ask again."
+        ) from error
+    except ValueError as error:  # Not JSON, or not UTF-8.
+        raise ModelError(_NONSENSE) from error
+
+
+_NONSENSE = (
+    "The model's endpoint sent something that cannot be read. Ask again; if it stays so, "
+    "CaesarionModel.base_url is not an OpenAI-compatible endpoint."
+)
+
+
+def _read(chunk: Any, calls: "Calls") -> list[Text | Usage | Finish]:
+    """Return what a chunk says; what it says of calls goes to ``calls``."""
+    said: list[Text | Usage | Finish] = []
+    try:
+        if chunk.usage:
+            said.append(_usage(chunk.usage))
+        if not chunk.choices:
+            return said
+        choice = chunk.choices[0]
+        if choice.finish_reason:
+            said.append(Finish(choice.finish_reason))
+        if choice.delta is None:
+            return said
+        if choice.delta.content:
+            said.append(Text(_whole(choice.delta.content)))
+        for delta in choice.delta.tool_calls or ():
+            calls.add(delta)
+    except (AttributeError, TypeError) as error:
+        # The SDK passes on what has another shape than OpenAI's, as it came.
+        raise ModelError(_NONSENSE) from error
+    return said
+
+
+class Calls:
+    """
+    Tool calls put together from deltas.
+
+    A delta belongs to the call of its index. Some servers leave the index out
+    or send every call as number 0; there another id, or without ids a name,
+    begins a new call.
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[dict[str, str]] = []
+        self._by_index: dict[int | None, dict[str, str]] = {}
+
+    def add(self, delta: Any) -> None:
+        """Take one of ``delta.tool_calls``; raise AttributeError or TypeError if it is none."""
+        name = delta.function.name if delta.function else None
+        part = self._by_index.get(delta.index)
+        if part is None or _begins(delta.id, name if delta.index is None else None, part["id"]):
+            part = {"id": "", "name": "", "arguments": ""}
+            self._parts.append(part)
+            self._by_index[delta.index] = part
+        part["id"] = delta.id or part["id"]
+        part["name"] = name or part["name"]
+        if delta.function:
+            part["arguments"] += delta.function.arguments or ""
+
+    def complete(self) -> list[ToolCall]:
+        """Return the calls in order, each with an id of its own, so that it can be answered."""
+        calls: dict[str, ToolCall] = {}
+        for part in self._parts:
+            call_id = part["id"]
+            if not call_id or call_id in calls:
+                call_id = f"call_{uuid4().hex}"
+            calls[call_id] = ToolCall(call_id, part["name"], _whole(part["arguments"]))
+        return list(calls.values())
+
+
+def _begins(call_id: str | None, name: str | None, last_id: str) -> bool:
+    """Whether a delta with these begins another call than the last one."""
+    if call_id:
+        return last_id not in ("", call_id)
+    return bool(name)
+
+
+def _usage(usage: Any) -> Usage:
+    details = usage.prompt_tokens_details
+    return Usage(
+        prompt_tokens=usage.prompt_tokens or 0,
+        completion_tokens=usage.completion_tokens or 0,
+        total_tokens=usage.total_tokens or 0,
+        cached_tokens=(details and details.cached_tokens) or 0,
+    )
+
+
+def _told(error: Any) -> str:
+    """Return the endpoint's own words about an error, else the SDK's."""
+    body = error.body if isinstance(error.body, dict) else {}
+    message = body.get("message")
+    told = message if isinstance(message, str) and message else str(error.message)
+    return clip(told, _TOLD)  # A proxy may answer with a page of HTML.

@@ -1,0 +1,240 @@
+"""
+The chat's door: a message comes in, a turn's events go out to the chat.
+
+One instance for each open chat, made by Jupyter AI's persona manager; finds
+the shared parts in the server's settings, where :mod:`caesarion.extension`
+puts them.
+"""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from jupyter_ai_persona_manager import BasePersona, PersonaDefaults
+from jupyter_ai_persona_manager.awareness_models import Usage as ReportedUsage
+from jupyterlab_chat.models import ChatMessageAction, ChatMessageEvent, Message
+
+from caesarion import prompt, transcript
+from caesarion.errors import CaesarionError, KernelError, SettingError
+from caesarion.events import (
+    Done,
+    Event,
+    Failure,
+    Notice,
+    Output,
+    Text,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
+from caesarion.kernel import Kernel
+from caesarion.shared import Shared
+
+Result = TypeVar("Result")
+
+_NOTEBOOK = re.compile(r"[^\s'\"`()\[\]<>]+\.ipynb\b")
+
+
+class CaesarionPersona(BasePersona):
+    """Caesarion in one chat."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._turn: asyncio.Task[None] | None = None
+        self._closed = ""
+        # The kernel starts with the chat, so that the first question need not wait for it.
+        self._warming = asyncio.ensure_future(self._warm())
+        # Tasks that go on by themselves.
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._observer = self.chat.observe_messages(self._on_chat_message)
+
+    @property
+    def _shared(self) -> Shared:
+        extension: Any = self.parent.parent
+        if extension is None:
+            # Jupyter AI's own "api/ai/message", whose chats nobody closes.
+            raise CaesarionError(
+                "Caesarion does not answer here. Use the chat, or POST to caesarion/api/chat."
+            )
+        shared: Shared | None = extension.serverapp.web_app.settings.get("caesarion")
+        if shared is None:
+            raise SettingError(
+                "Caesarion did not start in this server, as one of its settings cannot be used. "
+                "Tell whoever runs it; the server's log says which."
+            )
+        return shared
+
+    @property
+    def defaults(self) -> PersonaDefaults:
+        """Return name, description and avatar as the chat shows them."""
+        return PersonaDefaults(
+            name="Caesarion",
+            description="An agent that works in your own kernel.",
+            avatar_path=str(Path(__file__).with_name("avatar.svg")),
+            system_prompt=prompt.SYSTEM,
+        )
+
+    async def process_message(self, message: Message) -> None:
+        """Answer ``message`` in the chat; returns when the turn has ended or was stopped."""
+        latest = self.chat.get_message(message.id)
+        if latest and latest.deleted:
+            return  # Taken back while another was being answered.
+        self._turn = asyncio.ensure_future(self._answer(message))
+        try:
+            await asyncio.wait({self._turn})
+        except asyncio.CancelledError:
+            await self.cancel_response()
+            raise
+        error = None if self._turn.cancelled() else self._turn.exception()
+        if isinstance(error, CaesarionError):
+            self.send_message(f"⚠️ {error}")
+        elif error:
+            raise error
+
+    async def cancel_response(self) -> None:
+        """Stop the turn: the model's stream ends, a running cell is interrupted."""
+        if self._turn and not self._turn.done():
+            self._turn.cancel()
+            await asyncio.wait({self._turn})
+
+    async def shutdown(self) -> None:
+        """Stop what is under way; the chat is being closed."""
+        self._closed = "The chat or its server was shut down."
+        self.chat.unobserve_messages(self._observer)
+        self._warming.cancel()
+        await self.cancel_response()
+        await super().shutdown()
+
+    async def handle_uncaught_exception(self, exc: Exception) -> None:
+        """Tell the user in a sentence; the traceback is in the server's log."""
+        self.send_message(
+            f"Something went wrong inside Caesarion ({type(exc).__name__}). Nothing of this chat "
+            "was lost: ask again. The server's log has the details."
+        )
+
+    def _on_chat_message(self, event: ChatMessageEvent) -> None:
+        """
+        Answer what is addressed to nobody, if this is the default persona.
+
+        The chat's box addresses a message only once it has heard of the personas;
+        what is sent before would be dropped without a word.
+        """
+        message = event.message
+        if (
+            event.action is ChatMessageAction.CLIENT_MSG_RECEIVED
+            and not (message.metadata or {}).get(self.parent.TO_PERSONA_METADATA_KEY)
+            and not message.body.lstrip().startswith("/")
+            and self.parent.default_persona is self
+        ):
+            self._begin(self.on_message(message))
+
+    def _begin(self, work: Coroutine[Any, Any, Result]) -> "asyncio.Task[Result]":
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _uncut(self, start: Coroutine[Any, Any, Kernel]) -> Kernel:
+        """Await a kernel's start; cut off by a Stop, it would leave a process nobody knows."""
+        return await asyncio.shield(self._begin(start))
+
+    async def _warm(self) -> None:
+        with contextlib.suppress(CaesarionError):  # The first question will say it.
+            kernel = await self._uncut(self._conversation_kernel())
+            await kernel.connect()
+        with contextlib.suppress(CaesarionError):
+            await self._shared.model.warm()
+
+    async def _answer(self, message: Message) -> None:
+        shown = transcript.Transcript(self.chat, self.id, message)
+        self.set_status("is thinking...")
+        history = transcript.read(self.chat, self.id, message, Path(self.parent.root_dir))
+        context = self._context(message)
+        agent = self._shared.agent(lambda: self._uncut(self._find_kernel(message)))
+        try:
+            events = agent.run([prompt.system_message(context), *history])
+            async with contextlib.aclosing(events):
+                async for event in events:
+                    self._show(event, shown)
+        except asyncio.CancelledError as error:
+            shown.interrupted(f"{self._closed or 'The user stopped this call.'} {error}".strip())
+            shown.notice(" ".join(part for part in ("Stopped.", self._closed, str(error)) if part))
+            raise
+        finally:
+            shown.close()
+            self.clear_status()
+
+    def _show(self, event: Event, shown: transcript.Transcript) -> None:
+        match event:
+            case Text():
+                shown.text(event)
+            case ToolCall():
+                shown.call(event)
+                self.set_status(_status_of(event.name))
+            case Output():
+                shown.output(event)
+            case ToolResult():
+                shown.result(event)
+                self.set_status("is thinking...")
+            case Notice(text):
+                self.set_status(f"{text}...")
+            case Failure(sentence):
+                shown.notice(f"⚠️ {sentence}")
+            case Usage():
+                self._report(event)
+            case Done():
+                pass
+
+    def _report(self, usage: Usage) -> None:
+        if usage.total_tokens:
+            self.report_usage(
+                ReportedUsage(
+                    input_tokens=usage.prompt_tokens,
+                    output_tokens=usage.completion_tokens,
+                    cached_read_tokens=usage.cached_tokens,
+                    total_tokens=usage.total_tokens,
+                ),
+                append=True,
+            )
+
+    def _context(self, message: Message) -> str:
+        front = (message.metadata or {}).get("notebook_path")
+        if front:
+            return f"In front of the user is the notebook {front}; your code runs in its kernel."
+        if named := self._named_notebooks(message):
+            return f"The user names {named[0]}; if there is such a notebook, your code runs there."
+        return "No notebook is in front of the user; your code runs in this conversation's kernel."
+
+    async def _find_kernel(self, message: Message) -> Kernel:
+        """Return the kernel of the notebook in front, of one that is named, or the chat's own."""
+        kernels = self._shared.kernels
+        metadata = message.metadata or {}
+        # None of these is sure to exist still, or to speak Python.
+        if kernel_id := metadata.get("kernel_id"):
+            with contextlib.suppress(KernelError):
+                return await kernels.of_id(kernel_id)
+        for path in (metadata.get("notebook_path"), *self._named_notebooks(message)):
+            if path:
+                with contextlib.suppress(KernelError):
+                    return await kernels.of_notebook(path.lstrip("/"))
+        return await self._conversation_kernel()
+
+    def _named_notebooks(self, message: Message) -> list[str]:
+        attachments = self.chat.get_attachments()
+        attached = [attachments[name].value for name in message.attachments or ()]
+        named = _NOTEBOOK.findall(message.body)
+        return [*named, *(path for path in attached if path.endswith(".ipynb"))]
+
+    async def _conversation_kernel(self) -> Kernel:
+        path = self.chat.get_path()
+        return await self._shared.kernels.of_conversation(self.chat.get_id(), path, Path(path).stem)
+
+
+def _status_of(tool: str) -> str:
+    return {
+        "python_interpreter": "is running code...",
+        "get_current_weather": "is looking at the weather...",
+    }.get(tool, f"is using {tool}...")

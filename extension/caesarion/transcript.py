@@ -1,0 +1,284 @@
+"""
+The chat as a transcript of turns: events are written into it, and it is read back.
+
+Used by :mod:`caesarion.persona`. A turn is a run of chat messages under one
+header: words are Markdown, a call is its code, each output is a MIME bundle.
+What the model must hear of it again stands in the messages' metadata, with the
+question that it answers, so a chat that was closed, or cut off by a restart,
+is still a valid history.
+"""
+
+import asyncio
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from jupyterlab_chat.models import BaseChatModel, Message, MimeModel, NewMessage
+
+from caesarion import prompt
+from caesarion.events import Output, Text, ToolCall, ToolResult
+from caesarion.outputs import overwritten
+
+_KEY = "caesarion"
+_COMMAND = re.compile("data-commandlinker", re.IGNORECASE)
+
+# Seconds between two updates of one message. Every update sends and stores the
+# message whole, so a long one waits longer: at most 50,000 characters a second.
+_EVERY = 0.06
+_RATE = 50_000
+
+
+def read(
+    chat: BaseChatModel, persona_id: str, question: Message, root: Path
+) -> list[prompt.Message]:
+    """
+    Return the chat up to ``question`` as the model's history, the newest last.
+
+    An answer stands right behind its question, also where the next question
+    came while it was still being written. Attached files are told by their
+    whole paths: below ``root``, which need not be where the kernel works.
+    """
+    attachments = chat.get_attachments()
+    messages = chat.get_messages()
+    places = {message.id: place for place, message in enumerate(messages)}
+
+    def turn(message: Message) -> int:
+        return places.get(_ours(message).get("question", ""), places[message.id])
+
+    history: list[prompt.Message] = []
+    for message in sorted(messages, key=turn):
+        if message.deleted or turn(message) > places.get(question.id, len(messages)):
+            continue
+        ours = _ours(message)
+        if message.sender != persona_id:
+            if not message.sender.startswith(("jupyter-ai-personas::", "hidden::")):
+                paths = [str(root / attachments[name].value) for name in message.attachments or ()]
+                told = f"\n\n[Attached: {', '.join(paths)}]" if paths else ""
+                history.append({"role": "user", "content": f"{message.body}{told}"})
+        elif ours.get("kind") == "text":
+            history.append(prompt.call_message([], message.body))
+        elif ours.get("kind") == "call":
+            call = ToolCall(ours["id"], ours["name"], ours["arguments"])
+            asked = prompt.call_message([call], "")
+            if history and history[-1]["role"] == "assistant" and "tool_calls" not in history[-1]:
+                asked["content"] = history.pop()["content"]
+            history += [asked, prompt.result_message(call.id, ours.get("result"))]
+    return history
+
+
+def _ours(message: Message) -> dict[str, Any]:
+    ours: dict[str, Any] = (message.metadata or {}).get(_KEY, {})
+    return ours
+
+
+class Transcript:
+    """Writes one turn, the answer to ``question``, into a chat as it happens."""
+
+    def __init__(self, chat: BaseChatModel, persona_id: str, question: Message) -> None:
+        self._chat = chat
+        self._persona_id = persona_id
+        self._question_id = question.id
+        self._text: _Live | None = None
+        self._call: tuple[ToolCall, _Live] | None = None
+        self._outputs: list[_Live] = []
+        # Where the next output goes: below the end, unless outputs were cleared.
+        self._next = 0
+        self._displays: dict[str, list[_Live]] = {}
+
+    def text(self, event: Text) -> None:
+        """Append to the words of this round; the first piece is shown at once."""
+        if self._text is None:
+            self._text = self._add({"kind": "text"}, body=event.delta)
+        else:
+            self._text.body += event.delta
+            self._text.touch()
+
+    def call(self, event: ToolCall) -> None:
+        """Show what is about to run."""
+        self._finish_text()
+        record = {"kind": "call", "id": event.id, "name": event.name, "arguments": event.arguments}
+        self._call = (event, self._add(record, body=describe_call(event)))
+        self._outputs, self._next = [], 0
+
+    def output(self, event: Output) -> None:
+        """Show an output, or change those that an update or a clearing means."""
+        output = event.output
+        kind = output["output_type"]
+        display_id = output.get("transient", {}).get("display_id")
+        if kind == "clear_output":
+            self._next = 0
+            for shown in self._displays.values():
+                shown[:] = [live for live in shown if live not in self._outputs]
+        elif kind == "update_display_data":
+            for live in self._displays.get(display_id, ()):
+                live.show(output["data"])
+        elif kind == "stream":
+            self._stream(output["name"], output["text"])
+        else:
+            live = self._place(f"{kind} {self._next}")
+            if kind == "error":
+                told = "\n".join(output["traceback"]) or f"{output['ename']}: {output['evalue']}"
+                live.show({"application/vnd.jupyter.stderr": told})
+            else:
+                live.show(output["data"])
+            if display_id:
+                self._displays.setdefault(display_id, []).append(live)
+
+    def result(self, event: ToolResult) -> None:
+        """Record what the model is told, and take away outputs that were cleared for good."""
+        for live in self._outputs[self._next :]:
+            live.show({"text/plain": ""})
+        self._close_outputs()
+        if self._call is None:
+            return
+        _, shown = self._call
+        self._call = None
+        shown.record |= {"status": event.status, "result": event.text}
+        shown.show_now()
+
+    def interrupted(self, told: str) -> None:
+        """Record that the call under way, if any, was stopped; ``told`` is for the model."""
+        if self._call:
+            self.result(ToolResult(self._call[0].id, "interrupted", told))
+
+    def notice(self, sentence: str) -> None:
+        """Show a sentence to the user that the model is not told."""
+        self._finish_text()
+        self._add({"kind": "notice"}, body=sentence)
+
+    def close(self) -> None:
+        """Show all that still waits."""
+        self._finish_text()
+        self._close_outputs()
+
+    def _finish_text(self) -> None:
+        if self._text:
+            self._text.flush()
+            self._text = None
+
+    def _close_outputs(self) -> None:
+        for live in self._outputs:
+            live.flush()
+
+    def _stream(self, name: str, text: str) -> None:
+        mime = "text/plain" if name == "stdout" else "application/vnd.jupyter.stderr"
+        last = self._outputs[self._next - 1] if self._next else None
+        if last is None or last.kind != name:
+            last = self._place(name)
+            last.raw = ""
+        last.raw += text
+        shown = overwritten(last.raw) if "\r" in last.raw or "\b" in last.raw else last.raw
+        last.show({mime: shown})
+
+    def _place(self, kind: str) -> "_Live":
+        """Return the message for the next output: a cleared one, or a new one."""
+        if self._next < len(self._outputs):
+            live = self._outputs[self._next]
+        else:
+            live = self._make({"kind": "output"})
+            self._outputs.append(live)
+        live.kind = kind
+        self._next += 1
+        return live
+
+    def _add(self, record: dict[str, Any], body: str) -> "_Live":
+        live = self._make(record, body)
+        live.touch()
+        return live
+
+    def _make(self, record: dict[str, Any], body: str = "") -> "_Live":
+        record["question"] = self._question_id
+        return _Live(self._chat, self._persona_id, record, body)
+
+
+class _Live:
+    """A chat message that changes often: shown at once, then once per pause."""
+
+    def __init__(
+        self, chat: BaseChatModel, persona_id: str, record: dict[str, Any], body: str = ""
+    ) -> None:
+        self.kind = ""
+        self.body = body
+        self.raw = ""
+        self.record = record
+        self._chat = chat
+        self._persona_id = persona_id
+        self._data: dict[str, Any] | None = None
+        self._message: Message | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._shown_at = 0.0
+        self._size = 0
+
+    def show(self, data: dict[str, Any]) -> None:
+        """Let the message be the MIME bundle ``data``."""
+        self._data = data
+        self.touch()
+
+    def touch(self) -> None:
+        """Show the message as it is now, at once or when its pause is over."""
+        if self._timer:
+            return
+        loop = asyncio.get_running_loop()
+        due = self._shown_at + max(_EVERY, self._size / _RATE)
+        if loop.time() >= due:
+            self.show_now()
+        else:
+            self._timer = loop.call_at(due, self.show_now)
+
+    def flush(self) -> None:
+        """Show what waits."""
+        if self._timer:
+            self.show_now()
+
+    def show_now(self) -> None:
+        """Show the message as it is, without a pause."""
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        body = without_commands(self.body)
+        mime = MimeModel(data=_harmless(self._data)) if self._data is not None else None
+        if self._message is None:
+            new = NewMessage(body=body, sender=self._persona_id, mime_model=mime)
+            self._chat.add_message(new, trigger_actions=[self._stamp])
+        else:
+            # All but content and metadata stays, above all the time it is sorted by.
+            self._message.body, self._message.mime_model = body, mime
+            self._chat.update_message(self._message)
+        self._shown_at = asyncio.get_running_loop().time()
+        self._size = len(self.body) + sum(len(str(value)) for value in (self._data or {}).values())
+
+    def _stamp(self, message: Message, _: BaseChatModel) -> None:
+        message.metadata = {_KEY: self.record}
+        self._message = message
+
+
+def without_commands(text: str) -> str:
+    """
+    Return ``text`` without the attributes that let a click run a command of the lab.
+
+    The lab's sanitiser leaves them in HTML, and in Markdown's HTML, whoever wrote it.
+    """
+    return _COMMAND.sub("data-removed", text)
+
+
+def _harmless(data: dict[str, Any]) -> dict[str, Any]:
+    return {
+        mime: without_commands(value) if mime in ("text/html", "text/markdown") else value
+        for mime, value in data.items()
+    }
+
+
+def describe_call(call: ToolCall) -> str:
+    """Return a call as Markdown: code as code, another tool as name and arguments."""
+    try:
+        arguments = json.loads(call.arguments or "{}")
+    except (ValueError, RecursionError):
+        arguments = None
+    if not isinstance(arguments, dict):
+        return f"`{call.name}` with arguments that are not whole."
+    if isinstance(code := arguments.get("code"), str):
+        fence = "```" if "```" not in code else "~~~~~~"
+        return f"{fence}python\n{code}\n{fence}"
+    told = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+    return f"`{call.name}({told})`"

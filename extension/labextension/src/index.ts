@@ -1,0 +1,70 @@
+/**
+ * What Caesarion adds to JupyterLab. Each plugin is one job; all of them do
+ * nothing where the chat is switched off.
+ */
+
+import { IChatTracker } from '@jupyter/chat';
+import { ILabShell, type JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { INotebookTracker } from '@jupyterlab/notebook';
+import type { Widget } from '@lumino/widgets';
+import { IMultiChatPanel, IWidgetConfig } from 'jupyterlab-chat';
+
+import { stampChats } from './context';
+import { followAnswers } from './following';
+import { nameAsListed, openOnFirstVisit } from './opening';
+
+const context: JupyterFrontEndPlugin<void> = {
+  id: '@caesarion/labextension:context',
+  description:
+    'Stamps chat messages with the notebook in front and its kernel.',
+  autoStart: true,
+  requires: [INotebookTracker],
+  optional: [IChatTracker, ILabShell],
+  activate: (
+    _app,
+    notebooks: INotebookTracker,
+    chats: IChatTracker | null,
+    shell: ILabShell | null
+  ) => {
+    if (chats) {
+      stampChats(chats, notebooks, shell);
+    }
+  }
+};
+
+const following: JupyterFrontEndPlugin<void> = {
+  id: '@caesarion/labextension:following',
+  description: 'Keeps the end of an answer in view while it grows.',
+  autoStart: true,
+  optional: [IChatTracker],
+  activate: (_app, chats: IChatTracker | null) => {
+    if (chats) {
+      followAnswers(chats);
+    }
+  }
+};
+
+const opening: JupyterFrontEndPlugin<void> = {
+  id: '@caesarion/labextension:opening',
+  description: 'Opens a chat in the sidebar of a new workspace.',
+  autoStart: true,
+  optional: [ILabShell, IChatTracker, IWidgetConfig, IMultiChatPanel],
+  activate: (
+    app,
+    shell: ILabShell | null,
+    chats: IChatTracker | null,
+    settings: IWidgetConfig | null,
+    panel: Widget | null
+  ) => {
+    if (chats && settings) {
+      nameAsListed(chats, settings);
+    }
+    if (shell && settings && panel) {
+      openOnFirstVisit(app, shell, settings, panel).catch((reason: unknown) => {
+        console.warn('The chat could not be opened.', reason);
+      });
+    }
+  }
+};
+
+export default [context, following, opening];

@@ -1,0 +1,54 @@
+"""
+What answers behind the gateway: the provider, or the demo model.
+
+``handlers`` calls it; ``provider`` and ``demo`` are it.
+"""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Answer:
+    """
+    A status, headers, and a body as it comes.
+
+    ``content`` raises :class:`~caesarion_hub.gateway.errors.GatewayError` when
+    the body breaks off.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    content: AsyncIterator[bytes]
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the body is server-sent events."""
+        return self.headers.get("Content-Type", "").startswith("text/event-stream")
+
+
+def json_answer(body: Any) -> Answer:
+    """Return ``body`` as an answer of 200."""
+
+    async def content() -> AsyncIterator[bytes]:
+        yield json.dumps(body, ensure_ascii=False).encode()
+
+    return Answer(200, {"Content-Type": "application/json"}, content())
+
+
+class Backend(Protocol):
+    """
+    A model behind the OpenAI protocol.
+
+    Both calls raise GatewayError as long as nothing is answered; leaving the
+    context gives up what is still under way.
+    """
+
+    def complete(self, raw: bytes, body: dict[str, Any]) -> AbstractAsyncContextManager[Answer]:
+        """Answer ``/chat/completions``; ``raw`` is the request's body, ``body`` what it says."""
+
+    def models(self) -> AbstractAsyncContextManager[Answer]:
+        """Answer ``/models``."""

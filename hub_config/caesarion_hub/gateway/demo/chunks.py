@@ -1,0 +1,106 @@
+"""
+OpenAI's answers, built from words and calls: pure functions.
+
+Called by ``model``. Source: https://platform.openai.com/docs/api-reference/chat
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+Json = dict[str, Any]
+
+DONE = b"data: [DONE]\n\n"
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of one of the request's tools."""
+
+    name: str
+    arguments: Json
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a model says, and the call it makes after that, if any."""
+
+    text: str
+    call: Call | None = None
+
+    @property
+    def finish_reason(self) -> str:
+        """OpenAI's word for how the answer ended."""
+        return "tool_calls" if self.call else "stop"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What every chunk of one answer repeats."""
+
+    id: str
+    created: int
+    model: str
+
+    def chunk(self, choices: list[Json], **more: Any) -> bytes:
+        """Return one server-sent event."""
+        body = self._body("chat.completion.chunk", choices) | more
+        return f"data: {json.dumps(body, ensure_ascii=False)}\n\n".encode()
+
+    def completion(self, reply: Reply, call_id: str, usage: Json) -> Json:
+        """Return the whole answer at once."""
+        message: Json = {"role": "assistant", "content": reply.text or None, "refusal": None}
+        if reply.call:
+            message["tool_calls"] = [_call(reply.call, call_id, _arguments(reply.call))]
+        choice = {"index": 0, "message": message, "logprobs": None}
+        choice["finish_reason"] = reply.finish_reason
+        return self._body("chat.completion", [choice]) | {"usage": usage}
+
+    def _body(self, kind: str, choices: list[Json]) -> Json:
+        return {
+            "id": self.id,
+            "object": kind,
+            "created": self.created,
+            "model": self.model,
+            "choices": choices,
+        }
+
+
+def stream(frame: Frame, reply: Reply, call_id: str, usage: Json | None) -> Iterator[bytes]:
+    """Yield the answer as events, word by word; ``usage`` comes last, if it was asked for."""
+    for delta in _deltas(reply, call_id):
+        yield frame.chunk([_choice(delta)], **({"usage": None} if usage else {}))
+    yield frame.chunk([_choice({}, reply.finish_reason)], **({"usage": None} if usage else {}))
+    if usage:
+        yield frame.chunk([], usage=usage)
+    yield DONE
+
+
+def words(text: str) -> list[str]:
+    """Split ``text`` into words with the spaces behind them; joined, they are the text."""
+    return re.findall(r"\s*\S+\s*|\s+", text)
+
+
+def _deltas(reply: Reply, call_id: str) -> Iterator[Json]:
+    yield {"role": "assistant", "content": ""}
+    for word in words(reply.text):
+        yield {"content": word}
+    if reply.call:
+        yield {"tool_calls": [{"index": 0} | _call(reply.call, call_id, "")]}
+        for piece in words(_arguments(reply.call)):
+            yield {"tool_calls": [{"index": 0, "function": {"arguments": piece}}]}
+
+
+def _choice(delta: Json, finish_reason: str | None = None) -> Json:
+    return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+
+
+def _call(call: Call, call_id: str, arguments: str) -> Json:
+    function = {"name": call.name, "arguments": arguments}
+    return {"id": call_id, "type": "function", "function": function}
+
+
+def _arguments(call: Call) -> str:
+    return json.dumps(call.arguments, ensure_ascii=False)

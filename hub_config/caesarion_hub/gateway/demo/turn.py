@@ -1,0 +1,88 @@
+"""
+What the demo model sees of a request: the question, and what came of it so far.
+
+Called by ``model``; its values go to ``rules``. Pure.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from caesarion_hub.gateway.errors import GatewayError
+
+_RESULT_END = 4096
+
+
+@dataclass(frozen=True)
+class Turn:
+    """
+    One question.
+
+    ``results`` are what the tools answered since it was asked, oldest first;
+    ``tools`` are those on offer, with the names of their arguments (none: they are
+    not told); ``is_first`` says that the model has not spoken yet in this conversation.
+    """
+
+    question: str
+    results: tuple[str, ...] = ()
+    tools: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    is_first: bool = False
+
+    def offers(self, tool: str, *arguments: str) -> bool:
+        """Whether ``tool`` may be called with these arguments."""
+        known = self.tools.get(tool)
+        return known is not None and (not known or known.issuperset(arguments))
+
+
+def read_turn(body: Mapping[str, Any]) -> Turn:
+    """Read a request; raise GatewayError if it is not in OpenAI's shape."""
+    messages = list(_objects(body["messages"], "messages"))
+    asked = max(
+        (at for at, message in enumerate(messages) if message.get("role") == "user"), default=None
+    )
+    if asked is None:
+        raise _bad_shape("messages", "a message of the role 'user'")
+    since = messages[asked + 1 :]
+    return Turn(
+        question=_text(messages[asked].get("content")),
+        results=tuple(_ends(_text(m.get("content"))) for m in since if m.get("role") == "tool"),
+        tools={} if body.get("tool_choice") == "none" else dict(_tools(body.get("tools"))),
+        is_first=not any(message.get("role") == "assistant" for message in messages),
+    )
+
+
+def _objects(values: Any, name: str) -> Iterator[dict[str, Any]]:
+    for value in values if isinstance(values, list) else [values]:
+        if not isinstance(value, dict):
+            raise _bad_shape(name, "a list of objects")
+        yield value
+
+
+def _tools(tools: Any) -> Iterator[tuple[str, frozenset[str]]]:
+    for tool in _objects(tools or [], "tools"):
+        function = tool.get("function")
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            raise _bad_shape("tools", "functions with names")
+        parameters = function.get("parameters")
+        properties = parameters.get("properties") if isinstance(parameters, dict) else None
+        yield function["name"], frozenset(properties if isinstance(properties, dict) else ())
+
+
+def _text(content: Any) -> str:
+    """Return the words of a message; its pictures are beyond this model."""
+    parts = content if isinstance(content, list) else [{"text": content}]
+    words = (part.get("text") for part in parts if isinstance(part, dict))
+    text = "\n".join(word for word in words if isinstance(word, str))
+    # JSON may hold halves of characters, which no answer can be encoded with.
+    return text.encode("utf-8", "replace").decode()
+
+
+def _ends(result: str) -> str:
+    """Return a long result's head and tail, which is what the rules read."""
+    if len(result) <= 2 * _RESULT_END:
+        return result
+    return f"{result[:_RESULT_END]}\n{result[-_RESULT_END:]}"
+
+
+def _bad_shape(name: str, expected: str) -> GatewayError:
+    return GatewayError(400, "invalid_request", f"'{name}' must hold {expected}.")

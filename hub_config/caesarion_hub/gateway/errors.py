@@ -1,0 +1,32 @@
+"""
+The gateway's errors, in OpenAI's shape. Raised everywhere here, shown by ``handlers``.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass
+class GatewayError(Exception):
+    """
+    A request that is answered with an error.
+
+    ``message`` is one or two sentences for whoever asked, without a secret;
+    ``code`` is for programs. ``kind`` becomes OpenAI's ``type``.
+    """
+
+    status: int
+    code: str
+    message: str
+    kind: str = "invalid_request_error"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def body(self) -> bytes:
+        """Return the JSON that OpenAI's clients read."""
+        error = {"message": self.message, "type": self.kind, "param": None, "code": self.code}
+        return json.dumps({"error": error}).encode()
+
+    def event(self) -> bytes:
+        """Return the error as the last event of a stream that had begun."""
+        return b"data: " + self.body() + b"\n\n"

@@ -1,0 +1,222 @@
+"""
+The gateway's HTTP door: who may ask, what is a request, and the answer as it comes.
+
+``__main__`` builds it with :func:`make_app`; it calls ``hub`` for the caller's
+name and a :class:`~caesarion_hub.gateway.backend.Backend` for the answer.
+"""
+
+import asyncio
+import json
+import logging
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from tornado.iostream import StreamClosedError
+from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
+
+from caesarion_hub.gateway.backend import Answer, Backend
+from caesarion_hub.gateway.errors import GatewayError
+from caesarion_hub.gateway.hub import Hub
+
+MAX_BODY = 10 * 2**20
+"""Bytes of a request that are read; of a longer one the rest is thrown away."""
+
+log = logging.getLogger("gateway")
+
+
+class Gateway(Application):
+    """The routes, and the answers under way."""
+
+    def __init__(self, prefix: str, hub: Hub, backend: Backend, *, demo: bool) -> None:
+        self.hub = hub
+        self.backend = backend
+        self.demo = demo
+        self.under_way: set[asyncio.Task[None]] = set()
+        super().__init__(
+            [
+                (f"{prefix}v1/chat/completions", Completions),
+                (f"{prefix}v1/models", Models),
+                (f"{prefix}health", Health),
+            ],
+            default_handler_class=Nowhere,
+            # No access log: a failure is logged where it is understood.
+            log_function=lambda handler: None,
+        )
+
+
+class Door(RequestHandler):
+    """What all routes share: errors in OpenAI's shape and nothing about the server."""
+
+    application: Gateway
+
+    def set_default_headers(self) -> None:
+        """Do not tell which server this is, and in which version."""
+        self.clear_header("Server")
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Answer with the error that ended the request."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        if not isinstance(error, GatewayError):
+            error = _http_error(status_code, self.request.method or "", self.request.path)
+        self.set_status(error.status)
+        for name, value in error.headers.items():
+            self.set_header(name, value)
+        self.set_header("Content-Type", "application/json")
+        self.finish(error.body())
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Log what is our fault; the request itself may hold secrets and is left out."""
+        if not isinstance(value, GatewayError | HTTPError):
+            log.error("%s failed", self.request.path, exc_info=(typ, value, tb))
+
+
+class Health(Door):
+    """Whether the gateway answers, for anybody."""
+
+    def get(self) -> None:
+        """Answer ``{"status": "ok", "demo": false}``."""
+        self.write({"status": "ok", "demo": self.application.demo})
+
+
+class Nowhere(Door):
+    """Any other path."""
+
+    def prepare(self) -> None:
+        """Refuse."""
+        raise HTTPError(404)
+
+
+@stream_request_body
+class Asking(Door):
+    """A route for users: asks the hub who calls before the body is read."""
+
+    def initialize(self) -> None:
+        """Begin without a caller, a body or an answer."""
+        self.user = ""
+        self.body = bytearray()
+        self._refusal: GatewayError | None = None
+        self._answering: asyncio.Task[None] | None = None
+
+    async def prepare(self) -> None:
+        """Find out who calls. A refusal waits for the body: answered earlier, it may get lost."""
+        try:
+            self.user = await self.application.hub.user(
+                self.request.headers.get("Authorization", "")
+            )
+        except GatewayError as refusal:
+            self._refusal = refusal
+
+    def data_received(self, chunk: bytes) -> None:
+        """Keep a piece of the body, unless nobody will read it."""
+        if self._refusal is None:
+            self.body += chunk
+            if len(self.body) > MAX_BODY:
+                self.body.clear()
+                self._refusal = GatewayError(
+                    413,
+                    "request_too_large",
+                    f"The request is longer than {MAX_BODY // 2**20} MiB. "
+                    "Begin a new conversation, or send less.",
+                )
+
+    def on_connection_close(self) -> None:
+        """Give up what is asked of the model for a client that is gone."""
+        if self._answering:
+            self._answering.cancel()
+
+    async def pass_on(self, asked: AbstractAsyncContextManager[Answer]) -> None:
+        """Send what the backend answers; end when the client is gone."""
+        self._answering = asyncio.create_task(self._pass_on(asked))
+        self.application.under_way.add(self._answering)
+        self._answering.add_done_callback(self.application.under_way.discard)
+        await asyncio.wait([self._answering])
+        if not self._answering.cancelled():
+            self._answering.result()
+
+    def check_caller(self) -> None:
+        """Raise what was found out while the request came in."""
+        if self._refusal:
+            raise self._refusal
+
+    async def _pass_on(self, asked: AbstractAsyncContextManager[Answer]) -> None:
+        try:
+            async with asked as answer:
+                self.set_status(answer.status)
+                for name, value in answer.headers.items():
+                    self.set_header(name, value)
+                if answer.is_stream:
+                    self.set_header("Cache-Control", "no-cache")
+                    self.set_header("X-Accel-Buffering", "no")
+                await self.flush()
+                await self._send(answer)
+        except StreamClosedError:
+            pass  # the client is gone
+        except GatewayError as error:
+            log.warning("%s for %s: %s", error.code, self.user, error.message)
+            raise
+
+    async def _send(self, answer: Answer) -> None:
+        end = b""
+        try:
+            async for data in answer.content:
+                self.write(data)
+                await self.flush()
+                end = (end + data)[-4:]
+        except GatewayError as error:
+            log.warning("%s for %s, in mid-answer: %s", error.code, self.user, error.message)
+            if answer.is_stream and (not end or end.endswith((b"\n\n", b"\r\n\r\n"))):
+                await self.finish(error.event())
+            elif self.request.connection:
+                # In the middle of a line an error event would be read as a part of it, and
+                # JSON cannot say that it is broken: only a broken connection can.
+                self.detach().close()
+
+
+class Models(Asking):
+    """The models."""
+
+    async def get(self) -> None:
+        """Answer with the provider's list."""
+        self.check_caller()
+        await self.pass_on(self.application.backend.models())
+
+
+class Completions(Asking):
+    """The conversation."""
+
+    async def post(self) -> None:
+        """Answer, as a stream if the request asks for one."""
+        self.check_caller()
+        raw = bytes(self.body)
+        await self.pass_on(self.application.backend.complete(raw, checked_body(raw)))
+
+
+def checked_body(raw: bytes) -> dict[str, Any]:
+    """Return the request that ``raw`` holds; raise GatewayError if it is none."""
+    try:
+        body = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise _bad_request("The request is not JSON.") from error
+    if not isinstance(body, dict):
+        raise _bad_request("The request is not a JSON object.")
+    if not isinstance(body.get("model"), str) or not body["model"]:
+        raise _bad_request("The request names no model: 'model' must be a text.")
+    if not isinstance(body.get("messages"), list) or not body["messages"]:
+        raise _bad_request("The request holds no messages: 'messages' must be a list.")
+    return body
+
+
+def _bad_request(message: str) -> GatewayError:
+    return GatewayError(400, "invalid_request", message)
+
+
+def _http_error(status: int, method: str, path: str) -> GatewayError:
+    match status:
+        case 404:
+            return GatewayError(404, "not_found", f"There is nothing at {path}.")
+        case 405:
+            return GatewayError(405, "method_not_allowed", f"{path} does not take {method}.")
+        case _ if status < 500:
+            return GatewayError(status, "invalid_request", "The request is not valid HTTP.")
+    message = "The gateway failed; its log says why. Ask again."
+    return GatewayError(status, "internal_error", message, "server_error")

@@ -1,0 +1,79 @@
+"""
+Who asks: the owner of the Hub token that came with a request.
+
+Called by ``handlers``; calls the hub's API through JupyterHub's own client.
+"""
+
+import asyncio
+import re
+from typing import Any
+
+from jupyterhub.httpclient import JupyterHubHTTPClient
+from jupyterhub.services.auth import HubAuth
+from tornado.web import HTTPError
+
+from caesarion_hub.gateway.config import Config
+from caesarion_hub.gateway.errors import GatewayError
+
+CACHE = 60
+"""Seconds that an answer of the hub holds: a token revoked is refused after that."""
+
+TIMEOUT = 10.0
+"""Seconds that the hub has to answer; a made-up number."""
+
+_BEARER = re.compile(r"bearer +([!-~]+)", re.IGNORECASE)
+
+
+class Hub:
+    """The hub's word on tokens."""
+
+    def __init__(self, config: Config) -> None:
+        self._auth: Any = HubAuth(
+            api_url=config.hub_api_url,
+            access_scopes={f"access:services!service={config.service_name}"},
+            cache_max_age=CACHE,
+        )
+
+    async def close(self) -> None:
+        """Close the connections to the hub."""
+        await JupyterHubHTTPClient.loop_instance().close()
+
+    async def user(self, authorization: str) -> str:
+        """
+        Return the name of the user (or service) whose token the header holds.
+
+        Raises GatewayError: 401 without a token that the hub knows, 403 if the
+        token may not use the gateway, 503 if the hub does not answer.
+        """
+        token = _BEARER.fullmatch(authorization.strip())
+        if not token:
+            raise _unauthorized(
+                "missing_token",
+                "There is no token. Send a JupyterHub token as 'Authorization: Bearer <token>'.",
+            )
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                model = await self._auth.user_for_token(token[1], sync=False)
+        except (HTTPError, TimeoutError, ValueError) as error:
+            raise GatewayError(
+                503,
+                "hub_unreachable",
+                "The hub could not say whose token this is. Ask again in a moment.",
+                "server_error",
+            ) from error
+        if model is None:
+            raise _unauthorized(
+                "invalid_token",
+                "The hub does not know this token. Restart your server, or make a new token.",
+            )
+        if not self._auth.check_scopes(self._auth.access_scopes, model):
+            scope = ", ".join(sorted(self._auth.access_scopes))
+            raise GatewayError(
+                403, "missing_scope", f"This token may not use the model: it lacks {scope}."
+            )
+        name: str = model["name"]
+        return name
+
+
+def _unauthorized(code: str, message: str) -> GatewayError:
+    return GatewayError(401, code, message, headers={"WWW-Authenticate": "Bearer"})

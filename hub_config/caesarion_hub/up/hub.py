@@ -1,0 +1,111 @@
+"""
+The running hub: its log, when it is ready, how it is stopped.
+
+Called by ``launcher``; starts JupyterHub as a process and calls ``processes``
+to end what the hub leaves behind.
+"""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, STDOUT
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
+from pathlib import Path
+
+from caesarion_hub.up import processes
+from caesarion_hub.up.errors import UpError
+
+CONFIG = Path(__file__).parents[2] / "jupyterhub_config.py"
+GRACE = 8.0
+"""Seconds that the hub gets to stop its servers and services; a made-up number."""
+
+READY = re.compile(rb"\] JupyterHub is now running at ")
+TROUBLE = re.compile(rb"^\[([WEC]) \S+ \S+ JupyterHub (?!log:|_xsrf_utils:)\S+\] (.*)")
+"""A warning, or worse, of the hub; those of these two modules are about single requests."""
+
+
+class Hub:
+    """JupyterHub and all that it starts, marked with ``run``."""
+
+    def __init__(self, run: str, log_file: Path, environment: Mapping[str, str]) -> None:
+        self.run = run
+        self.log_file = log_file
+        self.environment = environment
+        self._asked = asyncio.Event()
+        self._ready = False
+        self._stopping = False
+
+    async def serve(self, announce: Callable[[], None]) -> None:
+        """
+        Run the hub until SIGINT, SIGTERM or SIGHUP, then stop everything; a second one hurries.
+
+        Calls ``announce`` when users can log in. Raises :class:`UpError` when
+        the hub ends by itself.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._asked.set)
+        output, its_output = os.pipe()
+        hub = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "jupyterhub", "-f", str(CONFIG)),
+            stdin=DEVNULL,
+            stdout=its_output,
+            stderr=STDOUT,
+            env=self.environment,
+            cwd=self.log_file.parent,
+            start_new_session=True,  # the terminal's Ctrl-C is for us; we tell the hub
+        )
+        os.close(its_output)
+        following = asyncio.create_task(self._follow(output, announce))
+        ended = asyncio.create_task(hub.wait())
+        try:
+            await self._asked_or(ended)
+            status = hub.returncode
+        finally:
+            self._stopping = True
+            self._asked.clear()
+            started = processes.of_run(self.run)
+            with suppress(ProcessLookupError):
+                hub.terminate()
+            await self._asked_or(ended, GRACE)
+            left = started | processes.of_run(self.run)
+            await asyncio.to_thread(processes.end, left, 2.0)
+            await asyncio.gather(ended, following)
+        if status is not None:
+            raise UpError(f"JupyterHub ended by itself (status {status}). Its log: {self.log_file}")
+
+    async def _asked_or(self, ended: asyncio.Task[int], seconds: float | None = None) -> None:
+        asked = asyncio.create_task(self._asked.wait())
+        await asyncio.wait({asked, ended}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
+
+    async def _follow(self, output: int, announce: Callable[[], None]) -> None:
+        """
+        Copy the hub's output to its log and show what the operator should see.
+
+        ``output`` is a pipe of our own: asyncio's would keep a dead hub waiting
+        for as long as the proxy, which inherits it, lives.
+        """
+        reader = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(output, "rb")
+        )
+        rest = b""
+        with closing(transport), self.log_file.open("wb", buffering=0) as log:
+            while piece := await reader.read(65536):
+                log.write(piece)
+                *lines, rest = (rest + piece).split(b"\n")
+                for line in lines:
+                    self._show(line, announce)
+
+    def _show(self, line: bytes, announce: Callable[[], None]) -> None:
+        if READY.search(line):
+            self._ready = True
+            announce()
+        trouble = TROUBLE.match(line)
+        # While it starts the hub also warns of what is meant: no TLS, new routes.
+        if trouble and not self._stopping and (self._ready or trouble[1] != b"W"):
+            print(f"JupyterHub: {trouble[2].decode(errors='replace')}", file=sys.stderr)

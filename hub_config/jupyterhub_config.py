@@ -1,0 +1,12 @@
+"""What JupyterHub executes: checked values, handed to the parts."""
+
+import sys
+
+from caesarion_hub import auth, hub, services, spawner, values
+
+try:
+    settings = values.from_environment()
+except values.ValuesError as problem:
+    sys.exit(str(problem))
+for part in (auth, hub, services, spawner):
+    part.configure(get_config(), settings)  # type: ignore[name-defined]  # noqa: F821

@@ -1,0 +1,149 @@
+"""
+Fixtures of the browser tests: one Chromium, a hub with a scripted model, people at their pages.
+
+Every test leaves a picture of each page in ``test-artefacts/browser/``, and one that
+fails also its console and the ends of the logs.
+"""
+
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from anyio.from_thread import start_blocking_portal
+from playwright.sync_api import Browser
+
+from tests.browser.lab import Lab, chromium, visit
+from tests.fakes.openai_server import OpenAIServer
+from tests.hub import REPOSITORY, RunningHub, running_hub
+
+ARTEFACTS = REPOSITORY / "test-artefacts" / "browser"
+OURS = "@caesarion/labextension"
+TAIL = 200
+
+
+@dataclass
+class Visits:
+    """The pages of one test."""
+
+    browser: Browser
+    name: str
+    stack: ExitStack
+    labs: list[Lab] = field(default_factory=list)
+
+    def __call__(self, hub: RunningHub, user: str) -> Lab:
+        """Give ``user`` a page."""
+        lab = self.stack.enter_context(visit(self.browser, hub, user))
+        self.labs.append(lab)
+        return lab
+
+    def picture(self, lab: Lab, moment: str = "") -> None:
+        """Keep what ``lab`` looks like now."""
+        lab.page.screenshot(path=self._path(lab, moment).with_suffix(".png"))
+
+    def keep(self, *, failed: bool) -> None:
+        """Keep what the pages look like at the end; and why, if the test failed."""
+        for lab in self.labs:
+            self.picture(lab)
+            if failed:
+                self._path(lab).with_suffix(".log").write_text(report(lab))
+
+    def _path(self, lab: Lab, moment: str = "") -> Path:
+        words = [self.name, *([lab.user] if len(self.labs) > 1 else []), moment]
+        return ARTEFACTS / "-".join(filter(None, words)).replace(" ", "-")
+
+
+def report(lab: Lab) -> str:
+    """Return the page's console and the ends of the hub's log and of the user's server's."""
+    server = lab.hub.folder / "logs" / f"{lab.user}.log"
+    parts = {
+        "console": "\n".join(lab.console),
+        "hub": lab.hub.log,
+        "server": server.read_text(errors="replace") if server.exists() else "",
+    }
+    return "\n".join(
+        f"==== {name}\n" + "\n".join(text.splitlines()[-TAIL:]) for name, text in parts.items()
+    )
+
+
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let the fixtures of a test know whether it failed."""
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """Chromium without a window."""
+    ARTEFACTS.mkdir(parents=True, exist_ok=True)
+    for old in ARTEFACTS.iterdir():
+        old.unlink()
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def visits(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Visits]:
+    """Open pages with it; none may have complained of our labextension, or uncaught."""
+    with ExitStack() as stack:
+        visits = Visits(browser, request.node.name.removeprefix("test_"), stack)
+        yield visits
+        visits.keep(failed=request.node.stash[FAILED])
+        told = [line for lab in visits.labs for line in lab.console]
+        assert [line for line in told if line.startswith("uncaught:")] == []
+        assert [line for line in told if OURS in line] == []
+
+
+@pytest.fixture(scope="package")
+def provider() -> Iterator[OpenAIServer]:
+    """The scripted OpenAI-compatible server, on a thread of its own."""
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(OpenAIServer()) as server,
+    ):
+        yield server
+
+
+@pytest.fixture(scope="package")
+def scripted_hub(
+    provider: OpenAIServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningHub]:
+    """A hub whose model is ``provider``."""
+    folder = tmp_path_factory.mktemp("scripted") / "state"
+    with running_hub(folder, environment={"OPENAI_BASE_URL": provider.base_url}) as hub:
+        yield hub
+
+
+@pytest.fixture(scope="package")
+def eve(browser: Browser, scripted_hub: RunningHub) -> Iterator[Lab]:
+    """Eve at her page; to load one for each test would take longer than the tests."""
+    with visit(browser, scripted_hub, "eve") as eve:
+        eve.log_in()
+        yield eve
+
+
+@pytest.fixture
+def rested(eve: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """Eve, who tidies up after a test that failed or has opened a notebook."""
+    yield eve
+    if request.node.stash[FAILED] or eve.notebook.count():
+        eve.page.goto(f"{eve.hub.url}/user/eve/lab?reset")
+        eve.wait_for_chat()
+
+
+@pytest.fixture
+def lab(rested: Lab, visits: Visits, provider: OpenAIServer) -> Lab:
+    """Eve in a new chat; nothing is scripted yet."""
+    provider.replies_left.clear()
+    rested.console.clear()
+    visits.labs.append(rested)
+    rested.new_chat()
+    return rested

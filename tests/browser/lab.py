@@ -1,0 +1,150 @@
+"""
+JupyterLab as a person sees it: log in, ask in the chat, work in a notebook.
+
+Called by the browser tests and by ``docs/screenshot.py``::
+
+    with chromium() as browser, visit(browser, hub, "ada") as ada:
+        ada.log_in()
+        ada.ask("plot a sine wave")
+        expect(ada.plot).to_be_visible()
+
+What is clicked and read here is JupyterLab 4.6 and jupyterlab-chat 0.25.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Locator,
+    Page,
+    ViewportSize,
+    expect,
+    sync_playwright,
+)
+
+from tests.hub import RunningHub
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+SIZE = (1400, 860)
+
+# Milliseconds, on a busy machine: a server that starts and its lab; an answer with code.
+LAB_WITHIN = 90_000
+ANSWER_WITHIN = 30_000
+expect.set_options(timeout=ANSWER_WITHIN)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Run a browser without a window: the system's, else Playwright's own."""
+    found = next(filter(None, map(shutil.which, NAMES)), None)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def visit(browser: Browser, hub: RunningHub, user: str) -> Iterator["Lab"]:
+    """Give ``user`` a browser of their own, with its cookies and one page."""
+    width, height = SIZE
+    viewport: ViewportSize = {"width": width, "height": height}
+    context = browser.new_context(viewport=viewport)
+    context.set_default_timeout(ANSWER_WITHIN)
+    yield Lab(context.new_page(), hub, user)
+    context.close()
+
+
+class Lab:
+    """One person's page."""
+
+    def __init__(self, page: Page, hub: RunningHub, user: str) -> None:
+        self.page = page
+        self.hub = hub
+        self.user = user
+        self.console: list[str] = []
+        """What the page has told the console, with its kind and source."""
+        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self.console.append(f"uncaught: {error.stack or error}"))
+
+        self.side = page.locator(".jp-chat-sidepanel")
+        self.box = self.side.get_by_role("combobox")
+        self.title = self.side.locator(".jp-chat-sidepanel-widget-title")
+        self.messages = self.side.locator(".jp-chat-rendered-message")
+        self.code = self.messages.locator("pre code.language-python")
+        self.plot = self.side.locator('.jp-chat-message img[src^="data:image/png"]')
+        self.status = self.side.locator(".jp-chat-writers")
+        self.stop_button = self.side.locator("button.jp-jai-stopButton")
+        self.files = page.locator("#filebrowser .jp-DirListing-itemText")
+        self.notebook = page.locator(".jp-NotebookPanel:visible")
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        self.console.append(f"{message.type}: {message.text} ({message.location['url']})")
+
+    def log_in(self, path: str = "/") -> None:
+        """Log in by the form and wait until the chat of the user's lab can be asked."""
+        self.send_form(self.hub.user_password, path)
+        self.wait_for_chat()
+
+    def send_form(self, password: str, path: str = "/") -> None:
+        """Open a page of the hub and send the login form that comes up."""
+        self.page.goto(f"{self.hub.url}{path}")
+        self.page.get_by_label("Username").fill(self.user)
+        self.page.get_by_label("Password").fill(password)
+        self.page.get_by_role("button", name="Sign in").click()
+
+    def wait_for_chat(self) -> None:
+        """Wait until the lab shows a chat in which Caesarion listens."""
+        self.page.locator("#main.jp-LabShell").wait_for(timeout=LAB_WITHIN)
+        persona = self.side.locator(".jp-jai-personaControls-persona", has_text="Caesarion")
+        persona.wait_for(timeout=LAB_WITHIN)
+
+    def new_chat(self) -> None:
+        """Make a chat beside the one that is open, and go there."""
+        before = self.title.text_content()
+        self.side.locator(".jp-chat-add jp-button").click()
+        expect(self.title).not_to_have_text(before or "")
+        self.wait_for_chat()
+
+    def send(self, question: str) -> None:
+        """Send a message."""
+        self.box.fill(question)
+        self.box.press("Enter")
+
+    def ask(self, question: str, answer: str) -> None:
+        """Send a message and wait until it is answered, with ``answer`` in the last words."""
+        self.send(question)
+        expect(self.messages.last).to_contain_text(answer)
+        expect(self.stop_button).to_be_disabled()
+
+    def refresh_files(self) -> None:
+        """Let the file browser look again."""
+        self.page.locator("#filebrowser").get_by_title("Refresh").click()
+
+    def new_notebook(self) -> None:
+        """Open a notebook beside the chat and wait for its kernel."""
+        self.page.locator('.jp-LauncherCard[data-category="Notebook"]:visible').first.click()
+        self.wait_for_kernel()
+
+    def wait_for_kernel(self) -> None:
+        """Wait until the kernel of the notebook in front can be used."""
+        # The notebook's own indicator says idle before there is a kernel.
+        expect(self.page.locator("#jp-main-statusbar")).to_contain_text(
+            "Python 3 (ipykernel) | Idle"
+        )
+
+    def run_cell(self, code: str) -> None:
+        """Type ``code`` into the notebook's last cell and run it."""
+        self.notebook.locator(".jp-CodeCell .cm-content").last.click()
+        self.page.keyboard.insert_text(code)
+        self.page.keyboard.press("Shift+Enter")
+
+    def cell_output(self, text: str) -> Locator:
+        """Return the outputs in the notebook that contain ``text``."""
+        return self.notebook.locator(".jp-OutputArea-output", has_text=text)

@@ -1,0 +1,37 @@
+"""A user's server that dies in the middle of an answer."""
+
+import psutil
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Visits
+from tests.browser.lab import Lab
+from tests.browser.test_chat import words
+from tests.fakes.openai_server import OpenAIServer, Text
+from tests.hub import RunningHub
+
+
+def server_of(hub: RunningHub, user: str) -> psutil.Process:
+    """Return the process of a user's server."""
+    home = str(hub.home(user))
+    servers = (one for one in hub.processes() if "jupyterhub.singleuser" in one.cmdline())
+    return next(server for server in servers if server.environ()["HOME"] == home)
+
+
+def test_a_chat_that_was_cut_off_is_readable_and_answers_again(
+    lab: Lab, provider: OpenAIServer, visits: Visits
+) -> None:
+    provider.add(Text(*words(600), delay=0.05))
+    lab.send("count to 600")
+    expect(lab.messages.last).to_contain_text("word20")
+    server_of(lab.hub, "eve").kill()
+    expect(lab.page.get_by_text("Your server at /user/eve/ is not running")).to_be_visible()
+    visits.picture(lab, "died")
+    lab.hub.login("eve").start_server()
+    lab.page.reload()
+    lab.wait_for_chat()
+    expect(lab.messages.first).to_have_text("count to 600")
+    half = lab.messages.nth(1).inner_text().split()
+    assert half == [word.strip() for word in words(len(half))]
+    assert len(half) >= 10
+    provider.replies_left[:] = [Text("Here I am again.")]
+    lab.ask("are you there?", "Here I am again.")

@@ -1,0 +1,18 @@
+"""Fixtures for all tests: no real model within reach, one hub that a whole session shares."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.hub import RunningHub, running_hub
+
+for name in [name for name in os.environ if name.startswith("OPENAI_")]:
+    del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
+    """A hub with the demo model; tests share it, each with users of its own."""
+    with running_hub(tmp_path_factory.mktemp("hub") / "state") as hub:
+        yield hub

@@ -1,0 +1,224 @@
+"""How ``make up`` starts, stops and starts again, and what it says when it cannot."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from tests.hub import (
+    READY_WITHIN,
+    REPOSITORY,
+    RunningHub,
+    Session,
+    clean_environment,
+    free_port,
+    is_alive,
+    launch,
+    running_hub,
+)
+from tests.integration.test_hub import run_in_kernel
+from tests.values import make_table
+
+
+def refusal(folder: Path, **settings: str) -> str:
+    """Return what the launcher prints when it refuses to start."""
+    with launch({"CAESARION_STATE": str(folder), "PORT": str(free_port()), **settings}) as started:
+        try:
+            printed, _ = started.communicate(timeout=READY_WITHIN)
+        finally:
+            started.kill()
+    assert started.returncode == 1
+    return printed
+
+
+def at_work(hub: RunningHub) -> list[psutil.Process]:
+    """Start a server with a kernel, and return all processes."""
+    ada = hub.login("ada")
+    ada.start_server()
+    ada.post("/user/ada/api/kernels", json={}).raise_for_status()
+    return hub.processes()
+
+
+@pytest.mark.parametrize("whole_group", [True, False])
+async def test_a_signal_stops_everything_and_status_is_0(tmp_path: Path, whole_group: bool) -> None:
+    with running_hub(tmp_path / "state") as hub:
+        ada = hub.login("ada")
+        ada.start_server()
+        # A busy kernel, and a program that left its kernel's session.
+        started = await run_in_kernel(
+            hub,
+            ada,
+            "import subprocess, threading\n"
+            "print(subprocess.Popen(['sleep', '600'], start_new_session=True, env={}).pid)\n"
+            "threading.Thread(target=lambda: [None for _ in iter(int, 1)]).start()\n",
+        )
+        processes = [*hub.processes(), psutil.Process(int(started))]
+        if whole_group:
+            os.killpg(hub.process.pid, signal.SIGINT)  # what a terminal's Ctrl-C does
+        assert hub.stop(signal.SIGTERM if not whole_group else signal.SIGINT) == 0
+        assert [process for process in processes if is_alive(process)] == []
+        # The server was asked, so that its extensions could save what they hold.
+        assert "Shutting down 1 kernel" in (hub.folder / "logs" / "ada.log").read_text()
+    assert hub.printed[-1] == "Caesarion has stopped."
+    assert not [line for line in hub.printed if "Traceback" in line]
+
+
+def test_a_signal_while_it_starts_stops_everything_too(tmp_path: Path) -> None:
+    proxy_pid = tmp_path / "state" / "proxy.pid"
+    with launch({"CAESARION_STATE": str(tmp_path / "state"), "PORT": str(free_port())}) as started:
+        try:
+            deadline = time.monotonic() + READY_WITHIN
+            while not (proxy_pid.exists() and proxy_pid.read_text()):
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            proxy = psutil.Process(int(proxy_pid.read_text()))
+            processes = [proxy, *psutil.Process(started.pid).children(recursive=True)]
+            started.send_signal(signal.SIGTERM)
+            printed, _ = started.communicate(timeout=READY_WITHIN)
+        finally:
+            started.kill()
+    assert [process for process in processes if is_alive(process)] == []
+    assert started.returncode == 0
+    assert printed == "Starting JupyterHub ...\n\nCaesarion has stopped.\n"
+
+
+def test_a_restart_finds_users_sessions_and_made_passwords_again(tmp_path: Path) -> None:
+    folder, port = tmp_path / "state", free_port()
+    made = {"CAESARION_PASSWORD": "", "CAESARION_ADMIN_PASSWORD": ""}
+    with running_hub(folder, port=port, environment=made) as hub:
+        printed = [line for line in hub.printed if "password" in line]
+        password, admin_password = (line.rpartition(" ")[2] for line in printed)
+        cookies = hub.login("ada", password).cookies
+        hub.login("admin", admin_password)
+        hub.home("ada").mkdir(parents=True)
+        (hub.home("ada") / "kept.txt").write_text("kept")
+    with (
+        running_hub(folder, port=port, environment=made) as hub,
+        Session(hub.url, "ada") as ada,
+    ):
+        assert [line for line in hub.printed if "password" in line] == printed
+        ada.cookies = cookies
+        assert ada.get("/hub/home").url.path == "/hub/home"  # and not the login's
+        ada.start_server()
+        assert ada.get("/user/ada/api/contents/kept.txt").json()["content"] == "kept"
+
+
+def test_a_killed_hub_ends_the_rest_with_a_sentence(tmp_path: Path) -> None:
+    with running_hub(tmp_path / "state") as hub:
+        processes = at_work(hub)
+        hub_itself = next(process for process in processes if "jupyterhub" in process.cmdline())
+        hub_itself.kill()
+        assert hub.process.wait(20) == 1
+        assert [process for process in processes if is_alive(process)] == []
+    assert hub.printed[-1] == (
+        f"JupyterHub ended by itself (status -9). Its log: {tmp_path / 'state' / 'hub.log'}"
+    )
+
+
+def test_after_a_kill_it_comes_up_again_at_the_same_port(tmp_path: Path) -> None:
+    folder, port = tmp_path / "state", free_port()
+    with running_hub(folder, port=port) as hub:
+        processes = at_work(hub)
+        for process in processes:
+            if process.pid == hub.process.pid or "jupyterhub" in process.cmdline():
+                process.kill()
+        hub.process.wait(5)
+        assert [process for process in processes if is_alive(process)] != []
+        with running_hub(folder, port=port) as again:
+            assert [process for process in processes if is_alive(process)] == []
+            assert again.login("ada").start_server() == "/user/ada/"
+
+
+def test_the_process_number_of_an_earlier_hub_harms_nobody(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as stranger:
+        (folder / "proxy.pid").write_text(str(stranger.pid))
+        with running_hub(folder):
+            assert stranger.poll() is None
+        stranger.communicate(b"\n", timeout=10)
+    assert stranger.returncode == 0
+
+
+def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert refusal(tmp_path / "state", PORT=str(port), OPENAI_API_KEY="sk-1") == (
+            f"Port {port} is taken by another program. "
+            f"Free it, or choose another: PORT={port + 1} make up\n"
+        )
+    assert not (tmp_path / "state" / "provider_key").exists()
+
+
+def test_a_second_start_in_the_same_folder_is_one_sentence(hub: RunningHub) -> None:
+    assert refusal(hub.folder) == (
+        f"Caesarion is running already with the state in {hub.folder}. Stop that one with "
+        "Ctrl-C, or name another folder: CAESARION_STATE=<folder> make up\n"
+    )
+    hub.login("ada")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("PORT", "abc", 'PORT is "abc"; it must be a port, a whole number from 1 to 65535.'),
+        ("PORT", "0", "PORT is 0; it must be a port, a whole number from 1 to 65535."),
+        (
+            "OPENAI_BASE_URL",
+            "localhost:11434",
+            'OPENAI_BASE_URL is "localhost:11434"; '
+            "it must be a web address such as http://127.0.0.1:11434/v1.",
+        ),
+        (
+            "CAESARION_PASSWORD",
+            "secret!",
+            "CAESARION_PASSWORD must be a text of 8 or more characters.",
+        ),
+        (
+            "CAESARION_ADMIN_PASSWORD",
+            "long, but not long enough",
+            "CAESARION_ADMIN_PASSWORD must be a text of 32 or more characters.",
+        ),
+        (
+            "CAESARION_VALUES",
+            "missing.yaml",
+            "The values file missing.yaml cannot be read: No such file or directory.",
+        ),
+    ],
+)
+def test_an_unreadable_setting_is_one_sentence(
+    tmp_path: Path, name: str, value: str, sentence: str
+) -> None:
+    assert refusal(tmp_path / "state", **{name: value}) == f"{sentence}\n"
+
+
+def test_an_unknown_key_is_one_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("cull: {timeuot: 3}\n")
+    assert refusal(tmp_path / "state", CAESARION_VALUES=str(file)) == (
+        "Unknown key 'cull.timeuot'. Did you mean 'cull.timeout'?\n"
+    )
+
+
+def test_the_hub_itself_refuses_an_unknown_key_with_that_sentence_alone(tmp_path: Path) -> None:
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump(make_table(cull={"timeuot": 3})))
+    config = REPOSITORY / "hub_config" / "jupyterhub_config.py"
+    done = subprocess.run(
+        [sys.executable, "-m", "jupyterhub", "-f", str(config)],
+        cwd=tmp_path,
+        env={**clean_environment(), "CAESARION_VALUES": str(file)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=READY_WITHIN,
+    )
+    assert done.returncode == 1
+    assert done.stdout == "Unknown key 'cull.timeuot'. Did you mean 'cull.timeout'?\n"

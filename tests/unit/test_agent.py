@@ -1,0 +1,247 @@
+"""The loop, with a model that says what a test wrote down; no sockets."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from typing import Any, cast
+
+import pytest
+from caesarion.agent import Agent
+from caesarion.config import CaesarionAgent
+from caesarion.errors import ModelError, Stopped
+from caesarion.events import Done, Event, Failure, Notice, Output, Text, ToolCall, ToolResult, Usage
+from caesarion.model import Finish, Model
+from caesarion.tools.tool import Step, Told, Tool
+from pydantic import BaseModel
+
+from tests.fakes.openai_rules import check_body
+
+Part = Text | ToolCall | Usage | Finish
+QUESTION = [{"role": "user", "content": "go"}]
+
+
+class ScriptedModel:
+    """A double: answers as written, one list of parts a round, and keeps what it was asked."""
+
+    def __init__(self, *rounds: list[Part] | ModelError) -> None:
+        self.rounds = list(rounds)
+        self.asked: list[list[dict[str, Any]]] = []
+        self.may_call: list[bool] = []
+
+    async def stream(
+        self, messages: list[dict[str, Any]], tools: list[dict[str, Any]], *, may_call: bool = True
+    ) -> AsyncGenerator[Part, None]:
+        check_body(json.dumps({"model": "gpt-4.1", "messages": messages, "tools": tools}).encode())
+        self.asked.append(messages)
+        self.may_call.append(may_call)
+        parts = self.rounds.pop(0)
+        if isinstance(parts, ModelError):
+            raise parts
+        for part in parts:
+            yield part
+
+
+class Word(BaseModel):
+    word: str
+
+
+class Echo(Tool[Word]):
+    """Shows and tells a word; "bad" fails."""
+
+    name = "echo"
+    description = "Says a word."
+    arguments = Word
+
+    def __init__(self) -> None:
+        self.runs = 0
+
+    async def run(self, arguments: Word) -> AsyncGenerator[Step, None]:
+        self.runs += 1
+        yield {"output_type": "stream", "name": "stdout", "text": arguments.word}
+        yield Told("error" if arguments.word == "bad" else "ok", arguments.word)
+
+
+def calls(word: str, number: int = 0) -> list[Part]:
+    return [ToolCall(f"call_{number}", "echo", f'{{"word": "{word}"}}'), Finish("tool_calls")]
+
+
+async def run(model: ScriptedModel, tool: Echo | None = None, **settings: Any) -> list[Event]:
+    agent = Agent(CaesarionAgent(**settings), cast("Model", model), [tool or Echo()])
+    events = [event async for event in agent.run(list(QUESTION))]
+    assert isinstance(events[-1], Done)
+    assert isinstance(events[-2], Usage)
+    return events
+
+
+async def test_an_answer_in_words_ends_the_turn() -> None:
+    events = await run(ScriptedModel([Text("Hel"), Text("lo"), Finish("stop")]))
+    assert events[:2] == [Text("Hel"), Text("lo")]
+    assert events[-1] == Done("stop")
+
+
+async def test_a_call_is_run_shown_and_told_to_the_model() -> None:
+    model = ScriptedModel(calls("hi"), [Text("done"), Finish("stop")])
+    events = await run(model)
+    assert events[:4] == [
+        ToolCall("call_0", "echo", '{"word": "hi"}'),
+        Output("call_0", {"output_type": "stream", "name": "stdout", "text": "hi"}),
+        ToolResult("call_0", "ok", "hi"),
+        Text("done"),
+    ]
+    assert model.asked[1][-1] == {"role": "tool", "tool_call_id": "call_0", "content": "hi"}
+
+
+async def test_several_calls_of_one_round_run_in_their_order() -> None:
+    both: list[Part] = [
+        ToolCall("a", "echo", '{"word": "one"}'),
+        ToolCall("b", "echo", '{"word": "two"}'),
+        Finish("tool_calls"),
+    ]
+    model = ScriptedModel(both, [Text("done"), Finish("stop")])
+    events = await run(model)
+    results = [event for event in events if isinstance(event, ToolResult)]
+    assert results == [ToolResult("a", "ok", "one"), ToolResult("b", "ok", "two")]
+    assert [message["role"] for message in model.asked[1]] == ["user", "assistant", "tool", "tool"]
+
+
+async def test_an_unknown_tool_is_told_to_the_model_with_the_names_there_are() -> None:
+    wrong: list[Part] = [ToolCall("a", "wether", "{}"), Finish("tool_calls")]
+    events = await run(ScriptedModel(wrong, [Text("sorry"), Finish("stop")]))
+    told = "There is no tool 'wether'. The tools are: echo."
+    assert ToolResult("a", "error", told) in events
+
+
+async def test_truncated_arguments_are_told_and_the_history_stays_valid() -> None:
+    tool = Echo()
+    cut: list[Part] = [ToolCall("a", "echo", '{"word": "h'), Finish("length")]
+    model = ScriptedModel(cut, [Text("again"), Finish("stop")])
+    events = await run(model, tool)
+    [result] = [event for event in events if isinstance(event, ToolResult)]
+    assert result.status == "error"
+    assert result.text.startswith("The arguments of echo are not valid JSON")
+    assert tool.runs == 0
+    assert model.asked[1][1]["tool_calls"][0]["function"]["arguments"] == "{}"
+
+
+async def test_after_three_failures_in_a_row_the_model_must_report() -> None:
+    tool = Echo()
+    model = ScriptedModel(*(calls("bad", n) for n in range(3)), [Text("I failed"), Finish("stop")])
+    events = await run(model, tool)
+    assert tool.runs == 3
+    assert model.may_call == [True, True, True, False]
+    assert "3 calls in a row have failed" in model.asked[3][-1]["content"]
+    assert events[-1] == Done("stop")
+
+
+async def test_a_model_that_calls_on_instead_of_reporting_is_stopped() -> None:
+    tool = Echo()
+    events = await run(ScriptedModel(*(calls("bad", n) for n in range(4))), tool)
+    assert tool.runs == 3
+    [failure] = [event for event in events if isinstance(event, Failure)]
+    assert failure.message.startswith("The agent gave up: 3 attempts in a row failed.")
+    assert events[-1] == Done("error")
+
+
+async def test_a_success_between_failures_lets_the_model_go_on() -> None:
+    words = ["bad", "bad", "good", "bad", "bad"]
+    model = ScriptedModel(
+        *(calls(word, n) for n, word in enumerate(words)), [Text("done"), Finish("stop")]
+    )
+    await run(model)
+    assert model.may_call == [True] * 6
+
+
+async def test_the_limit_of_rounds_ends_in_a_sentence() -> None:
+    tool = Echo()
+    events = await run(ScriptedModel(calls("a"), calls("b", 1)), tool, max_rounds=2)
+    assert tool.runs == 2
+    assert events[-1] == Done("rounds")
+    assert (
+        Failure(
+            "The agent stopped after 2 rounds without an answer. Ask it to go on, or ask for a "
+            "smaller step."
+        )
+        in events
+    )
+
+
+async def test_a_model_that_fails_is_a_sentence_and_not_an_exception() -> None:
+    events = await run(ScriptedModel(ModelError("The model was silent for 60 seconds.")))
+    assert events[0] == Failure("The model was silent for 60 seconds.")
+    assert events[-1] == Done("error")
+
+
+async def test_a_finished_call_is_not_run_again_when_the_model_fails_afterwards() -> None:
+    tool = Echo()
+    events = await run(ScriptedModel(calls("once"), ModelError("It broke off.")), tool)
+    assert tool.runs == 1
+    assert events[-1] == Done("error")
+
+
+async def test_an_answer_cut_off_at_the_length_limit_says_so() -> None:
+    events = await run(ScriptedModel([Text("and so"), Finish("length")]))
+    told = "The answer was cut off at the model's length limit. Ask it to go on."
+    assert Failure(told) in events
+    assert events[-1] == Done("length")
+
+
+async def test_an_empty_answer_is_said() -> None:
+    events = await run(ScriptedModel([Finish("stop")]))
+    assert Failure("The model gave an empty answer. Ask again.") in events
+
+
+async def test_usage_is_summed_over_the_rounds() -> None:
+    model = ScriptedModel(
+        [*calls("hi"), Usage(10, 5, 15, 2)], [Text("done"), Finish("stop"), Usage(20, 1, 21, 4)]
+    )
+    usage = (await run(model))[-2]
+    assert isinstance(usage, Usage)
+    assert (usage.prompt_tokens, usage.completion_tokens) == (30, 6)
+    assert (usage.total_tokens, usage.cached_tokens) == (36, 6)
+
+
+async def test_a_notice_is_passed_on() -> None:
+    class Busy(Echo):
+        async def run(self, arguments: Word) -> AsyncGenerator[Step, None]:
+            yield Notice("is waiting")
+            yield Told("ok", arguments.word)
+
+    events = await run(ScriptedModel(calls("hi"), [Text("done"), Finish("stop")]), Busy())
+    assert events[1:3] == [Notice("is waiting"), ToolResult("call_0", "ok", "hi")]
+
+
+async def test_a_tool_that_ends_without_a_word_has_failed() -> None:
+    class Mute(Echo):
+        async def run(self, arguments: Word) -> AsyncGenerator[Step, None]:
+            for never in list[Step]():
+                yield never
+
+    events = await run(ScriptedModel(calls("hi"), [Text("done"), Finish("stop")]), Mute())
+    assert ToolResult("call_0", "error", "The tool ended without a word.") in events
+
+
+async def test_what_a_filter_stopped_is_said() -> None:
+    events = await run(ScriptedModel([Finish("content_filter")]))
+    told = "The provider's content filter stopped the answer. Ask in other words."
+    assert Failure(told) in events
+
+
+async def test_a_cancelled_turn_lets_its_tool_clean_up_first() -> None:
+    begun, cleaned = asyncio.Event(), asyncio.Event()
+
+    class Slow(Echo):
+        async def run(self, arguments: Word) -> AsyncGenerator[Step, None]:
+            try:
+                begun.set()
+                await asyncio.sleep(60)
+                yield Told("ok", arguments.word)
+            except asyncio.CancelledError as error:
+                cleaned.set()
+                raise Stopped("It cost the kernel.") from error
+
+    turn = asyncio.ensure_future(run(ScriptedModel(calls("hi")), Slow()))
+    await begun.wait()
+    turn.cancel()
+    with pytest.raises(Stopped, match=r"^It cost the kernel\.$"):
+        await turn
+    assert cleaned.is_set()

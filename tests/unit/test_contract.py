@@ -1,0 +1,57 @@
+"""What the extension and the hub share without importing each other: names, held at both ends."""
+
+from caesarion.config import CaesarionModel
+from caesarion_hub import spawner
+from caesarion_hub.gateway.config import from_environment
+from caesarion_hub.values import Values, check
+from traitlets.config import Config
+
+
+def values() -> Values:
+    return check(
+        {
+            "auth": {"userPassword": "u" * 8, "adminPassword": "a" * 32},
+            "gateway": {"model": "some-model"},
+            "local": {
+                "folder": "state",
+                "run": "mark",
+                "port": 8000,
+                "hubPort": 8001,
+                "proxyApiPort": 8002,
+                "gatewayPort": 8003,
+                "proxyCommand": ["node"],
+            },
+        }
+    )
+
+
+def test_the_hub_sets_the_variables_that_the_extension_reads() -> None:
+    c = Config()
+    spawner.configure(c, values())
+    environment = c.Spawner.environment
+    assert environment[CaesarionModel.variable("name")] == "some-model"
+    assert (
+        environment[CaesarionModel.variable("base_url")]
+        == "http://127.0.0.1:8003/services/gateway/v1"
+    )
+
+
+def test_the_address_given_to_the_extension_is_the_one_the_gateway_listens_on() -> None:
+    c = Config()
+    spawner.configure(c, values())
+    gateway = from_environment(
+        {
+            "JUPYTERHUB_API_URL": "http://127.0.0.1:8001/hub/api",
+            "JUPYTERHUB_SERVICE_NAME": "gateway",
+            "JUPYTERHUB_SERVICE_PREFIX": "/services/gateway/",
+            "JUPYTERHUB_SERVICE_URL": "http://127.0.0.1:8003",
+        }
+    )
+    told = c.Spawner.environment[CaesarionModel.variable("base_url")]
+    assert told == f"http://{gateway.host}:{gateway.port}{gateway.prefix}v1"
+
+
+def test_no_variable_of_a_users_server_is_the_providers() -> None:
+    c = Config()
+    spawner.configure(c, values())
+    assert [name for name in c.Spawner.environment if name.startswith("OPENAI")] == []

@@ -1,0 +1,376 @@
+"""The demo model's rules: from a question and its results to the next reply."""
+
+import ast
+import json
+import warnings
+from typing import Any
+
+import matplotlib
+import pytest
+from caesarion_hub.gateway.demo import files, model, plot, reading, rules
+from caesarion_hub.gateway.demo.chunks import Call, Frame, Reply, stream, words
+from caesarion_hub.gateway.demo.turn import Turn, read_turn
+from caesarion_hub.gateway.errors import GatewayError
+
+TOOLS = {
+    "python_interpreter": frozenset({"code"}),
+    "get_current_weather": frozenset({"latitude", "longitude", "place"}),
+}
+FAILED = """\
+---------------------------------------------------------------------------
+NameError                                 Traceback (most recent call last)
+Cell In[3], line 1
+----> 1 print(y)
+
+NameError: name 'y' is not defined"""
+TABLE = """\
+**Oslo, Norway**: light rain (2026-11-23 12:00, Europe/Oslo)
+
+| Now | |
+|---|---|
+| Temperature | 3.4 °C |
+| Wind | 10 km/h |"""
+
+
+def ask(question: str, *results: str) -> Reply:
+    return rules.answer(Turn(question, results, TOOLS))
+
+
+def code_for(question: str) -> str:
+    reply = ask(question)
+    assert reply.call is not None
+    assert reply.call.name == "python_interpreter"
+    code: str = reply.call.arguments["code"]
+    return code
+
+
+@pytest.mark.parametrize(
+    ("question", "code"),
+    [
+        ("run 1+1", "1+1"),
+        ("Please run: print(3)", "print(3)"),
+        ("run `x`", "x"),
+        ("run this code:\nprint(1)\nprint(2)", "print(1)\nprint(2)"),
+        ("Look:\n```python\nx = 1\nif x:\n    x\n```\nThanks", "x = 1\nif x:\n    x"),
+        ("```\n1\n```", "1"),
+        ("print x+1", "print(x+1)"),
+        ("print(x+1)", "print(x+1)"),
+        ("print (x+1)*2", "print((x+1)*2)"),
+        ("print(x, sep='')", "print(x, sep='')"),
+        ("can you please print x+1?", "print(x+1)"),
+        ("what is x+1?", "x+1"),
+        ("What's x", "x"),
+        ("show me the value of df", "df"),
+        ("show `df.head()`", "df.head()"),
+        ("the value of x", "x"),
+        ("compute 2**10 now", "2**10"),
+        ("what is the factorial of 20?", "import math\n\nprint(math.factorial(20))"),
+        ("5 factorial", "import math\n\nprint(math.factorial(5))"),
+    ],
+)
+def test_code_is_run_as_asked(question: str, code: str) -> None:
+    assert code_for(question) == code
+
+
+@pytest.mark.parametrize(
+    "question", ["hello", "show the money", "what is the meaning of life?", "", "run", "print"]
+)
+def test_anything_else_is_told_what_the_rules_can_do(question: str) -> None:
+    assert ask(question) == Reply(rules.ABILITIES)
+
+
+@pytest.mark.parametrize(
+    ("words", "expression"),
+    [
+        ("a sine wave", "sin(x)"),
+        ("cos", "cos(x)"),
+        ("sin(x)*x", "sin(x) * x"),
+        ("x^2", "x ** 2"),
+        ("y = exp(-x**2)", "exp(-x ** 2)"),
+        ("me a graph of the parabola.", "x ** 2"),
+        ("2*pi*x/e", "2 * pi * x / e"),
+    ],
+)
+def test_an_expression_of_x_is_plotted(words: str, expression: str) -> None:
+    assert plot.expression_of(words) == expression
+    assert code_for(f"plot {words}") == plot.plot_code(expression)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "my data",
+        "5",
+        "",
+        "9**9**9*x",
+        "(x**9)**9",
+        "__import__('os').system('ls') + x",
+        "x.real",
+        "sin(x, x)",
+        "eval(x)",
+        "x if x else x",
+        "1e9*x",
+        "True*x",
+        "y",
+        "x" + "+x" * 200,
+        "(" * 150,
+    ],
+)
+def test_anything_but_a_plain_expression_is_not_plotted(words: str) -> None:
+    assert plot.expression_of(words) is None
+    assert ask(f"plot {words}") == Reply(rules.PLOTS)
+
+
+def test_a_plot_leaves_the_users_variables_alone() -> None:
+    tree = ast.parse(plot.plot_code("x * sin(x)"))
+    stored = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and is_stored(node)}
+    assert stored == set()
+    assert "np.sin(x)" in ast.unparse(tree)
+
+
+def is_stored(node: ast.Name) -> bool:
+    return isinstance(node.ctx, ast.Store)
+
+
+@pytest.mark.parametrize(
+    ("expression", "domain"),
+    [("x ** 2", "-10, 10"), ("log(x)", "0.01, 10"), ("sin(x)", "-2 * np.pi, 2 * np.pi")],
+)
+def test_a_plot_has_a_fitting_domain(expression: str, domain: str) -> None:
+    assert f"np.linspace({domain}, 500)" in plot.plot_code(expression)
+
+
+@pytest.mark.parametrize(
+    ("question", "arguments"),
+    [
+        ("weather in Paris", {"place": "Paris"}),
+        ("What's the weather like in New York today?", {"place": "New York"}),
+        ("weather at 52.5, -13.4", {"latitude": 52.5, "longitude": -13.4}),
+    ],
+)
+def test_the_weather_is_asked_for_a_place_or_coordinates(
+    question: str, arguments: dict[str, Any]
+) -> None:
+    assert ask(question).call == Call("get_current_weather", arguments)
+
+
+def test_the_weather_of_nowhere_is_asked_back() -> None:
+    assert ask("how is the weather?") == Reply("Tell me where: `weather in Oslo`.")
+
+
+def test_the_weather_is_told_from_its_table() -> None:
+    told = ask("weather in Oslo", TABLE)
+    assert told == Reply("In Oslo, Norway it is now: light rain, 3.4 °C.")
+    unknown = "No place named 'Osl' is known. Check the spelling."
+    assert ask("weather in Osl", unknown) == Reply(f"The weather tool says: {unknown}")
+
+
+@pytest.mark.parametrize("number", ["1001", "99999999999"])
+def test_a_large_factorial_is_refused(number: str) -> None:
+    assert ask(f"factorial of {number}") == Reply("I compute factorials up to 1000 only.")
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        ("42", "The result is `42`."),
+        ("1\n2\n3\n", "The result has 3 lines; the last is `3`."),
+        ("", "The code showed nothing."),
+        ("The code ran and showed nothing.", "The code ran and showed nothing."),
+        (
+            "[image/png, shown to the user]",
+            "The code drew a picture (image/png); it is shown above.",
+        ),
+        (
+            "7\n[image/png, shown to the user]",
+            "The result is `7`. It also drew a picture, shown above.",
+        ),
+        (FAILED, "That failed: `NameError: name 'y' is not defined`"),
+        (
+            "  Cell In[1], line 1\n    x +\n       ^\nSyntaxError: invalid syntax\n",
+            "That failed: `SyntaxError: invalid syntax`",
+        ),
+        ("ValueError: only printed", "The result is `ValueError: only printed`."),
+        ("x" * 300, f"The result is `{'x' * 200}...`."),
+        ("The kernel died while running the code.", "The kernel died while running the code."),
+    ],
+)
+def test_a_result_is_told_in_one_sentence(result: str, said: str) -> None:
+    assert ask("run f()", result) == Reply(said)
+    assert reading.sentence(result) == said
+
+
+def test_files_are_listed_then_inspected_then_previewed() -> None:
+    question = "what files do I have?"
+    listing = "notes.md  (10 bytes)\nuploads/it's data.csv  (5120 bytes)"
+    inspected = "lines: 3\nfirst line: a,b"
+    first, second, third, last = (
+        ask(question),
+        ask(question, listing),
+        ask(question, listing, inspected),
+        ask(question, listing, inspected, "   a  b\n0  1  2"),
+    )
+    assert first.text == "I list your files."
+    assert second.text == (
+        "You have 2 files. I inspect the first data file, `uploads/it's data.csv`."
+    )
+    assert second.call is not None
+    assert second.call.arguments["code"].endswith("""_inspect("uploads/it's data.csv")""")
+    assert third.call is not None
+    assert third.call.arguments["code"] == (
+        """import pandas as pd\n\npd.read_csv("uploads/it's data.csv", nrows=5)"""
+    )
+    assert last == Reply(
+        "`uploads/it's data.csv` has 3 lines and begins with `a,b`; its first rows are shown above."
+    )
+
+
+@pytest.mark.parametrize(
+    ("listing", "said"),
+    [
+        (
+            "The code ran and showed nothing.",
+            "You have no files here, and none in the uploads folder.",
+        ),
+        (
+            "photo.png  (9 bytes)",
+            "You have 1 file, but none whose contents I can show "
+            "(I look at .csv, .tsv, .json, .txt, .py).",
+        ),
+        (FAILED, "That failed: `NameError: name 'y' is not defined`"),
+    ],
+)
+def test_without_a_data_file_the_look_ends(listing: str, said: str) -> None:
+    assert files.look((listing,)) == Reply(said)
+
+
+def test_the_code_that_looks_at_files_works(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "uploads").mkdir()
+    (tmp_path / "uploads" / "a.txt").write_text("one\ntwo\n")
+    (tmp_path / ".hidden").write_text("x")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    results: tuple[str, ...] = ()
+    while call := files.look(results).call:
+        exec(call.arguments["code"], {})
+        results = (*results, capsys.readouterr().out)
+    path = tmp_path / "uploads" / "a.txt"
+    assert results == (f"{path}  (8 bytes)\n", "lines: 2\nfirst line: one\n", "one\ntwo\n\n")
+    assert files.look(results) == Reply(
+        f"`{path}` has 2 lines and begins with `one`; its first rows are shown above."
+    )
+
+
+def test_only_the_first_reply_introduces_itself() -> None:
+    hello = {"role": "user", "content": "hello"}
+    earlier = {"role": "assistant", "content": "Hi."}
+    first = rules.answer(read_turn({"messages": [hello]}))
+    later = rules.answer(read_turn({"messages": [hello, earlier, hello]}))
+    assert first.text == f"{rules.INTRODUCTION} {rules.ABILITIES}"
+    assert later.text == rules.ABILITIES
+
+
+def test_a_tool_that_is_not_offered_is_not_called() -> None:
+    reply = rules.answer(Turn("run 1", tools={}))
+    assert reply == Reply(
+        "I would call python_interpreter for this, but it is not among the tools of this request."
+    )
+    only_coordinates = {"get_current_weather": frozenset({"latitude", "longitude"})}
+    reply = rules.answer(Turn("weather in Oslo", tools=only_coordinates))
+    assert reply == Reply(
+        "I would call get_current_weather with place; it takes latitude, longitude only."
+    )
+
+
+def test_a_turn_is_what_came_since_the_last_question() -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"properties": {"a": {}}}}}
+    body = {
+        "messages": [
+            {"role": "system", "content": "x"},
+            {"role": "user", "content": "old"},
+            {"role": "assistant", "content": None, "tool_calls": []},
+            {"role": "tool", "content": "old result"},
+            {"role": "user", "content": [{"type": "text", "text": "new"}, {"type": "image_url"}]},
+            {"role": "assistant", "content": None, "tool_calls": []},
+            {"role": "tool", "content": "a" * 9000},
+        ],
+        "tools": [tool],
+    }
+    turn = read_turn(body)
+    assert turn == Turn("new", (f"{'a' * 4096}\n{'a' * 4096}",), {"f": frozenset({"a"})}, False)
+    assert read_turn(body | {"tool_choice": "none"}).tools == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"messages": ["hello"]}, "'messages' must hold a list of objects."),
+        ({"messages": [{"role": "system"}]}, "'messages' must hold a message of the role 'user'."),
+        (
+            {"messages": [{"role": "user"}], "tools": [{}]},
+            "'tools' must hold functions with names.",
+        ),
+    ],
+)
+def test_a_request_of_another_shape_is_refused(body: dict[str, Any], message: str) -> None:
+    with pytest.raises(GatewayError) as raised:
+        read_turn(body)
+    assert (raised.value.status, raised.value.message) == (400, message)
+
+
+def test_a_very_long_question_is_refused() -> None:
+    assert ask("run " + "1" * 8192).text == "My rules read at most 8,192 characters of a question."
+
+
+def test_odd_contents_are_read_as_what_words_they_hold() -> None:
+    for content in (None, 5, [5, {"text": 5}], {"a": 1}):
+        assert read_turn({"messages": [{"role": "user", "content": content}]}).question == ""
+    halved = read_turn({"messages": [{"role": "user", "content": "run '\ud83d'"}]})
+    assert halved.question == "run '?'"
+
+
+def test_words_join_to_the_text() -> None:
+    text = "  one two\n\nthree  "
+    assert "".join(words(text)) == text
+
+
+def test_usage_counts_words_and_marks() -> None:
+    assert model.usage("a", Reply("Hello, you.")) == {
+        "prompt_tokens": 3,
+        "completion_tokens": 4,
+        "total_tokens": 7,
+    }
+
+
+def test_a_stream_is_made_of_openais_chunks() -> None:
+    reply = Reply("Run it.", Call("f", {"a": 1}))
+    frame = Frame("chatcmpl-1", 7, "caesarion-demo")
+    counted = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+    events = list(stream(frame, reply, "call_1", counted))
+    chunks = [json.loads(event.removeprefix(b"data: ")) for event in events[:-1]]
+    deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
+    head = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": ""}}
+    assert events[-1] == b"data: [DONE]\n\n"
+    assert deltas == [
+        {"role": "assistant", "content": ""},
+        {"content": "Run "},
+        {"content": "it."},
+        {"tool_calls": [{"index": 0, **head}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": '{"a": '}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": "1}"}}]},
+        {},
+    ]
+    assert chunks[-2]["choices"][0]["finish_reason"] == "tool_calls"
+    assert (chunks[-1]["choices"], chunks[-1]["usage"]) == ([], counted)
+    assert {(chunk["id"], chunk["created"], chunk["model"]) for chunk in chunks} == {
+        ("chatcmpl-1", 7, "caesarion-demo")
+    }
+
+
+def test_a_plot_runs_where_matplotlib_is() -> None:
+    matplotlib.use("Agg")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Agg cannot show, and says so
+        exec(plot.plot_code("sin(x)*x"), {})

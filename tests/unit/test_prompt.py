@@ -1,0 +1,116 @@
+"""What the model reads fits its budget and is a history that providers take."""
+
+import json
+from typing import Any
+
+import pytest
+from caesarion import prompt
+from caesarion.events import ToolCall
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.fakes.openai_rules import check_body
+
+Turn = list[dict[str, Any]]
+
+
+def exchange(number: int, question: str, results: list[str]) -> Turn:
+    """Return a turn: a question, a call for each result, an answer."""
+    turn: Turn = [{"role": "user", "content": question}]
+    for place, result in enumerate(results):
+        call = ToolCall(f"call_{number}_{place}", "python_interpreter", '{"code": "1"}')
+        turn += [prompt.call_message([call], ""), prompt.result_message(call.id, result)]
+    return [*turn, prompt.call_message([], "answered")]
+
+
+names = st.sampled_from(["python_interpreter", "multi_tool_use.parallel", "", "é" * 100])
+
+
+@st.composite
+def rounds(draw: st.DrawFn) -> Turn:
+    """Draw what the model said once: words, or calls with their results."""
+    calls = [
+        ToolCall(
+            f"call_{number}", draw(names), draw(st.text(max_size=9) | st.just('{"code": "1"}'))
+        )
+        for number in range(draw(st.integers(0, 3)))
+    ]
+    results = st.none() | st.text(max_size=30) | st.integers(1, 3000).map(lambda size: "r" * size)
+    said = prompt.call_message(calls, draw(st.text(max_size=50)))
+    return [said, *(prompt.result_message(call.id, draw(results)) for call in calls)]
+
+
+questions = st.text(max_size=400).map(lambda text: [{"role": "user", "content": text}])
+histories = st.lists(questions | rounds(), max_size=12).map(lambda turns: sum(turns, list[Any]()))
+
+
+@given(histories, questions, st.lists(rounds(), max_size=4), st.booleans(), st.integers(50, 3000))
+def test_whatever_is_shortened_stays_a_valid_history_with_its_last_question(
+    before: Turn, question: Turn, after: list[Turn], has_system: bool, budget: int
+) -> None:
+    system = [prompt.system_message()] if has_system else []
+    last = [*question, *sum(after, list[Any]())]
+    fitting = prompt.fit([*system, *before, *last], budget)
+    check_body(json.dumps({"model": "gpt-4.1", "messages": fitting}).encode())
+    assert fitting[: len(system)] == system
+    assert fitting[-len(last)] == question[0]
+    assert fitting[-1] == last[-1]
+    size = sum(len(json.dumps(message, ensure_ascii=False)) for message in fitting)
+    whole = [*system, *before, *last]
+    assert size <= sum(len(json.dumps(message, ensure_ascii=False)) for message in whole)
+    # What stands before the first question belongs to no turn; it goes with the first.
+    assert size <= 4 * budget or len(fitting) == len(system) + len(last)
+
+
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [
+        ("python_interpreter", "python_interpreter"),
+        ("multi_tool_use.parallel", "multi_tool_use_parallel"),
+        ("", "unnamed"),
+        ("x" * 65, "x" * 64),
+    ],
+)
+def test_a_name_that_providers_refuse_is_sent_as_one_like_it(name: str, taken: str) -> None:
+    [call] = prompt.call_message([ToolCall("a", name, "{}")], "")["tool_calls"]
+    assert call["function"]["name"] == taken
+
+
+def test_an_answer_without_words_is_sent_as_an_empty_text() -> None:
+    assert prompt.call_message([], "") == {"role": "assistant", "content": ""}
+
+
+def test_a_history_within_its_budget_is_left_alone() -> None:
+    history = [prompt.system_message(), *exchange(0, "what", ["x" * 2000])]
+    assert prompt.fit(history, 60_000) == history
+
+
+def test_the_oldest_results_shrink_before_any_turn_goes() -> None:
+    history = [*exchange(0, "old", ["a" * 8000]), *exchange(1, "newer", ["b" * 800])]
+    history.append({"role": "user", "content": "now"})
+    fitting = prompt.fit(history, 800)
+    assert len(fitting) == len(history)
+    assert len(fitting[2]["content"]) < 500
+    assert fitting[6] == history[6]
+
+
+def test_when_results_are_short_already_the_oldest_turn_goes_whole() -> None:
+    history = [*exchange(0, "old " * 1000, []), *exchange(1, "newer", [])]
+    history.append({"role": "user", "content": "now"})
+    assert prompt.fit(history, 200) == history[2:]
+
+
+def test_a_call_that_never_ended_is_answered_all_the_same() -> None:
+    told = prompt.result_message("a", None)["content"]
+    assert told == "The server stopped before this call ended; what it did is not known."
+
+
+@pytest.mark.parametrize("arguments", ["", "[1]", '{"code": "1', "[" * 100_000, "1" * 5_000])
+def test_arguments_that_are_no_object_are_sent_as_an_empty_one(arguments: str) -> None:
+    assert prompt.valid_arguments(arguments) == "{}"
+
+
+def test_the_system_prompt_says_where_code_runs() -> None:
+    message = prompt.system_message("Your code runs in a.ipynb.")
+    assert message["content"].startswith("You are Caesarion,")
+    assert message["content"].endswith("Your code runs in a.ipynb.")

@@ -1,0 +1,460 @@
+"""A turn in a chat: what is shown, how often, and what the model hears of it again."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from caesarion import prompt
+from caesarion.events import Event, Output, Text, ToolCall, ToolResult
+from caesarion.transcript import Transcript, describe_call, read, without_commands
+from hypothesis import given
+from hypothesis import strategies as st
+from jupyterlab_chat.models import Message
+from jupyterlab_chat.websocket_model import WsChatModel
+
+from tests.fakes.openai_rules import check_body
+
+PERSONA = "jupyter-ai-personas::caesarion::CaesarionPersona"
+USER = "ada"
+ROOT = Path("/home/ada")
+CODE = ToolCall("c1", "python_interpreter", '{"code": "print(1)"}')
+
+
+class Chat(WsChatModel):
+    """A chat of jupyterlab-chat's that keeps what it would send, and is not stored."""
+
+    def __init__(self) -> None:
+        super().__init__("a.chat", Path())
+        self.sent: list[dict[str, Any]] = []
+        self.seconds = 0.0
+
+    def save(self) -> None:
+        pass
+
+    def broadcast(self, message: str) -> None:
+        self.sent.append(json.loads(message)["message"])
+
+    def says(self, body: str, sender: str = USER, **more: Any) -> Message:
+        """Put a message of somebody's into the chat."""
+        self.seconds += 1
+        message = {"id": f"m{len(self._messages)}", "time": self.seconds, "sender": sender}
+        self._messages.append({**message, "body": body, **more})
+        self._indexes_by_id = {m["id"]: i for i, m in enumerate(self._messages)}
+        return self.get_messages()[-1]
+
+    def shown(self) -> list[tuple[str, dict[str, Any] | None]]:
+        """Return the persona's messages as body and MIME bundle."""
+        return [
+            (message["body"], message.get("mime_model", {}).get("data"))
+            for message in self._messages
+            if message["sender"] == PERSONA
+        ]
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    async def passes(self, seconds: float) -> None:
+        self.now += seconds
+        # The loop looks at the clock once before it calls what is due, and once after.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def chat() -> Chat:
+    return Chat()
+
+
+@pytest.fixture
+async def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: clock.now)
+    return clock
+
+
+@pytest.fixture
+async def turn(chat: Chat, clock: Clock) -> AsyncIterator[Transcript]:
+    turn = Transcript(chat, PERSONA, chat.says("?"))
+    yield turn
+    turn.close()
+
+
+def stream(text: str, name: str = "stdout") -> Output:
+    return Output("c1", {"output_type": "stream", "name": name, "text": text})
+
+
+def display(data: dict[str, Any], display_id: str = "", kind: str = "display_data") -> Output:
+    output = {"output_type": kind, "data": data, "metadata": {}}
+    if display_id:
+        output["transient"] = {"display_id": display_id}
+    return Output("c1", output)
+
+
+def clear() -> Output:
+    return Output("c1", {"output_type": "clear_output", "wait": False})
+
+
+def play(turn: Transcript, *events: Event) -> None:
+    """Write events as the persona does."""
+    show: dict[type, Callable[[Any], None]] = {
+        Text: turn.text,
+        ToolCall: turn.call,
+        Output: turn.output,
+        ToolResult: turn.result,
+    }
+    for event in events:
+        show[type(event)](event)
+
+
+def of_user(text: str) -> prompt.Message:
+    return {"role": "user", "content": text}
+
+
+def of_model(text: str) -> prompt.Message:
+    return {"role": "assistant", "content": text}
+
+
+def called(call: ToolCall, text: str | None, told: str) -> list[prompt.Message]:
+    """Return a call, with the words before it, and its result as the model is sent them."""
+    function = {"name": call.name, "arguments": call.arguments}
+    asked = {"id": call.id, "type": "function", "function": function}
+    return [
+        {"role": "assistant", "content": text, "tool_calls": [asked]},
+        {"role": "tool", "tool_call_id": call.id, "content": told},
+    ]
+
+
+async def test_the_first_words_are_shown_at_once_and_the_next_once_a_pause(
+    chat: Chat, turn: Transcript, clock: Clock
+) -> None:
+    for word in ("one ", "two ", "three "):
+        turn.text(Text(word))
+    assert [frame["body"] for frame in chat.sent] == ["one "]
+    await clock.passes(0.059)
+    assert len(chat.sent) == 1
+    await clock.passes(0.002)
+    assert [frame["body"] for frame in chat.sent] == ["one ", "one two three "]
+    await clock.passes(1)
+    assert len(chat.sent) == 2
+    turn.text(Text("four"))
+    assert chat.sent[-1]["body"] == "one two three four"
+
+
+async def test_a_long_message_is_sent_less_often(
+    chat: Chat, turn: Transcript, clock: Clock
+) -> None:
+    turn.text(Text("x" * 20_000))
+    turn.text(Text("y"))
+    await clock.passes(0.39)
+    assert len(chat.sent) == 1
+    await clock.passes(0.02)
+    assert len(chat.sent) == 2
+
+
+async def test_a_thousand_words_at_200_a_second_are_some_80_updates(
+    chat: Chat, turn: Transcript, clock: Clock
+) -> None:
+    for _ in range(1_000):
+        turn.text(Text("words "))
+        await clock.passes(0.005)
+    turn.close()
+    assert chat.shown() == [("words " * 1_000, None)]
+    assert 70 <= len(chat.sent) <= 85
+
+
+async def test_what_waits_is_shown_when_a_call_follows(chat: Chat, turn: Transcript) -> None:
+    play(turn, Text("Let "), Text("me see."), CODE)
+    assert chat.shown() == [("Let me see.", None), ("```python\nprint(1)\n```", None)]
+
+
+async def test_what_waits_is_shown_when_the_turn_is_closed(chat: Chat, turn: Transcript) -> None:
+    play(turn, CODE, stream("a\n"), stream("b\n"), ToolResult("c1", "ok", "a\nb"))
+    play(turn, Text("Do"), Text("ne."))
+    turn.close()
+    assert chat.shown()[1:] == [("", {"text/plain": "a\nb\n"}), ("Done.", None)]
+
+
+async def test_a_message_keeps_its_time_and_question_when_it_is_updated(
+    chat: Chat, turn: Transcript, clock: Clock
+) -> None:
+    turn.text(Text("a"))
+    await clock.passes(1)
+    turn.text(Text("b"))
+    first, second = chat.sent
+    assert (second["id"], second["time"]) == (first["id"], first["time"])
+    assert second["metadata"] == {"caesarion": {"kind": "text", "question": "m0"}}
+
+
+async def test_a_call_remembers_what_the_model_was_told(chat: Chat, turn: Transcript) -> None:
+    play(turn, CODE, ToolResult("c1", "error", "NameError"))
+    assert chat.sent[-1]["metadata"]["caesarion"] == {
+        "kind": "call",
+        "question": "m0",
+        "id": "c1",
+        "name": "python_interpreter",
+        "arguments": '{"code": "print(1)"}',
+        "status": "error",
+        "result": "NameError",
+    }
+
+
+async def test_pieces_of_a_stream_are_one_message_and_each_stream_has_its_own(
+    chat: Chat, turn: Transcript
+) -> None:
+    play(turn, CODE, stream("a"), stream("b"), stream("!", "stderr"), stream("c"))
+    turn.close()
+    assert [data for _, data in chat.shown()[1:]] == [
+        {"text/plain": "ab"},
+        {"application/vnd.jupyter.stderr": "!"},
+        {"text/plain": "c"},
+    ]
+
+
+async def test_carriage_returns_and_backspaces_overwrite(chat: Chat, turn: Transcript) -> None:
+    play(turn, CODE, stream("10 %"), stream("\r20 %"), stream("\r100 %\nok"), stream("\bn\n"))
+    turn.close()
+    assert chat.shown()[1:] == [("", {"text/plain": "100 %\non\n"})]
+
+
+async def test_outputs_are_shown_as_their_mime_bundles(chat: Chat, turn: Transcript) -> None:
+    table = {"text/html": "<table></table>", "text/plain": "table"}
+    play(
+        turn,
+        CODE,
+        display({"image/png": "iVBOR"}),
+        display(table, kind="execute_result"),
+        Output(
+            "c1", {"output_type": "error", "ename": "E", "evalue": "v", "traceback": ["a", "b"]}
+        ),
+        Output("c1", {"output_type": "error", "ename": "E", "evalue": "v", "traceback": []}),
+    )
+    assert [data for _, data in chat.shown()[1:]] == [
+        {"image/png": "iVBOR"},
+        table,
+        {"application/vnd.jupyter.stderr": "a\nb"},
+        {"application/vnd.jupyter.stderr": "E: v"},
+    ]
+
+
+async def test_a_cleared_output_gives_its_place_to_the_next(
+    chat: Chat, turn: Transcript, clock: Clock
+) -> None:
+    play(turn, CODE)
+    for number in range(5):
+        play(turn, clear(), stream(f"step {number}"), display({"image/png": str(number)}))
+        await clock.passes(0.1)
+    play(turn, ToolResult("c1", "ok", ""))
+    assert [data for _, data in chat.shown()[1:]] == [
+        {"text/plain": "step 4"},
+        {"image/png": "4"},
+    ]
+
+
+async def test_an_output_cleared_for_good_is_empty_when_the_call_ends(
+    chat: Chat, turn: Transcript
+) -> None:
+    play(turn, CODE, stream("gone"), display({"image/png": "gone"}), clear(), stream("kept"))
+    play(turn, ToolResult("c1", "ok", ""))
+    assert [data for _, data in chat.shown()[1:]] == [{"text/plain": "kept"}, {"text/plain": ""}]
+
+
+async def test_an_update_changes_every_display_of_its_id(
+    chat: Chat, turn: Transcript, clock: Clock
+) -> None:
+    play(turn, CODE, display({"text/plain": "1"}, "a"), display({"text/plain": "1"}, "a"))
+    play(turn, display({"text/plain": "1"}, "b"), ToolResult("c1", "ok", ""))
+    await clock.passes(0.1)
+    play(turn, ToolCall("c2", "python_interpreter", "{}"))
+    play(turn, display({"text/plain": "2"}, "a", kind="update_display_data"))
+    shown = [data for body, data in chat.shown() if not body]
+    assert shown == [{"text/plain": "2"}, {"text/plain": "2"}, {"text/plain": "1"}]
+
+
+async def test_an_update_of_a_cleared_display_changes_nothing(chat: Chat, turn: Transcript) -> None:
+    play(turn, CODE, display({"text/plain": "old"}, "a"), clear(), stream("new"))
+    play(turn, display({"text/plain": "2"}, "a", kind="update_display_data"))
+    turn.close()
+    assert chat.shown()[1:] == [("", {"text/plain": "new"})]
+
+
+async def test_a_whole_turn_is_read_back_as_it_was(chat: Chat) -> None:
+    question = chat.says("plot it")
+    turn = Transcript(chat, PERSONA, question)
+    weather = ToolCall("c2", "get_current_weather", '{"place": "Rome"}')
+    play(turn, Text("First, "), Text("code."), CODE, stream("1\n"), ToolResult("c1", "ok", "1"))
+    play(turn, weather, ToolResult("c2", "error", "No place."), Text("Here."))
+    turn.notice("A sentence for the user alone.")
+    turn.close()
+    assert read(chat, PERSONA, chat.says("and now?"), ROOT) == [
+        of_user("plot it"),
+        *called(CODE, "First, code.", "1"),
+        *called(weather, None, "No place."),
+        of_model("Here."),
+        of_user("and now?"),
+    ]
+
+
+async def test_a_call_cut_off_by_a_restart_is_still_answered(chat: Chat) -> None:
+    turn = Transcript(chat, PERSONA, chat.says("run"))
+    play(turn, CODE, stream("half"))
+    turn.close()
+    assert read(chat, PERSONA, chat.says("again"), ROOT) == [
+        of_user("run"),
+        *called(CODE, None, "The server stopped before this call ended; what it did is not known."),
+        of_user("again"),
+    ]
+
+
+async def test_a_stopped_call_is_told_as_stopped(chat: Chat) -> None:
+    turn = Transcript(chat, PERSONA, chat.says("run"))
+    play(turn, CODE, stream("half"))
+    turn.interrupted("The user stopped this call. The kernel was restarted.")
+    turn.notice("Stopped. The kernel was restarted.")
+    turn.close()
+    assert chat.shown()[-1] == ("Stopped. The kernel was restarted.", None)
+    assert read(chat, PERSONA, chat.says("again"), ROOT) == [
+        of_user("run"),
+        *called(CODE, None, "The user stopped this call. The kernel was restarted."),
+        of_user("again"),
+    ]
+
+
+async def test_stopping_between_calls_tells_of_no_call(chat: Chat) -> None:
+    turn = Transcript(chat, PERSONA, chat.says("run"))
+    play(turn, CODE, ToolResult("c1", "ok", "1"), Text("So"))
+    turn.interrupted("")
+    turn.close()
+    assert read(chat, PERSONA, chat.says("again"), ROOT)[1:-1] == [
+        *called(CODE, None, "1"),
+        of_model("So"),
+    ]
+
+
+async def test_an_answer_stands_behind_its_question_though_the_next_came_meanwhile(
+    chat: Chat,
+) -> None:
+    first = chat.says("first")
+    turn = Transcript(chat, PERSONA, first)
+    play(turn, CODE)
+    second = chat.says("second")
+    third = chat.says("third")
+    play(turn, ToolResult("c1", "ok", "1"), Text("One."))
+    turn.close()
+    answered = [of_user("first"), *called(CODE, None, "1"), of_model("One.")]
+    assert read(chat, PERSONA, second, ROOT) == [*answered, of_user("second")]
+    turn = Transcript(chat, PERSONA, second)
+    play(turn, Text("Two."))
+    turn.close()
+    assert read(chat, PERSONA, third, ROOT) == [
+        *answered,
+        of_user("second"),
+        of_model("Two."),
+        of_user("third"),
+    ]
+
+
+async def test_what_is_deleted_or_of_others_is_not_told(chat: Chat) -> None:
+    chat.says("", deleted=True)
+    chat.says("Hello from another persona.", "jupyter-ai-personas::other::Other")
+    chat.says("Refreshed all AI personas in this chat.", "hidden::jupyter_ai_system")
+    chat.says("Something went wrong.", PERSONA)
+    assert read(chat, PERSONA, chat.says("?"), ROOT) == [of_user("?")]
+
+
+async def test_attachments_are_told_by_their_paths(chat: Chat) -> None:
+    chat._attachments = {
+        "1": {"type": "file", "value": "a.csv"},
+        "2": {"type": "notebook", "value": "b.ipynb"},
+    }
+    question = chat.says("What is in it?", attachments=["1", "2"])
+    assert read(chat, PERSONA, question, ROOT) == [
+        of_user("What is in it?\n\n[Attached: /home/ada/a.csv, /home/ada/b.ipynb]")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        ('{"code": "1+1"}', "```python\n1+1\n```"),
+        ('{"code": "\'```\'"}', "~~~~~~python\n'```'\n~~~~~~"),
+        ('{"place": "Rome", "days": 2}', "`tool(place='Rome', days=2)`"),
+        ("", "`tool()`"),
+        ('{"code": "1+', "`tool` with arguments that are not whole."),
+        ("[1]", "`tool` with arguments that are not whole."),
+    ],
+)
+def test_a_call_is_shown_as_code_or_as_name_and_arguments(arguments: str, shown: str) -> None:
+    assert describe_call(ToolCall("c", "tool", arguments)) == shown
+
+
+_texts = st.text(max_size=20)
+_calls = st.builds(
+    ToolCall,
+    st.uuids().map(str),
+    st.sampled_from(["python_interpreter", "wether", "", "not a name!"]),
+    st.sampled_from(['{"code": "1"}', "{}", "", '{"code', "[]", "null"]),
+)
+_outputs = st.one_of(
+    st.builds(stream, _texts, st.sampled_from(["stdout", "stderr"])),
+    st.just(clear()),
+    st.builds(
+        display,
+        st.dictionaries(st.sampled_from(["text/plain", "image/png"]), _texts, min_size=1),
+        st.sampled_from(["", "a", "b"]),
+        st.sampled_from(["display_data", "execute_result", "update_display_data"]),
+    ),
+)
+_steps = st.one_of(
+    _texts.filter(bool).map(Text), st.tuples(_calls, st.lists(_outputs), st.booleans())
+)
+_turns = st.lists(
+    st.tuples(st.lists(_steps, max_size=6), st.sampled_from(["whole", "stopped", "killed"])),
+    max_size=4,
+)
+
+
+def _write(chat: Chat, steps: list[Any], end: str) -> None:
+    turn = Transcript(chat, PERSONA, chat.says("question"))
+    for step in steps:
+        if isinstance(step, Text):
+            turn.text(step)
+            continue
+        call, outputs, ends = step
+        play(turn, call, *outputs)
+        if not ends and end != "whole":
+            break
+        turn.result(ToolResult(call.id, "ok", "told"))
+    if end == "stopped":
+        turn.interrupted("")
+        turn.notice("Stopped.")
+    if end != "killed":
+        turn.close()
+
+
+@given(_turns)
+def test_whatever_happened_the_next_question_has_a_history_that_providers_take(
+    turns: list[tuple[list[Any], str]],
+) -> None:
+    async def write_and_read() -> list[prompt.Message]:
+        chat = Chat()
+        for steps, end in turns:
+            _write(chat, steps, end)
+        return read(chat, PERSONA, chat.says("last"), ROOT)
+
+    history = asyncio.run(write_and_read())
+    check_body(json.dumps({"model": "m", "messages": history}).encode())
+    assert history[-1] == of_user("last")
+    assert history.count(of_user("question")) == len(turns)
+
+
+def test_what_lets_a_click_run_a_command_of_the_lab_is_taken_out() -> None:
+    button = """<button data-commandlinker-command="a" DATA-CommandLinker-args='{}'>b</button>"""
+    shown = without_commands(button)
+    assert shown == """<button data-removed-command="a" data-removed-args='{}'>b</button>"""
