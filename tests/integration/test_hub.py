@@ -1,15 +1,13 @@
 """The hub of ``make up``, whole: who may do what, and what a user's server gets."""
 
-import json
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import aiohttp
 import httpx
 import psutil
 import pytest
-from tornado.httpclient import HTTPRequest
-from tornado.websocket import websocket_connect
 
 from tests.hub import SERVER_WITHIN, RunningHub, Session, running_hub
 
@@ -28,12 +26,6 @@ async def run_in_kernel(hub: RunningHub, session: Session, code: str) -> str:
     """Run ``code`` in a new kernel of the user's through the proxied WebSocket."""
     kernels = f"/user/{session.user}/api/kernels"
     kernel = session.post(kernels, json={}).raise_for_status().json()["id"]
-    channels = await websocket_connect(
-        HTTPRequest(
-            f"{hub.url.replace('http', 'ws')}{kernels}/{kernel}/channels",
-            headers={"Authorization": f"token {session.token()}"},
-        )
-    )
     ours = uuid4().hex
     request = {
         "header": {
@@ -49,18 +41,20 @@ async def run_in_kernel(hub: RunningHub, session: Session, code: str) -> str:
         "channel": "shell",
         "buffers": [],
     }
-    await channels.write_message(json.dumps(request))
     printed = ""
-    while told := await channels.read_message():
-        message = json.loads(told)
-        if message["parent_header"].get("msg_id") != ours:
-            continue
-        if message["msg_type"] == "stream":
-            printed += message["content"]["text"]
-        if message["content"].get("execution_state") == "idle":
-            break
-    channels.close()
-    return printed
+    async with (
+        aiohttp.ClientSession(headers={"Authorization": f"token {session.token()}"}) as client,
+        client.ws_connect(f"{hub.url}{kernels}/{kernel}/channels") as channels,
+    ):
+        await channels.send_json(request)
+        while True:
+            message = await channels.receive_json()
+            if message["parent_header"].get("msg_id") != ours:
+                continue
+            if message["msg_type"] == "stream":
+                printed += message["content"]["text"]
+            if message["content"].get("execution_state") == "idle":
+                return printed
 
 
 def test_two_people_are_two_users_with_two_servers(hub: RunningHub) -> None:
