@@ -109,9 +109,9 @@ def is_current(source: Path = HERE, bundle: Path = BUNDLE) -> bool:
         whole = "_build" in json.loads(made.read_text("utf-8"))["jupyterlab"]
     except (OSError, ValueError, KeyError):
         return False
-    src = source / "src"
     # A folder's own time tells of files taken away.
-    parts = [*source.glob("*.json"), src, *src.rglob("*")]
+    folders = [source / "src", source / "style"]
+    parts = [*source.glob("*.json"), *folders, *(part for one in folders for part in one.rglob("*"))]
     return whole and made.stat().st_mtime > max(part.stat().st_mtime for part in parts)
 
 

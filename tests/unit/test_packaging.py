@@ -196,8 +196,10 @@ def test_the_bundle_is_made_again_only_when_a_source_is_newer(
 ) -> None:
     source, made = tmp_path / "labextension", tmp_path / "made"
     (source / "src").mkdir(parents=True)
+    (source / "style").mkdir()
     made.mkdir()
     (source / "src" / "index.ts").write_text("export default [];", "utf-8")
+    (source / "style" / "index.css").write_text("", "utf-8")
     (source / "package.json").write_text("{}", "utf-8")
     assert not bundle.is_current(source, made), "nothing is built yet"
 
@@ -211,8 +213,10 @@ def test_the_bundle_is_made_again_only_when_a_source_is_newer(
     os.utime(manifest, (now + 10, now + 10))
     assert bundle.is_current(source, made)
 
-    os.utime(source / "src" / "index.ts", (now + 20, now + 20))
-    assert not bundle.is_current(source, made), "a source was changed"
+    for changed in ("src/index.ts", "style/index.css"):
+        os.utime(source / changed, (now + 20, now + 20))
+        assert not bundle.is_current(source, made), f"{changed} was changed"
+        os.utime(source / changed, (now, now))
 
 
 def test_setup_py_says_how_to_install() -> None:
