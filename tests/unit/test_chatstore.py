@@ -5,12 +5,14 @@ import asyncio
 import errno
 import hashlib
 import inspect
+import itertools
 import json
 import logging
 import os
 from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -469,8 +471,12 @@ async def test_files_that_are_no_chats_are_left_alone(path: Path, contents: Cont
     assert list(path.parent.iterdir()) == [other]
 
 
-async def test_a_long_chat_is_written_less_often(path: Path) -> None:
+async def test_a_chat_that_takes_long_to_write_is_written_less_often(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count(0.0, 0.5)
+    monkeypatch.setattr(chatstore, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     chat = opened(path)
-    say(chat, "x" * 5_000_000)
+    say(chat, "hello")
     await chat.flush()
-    assert chat._pause > 0.25
+    assert chat._pause == 20 * 0.5
