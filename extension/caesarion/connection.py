@@ -21,11 +21,17 @@ _ASK_AGAIN = 0.02
 
 @dataclass
 class Request:
-    """An execute request under way; ``changed`` is set whenever something of it arrives."""
+    """
+    An execute request under way; ``changed`` is set whenever something of it arrives.
+
+    The kernel has ``begun`` with it when it says so, and ``started`` its code when
+    it has been given a number; an evaluation gets none.
+    """
 
     id: str
     recorder: Recorder
     started: bool = False
+    begun: bool = False
     idle: bool = False
     reply: dict[str, Any] | None = None
     execution_count: int | None = None
@@ -101,6 +107,23 @@ class Connection:
         self._requests[request.id] = request
         return request
 
+    def evaluate(self, expression: str) -> Request:
+        """Ask what ``expression`` is, as user expression "it" of a request that leaves no trace."""
+        sent = self._client.execute(
+            "",
+            silent=True,
+            store_history=False,
+            user_expressions={"it": expression},
+            allow_stdin=False,
+            stop_on_error=False,
+        )
+        # What the looking itself may print is nobody's output.
+        request = Request(
+            self._sent(sent), Recorder(shown_text=1_024, max_media=1_024, max_outputs=1)
+        )
+        self._requests[request.id] = request
+        return request
+
     def _sent(self, request_id: str) -> str:
         """
         Let the reader look again after a request was sent; return the request's id.
@@ -148,6 +171,7 @@ class Connection:
                     request.execution_count = content["execution_count"]
                 elif kind == "status":
                     request.idle = content["execution_state"] == "idle"
+                    request.begun = True
                 else:
                     request.recorder.feed(message)
                 request.changed.set()

@@ -5,6 +5,8 @@ Errors, classed by who reads them.
     +-- ModelError        the user: the model could not answer
     +-- KernelError       the user: there is no kernel to run code in
     |   +-- UnknownKernel   ... because the one that was named does not exist (HTTP 404)
+    |   +-- OtherLanguage   ... because it does not speak Python
+    |   +-- BusyKernel      it cannot be looked into while something runs
     +-- ToolError         the model: this call cannot be done as it was asked for
     +-- SettingError      the operator: a trait or an environment variable is wrong
     Stopped (a CancelledError)  a cancellation with a sentence for the user
@@ -30,6 +32,14 @@ class KernelError(CaesarionError):
 
 class UnknownKernel(KernelError):  # noqa: N818 - its base says Error
     """The kernel or notebook that was named does not exist."""
+
+
+class OtherLanguage(KernelError):  # noqa: N818
+    """The kernel that was named speaks another language than Python."""
+
+
+class BusyKernel(KernelError):  # noqa: N818
+    """Something runs in the kernel, so that it cannot be looked into now."""
 
 
 class ToolError(CaesarionError):

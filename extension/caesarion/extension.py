@@ -20,7 +20,7 @@ from caesarion.config import (
     CaesarionUploads,
     CaesarionWeather,
 )
-from caesarion.handlers import ChatHandler, ExecuteHandler, StatusHandler
+from caesarion.handlers import ChatHandler, ExecuteHandler, StatusHandler, VariablesHandler
 from caesarion.kernels import Kernels
 from caesarion.model import Model
 from caesarion.shared import Shared
@@ -46,6 +46,7 @@ class Caesarion(ExtensionApp):
         (r"/caesarion/api/chat", ChatHandler),
         (r"/caesarion/api/execute", ExecuteHandler),
         (r"/caesarion/api/status", StatusHandler),
+        (r"/caesarion/api/variables", VariablesHandler),
         (r"/caesarion/api/uploads", UploadsHandler),
         (r"/caesarion/api/uploads/([^/]+)", UploadHandler),
     ]

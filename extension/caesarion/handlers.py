@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tornado import web
 from tornado.iostream import StreamClosedError
 
-from caesarion import prompt
+from caesarion import prompt, variables
 from caesarion.errors import KernelError, UnknownKernel
 from caesarion.events import (
     Done,
@@ -52,6 +52,12 @@ class Where(BaseModel):
     kernel_id: str | None = None
     notebook_path: str | None = None
     session_id: str | None = Field(None, min_length=1, max_length=200)
+
+
+class Looked(Where):
+    """The query of ``GET caesarion/api/variables``."""
+
+    chat_id: str | None = None
 
 
 class Said(BaseModel):
@@ -246,6 +252,36 @@ class ExecuteHandler(_Handler):
                         line = step
                     self.write(json.dumps(line) + "\n")
                     await self.flush()
+
+
+class VariablesHandler(_Handler):
+    """``GET caesarion/api/variables``: the names, types and shapes in a kernel that runs."""
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """Answer with a list; 400, 404 or 409 (also for a kernel that is busy) with a sentence."""
+        try:
+            asked = {name: self.get_query_argument(name) for name in self.request.query_arguments}
+            where = Looked.model_validate(asked)
+        except ValidationError as error:
+            self.refuse(400, _problem(error))
+            return
+        await self.while_connected(self._list(where))
+
+    async def _list(self, where: Looked) -> None:
+        kernels = self.shared.kernels
+        kernel: Kernel | None
+        if where.kernel_id:
+            kernel = await kernels.of_id(where.kernel_id)
+        elif where.notebook_path:
+            kernel = await kernels.running_of_notebook(where.notebook_path.lstrip("/"))
+        elif where.session_id:
+            kernel = kernels.running_of_conversation(f"session {where.session_id}")
+        else:
+            kernel = kernels.running_of_conversation(where.chat_id or "")
+        # Without a kernel there are no variables; none is started to find that out.
+        self.finish(json.dumps(await variables.listed(kernel) if kernel else []))
 
 
 class StatusHandler(_Handler):

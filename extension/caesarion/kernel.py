@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 
 from caesarion.config import CaesarionKernel
 from caesarion.connection import Connection, Request, wait
-from caesarion.errors import KernelError, Stopped
+from caesarion.errors import BusyKernel, KernelError, Stopped
 from caesarion.events import Notice
 from caesarion.outputs import Recorder
 
@@ -25,6 +25,13 @@ _WATCH = 0.5
 
 # Seconds a free kernel takes at most to say who it is, on a loaded machine.
 _BUSY_AFTER = 1.0
+
+# Seconds between a cell's reply and its idle, at most, on a loaded machine.
+_GRACE = 0.2
+
+# Seconds until an evaluation that does not answer is interrupted. It limits itself to
+# less, but cannot cut off a call into C.
+_EVALUATION = 4.0
 
 # Seconds a connection outlives its last run, so that the next one is quick and
 # an idle chat does not read every message of the user's own cells.
@@ -177,6 +184,57 @@ class Kernel:
             finally:
                 self._linger_again()
 
+    async def evaluate(self, expression: str) -> str:
+        """
+        Return how the kernel shows ``expression``, leaving no trace in it.
+
+        It is not counted and not in the history. Raises
+        :class:`~caesarion.errors.BusyKernel` instead of waiting for what runs.
+        """
+        if self._turn.locked():
+            raise BusyKernel(_BUSY_NOW)
+        async with self._turn:
+            if not await self._manager.is_alive():
+                raise KernelError(_DIED)
+            await self.connect()
+            connection = self._connection
+            assert connection is not None
+            if connection.busy.is_set():
+                # A cell that has ended may not have said so yet.
+                await wait(connection.freed, _GRACE)
+            if connection.busy.is_set():
+                raise BusyKernel(_BUSY_NOW)
+            request = connection.evaluate(expression)
+            try:
+                await self._evaluated(request)
+            finally:
+                connection.forget(request)
+                self._linger_again()
+        content = request.reply["content"] if request.reply else {}
+        if content.get("status") != "ok":
+            raise BusyKernel(_BUSY_NOW)  # Aborted, or waiting behind a cell that was quicker.
+        told = content["user_expressions"]["it"]
+        if told["status"] != "ok":
+            raise KernelError(f"The kernel could not be looked into: {told['ename']}.")
+        return str(told["data"]["text/plain"])
+
+    async def _evaluated(self, request: Request) -> None:
+        """Wait for the reply; interrupt the request if it takes too long."""
+        loop = asyncio.get_running_loop()
+        deadline, halted = loop.time() + _EVALUATION, False
+        while request.reply is None:
+            left = deadline - loop.time()
+            if left <= 0 and (halted or not request.begun):
+                return
+            if left <= 0:
+                await self._manager.interrupt_kernel()
+                deadline, halted = loop.time() + self._settings.stop_limit, True
+                continue
+            await wait(request.changed, min(_WATCH, left))
+            request.changed.clear()
+            if not self.exists or not await self._manager.is_alive():
+                raise KernelError(_DIED)
+
     async def _revived(self) -> None:
         """Wait for a kernel that died a moment ago; the server looks for such every 3 seconds."""
         if await self._manager.is_alive():
@@ -314,6 +372,10 @@ _BUSY = (
     "The code was not run: for {} seconds the kernel was busy with a cell of the user's. "
     "It can be run again when that cell has finished."
 )
+_BUSY_NOW = (
+    "The kernel is busy: something runs in it. Its variables can be seen when that has ended."
+)
+_DIED = "The kernel died. The next question starts a new one; its variables are gone."
 _TOO_LONG = "The run was stopped after the limit of {} seconds."
 _RESTARTED = "The kernel did not stop when interrupted and was restarted; its variables are gone."
 _DEAD = (

@@ -15,7 +15,7 @@ from jupyter_core.utils import ensure_async
 from tornado.web import HTTPError
 
 from caesarion.config import CaesarionKernel
-from caesarion.errors import KernelError, UnknownKernel
+from caesarion.errors import KernelError, OtherLanguage, UnknownKernel
 from caesarion.kernel import Kernel
 
 
@@ -43,7 +43,7 @@ class Kernels:
         manager = self._pool.get_kernel(kernel_id)
         language = self._specs.get_kernel_spec(manager.kernel_name).language
         if language.lower() != "python":
-            raise KernelError(
+            raise OtherLanguage(
                 f"The kernel speaks {language}, and the agent's code is Python. "
                 "Open a notebook with a Python kernel."
             )
@@ -72,6 +72,18 @@ class Kernels:
                 )
             )
         return await self.of_id(session["kernel"]["id"])
+
+    async def running_of_notebook(self, path: str) -> Kernel | None:
+        """Return the kernel of the notebook at ``path`` if it has one, else None; starts none."""
+        for session in await self._sessions.list_sessions():
+            if session["path"] == path and session["kernel"]:
+                return await self.of_id(session["kernel"]["id"])
+        return None
+
+    def running_of_conversation(self, conversation: str) -> Kernel | None:
+        """Return the kernel that belongs to ``conversation`` if it lives, else None."""
+        kernel_id = self._conversations.get(conversation)
+        return self._kernel(kernel_id) if kernel_id and kernel_id in self._pool else None
 
     async def of_conversation(self, conversation: str, path: str, name: str) -> Kernel:
         """
