@@ -9,19 +9,17 @@ where a request is wrong: ``{"message": ...}``.
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import asdict
 from importlib.metadata import version
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from jupyter_server.auth.decorator import authorized
-from jupyter_server.base.handlers import APIHandler
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tornado import web
 from tornado.iostream import StreamClosedError
 
 from caesarion import prompt, variables
-from caesarion.errors import KernelError, UnknownKernel
+from caesarion.door import Door, Where, problem
 from caesarion.events import (
     Done,
     Event,
@@ -34,24 +32,11 @@ from caesarion.events import (
     Usage,
 )
 from caesarion.kernel import Kernel, RunEnd
-from caesarion.shared import Shared
-
-_MAX_BODY = 1_048_576
 
 # Seconds of silence after which a comment keeps proxies and clients from giving up.
 _HEARTBEAT = 5.0
 
 _INSIDE = "Something went wrong inside Caesarion ({}). Ask again; the server's log has the details."
-
-
-class Where(BaseModel):
-    """Which kernel: the first that is given counts; none means a temporary one."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    kernel_id: str | None = None
-    notebook_path: str | None = None
-    session_id: str | None = Field(None, min_length=1, max_length=200)
 
 
 class Looked(Where):
@@ -81,99 +66,7 @@ class Run(Where):
     code: str
 
 
-Body = TypeVar("Body", bound=BaseModel)
-
-
-class _Handler(APIHandler):
-    auth_resource = "caesarion"
-    _work: "asyncio.Task[None] | None" = None
-    _client_gone = False
-    _starting = False
-
-    @property
-    def shared(self) -> Shared:
-        shared: Shared = self.settings["caesarion"]
-        return shared
-
-    def refuse(self, status: int, sentence: str) -> None:
-        self.set_status(status)
-        self.finish({"message": sentence})
-
-    def body(self, form: type[Body]) -> Body:
-        """Return the request's body as ``form``; raise web.Finish after refusing it."""
-        raw = self.request.body
-        if len(raw) > _MAX_BODY:
-            self.refuse(413, f"The body has {len(raw):,} bytes; at most {_MAX_BODY:,} are taken.")
-            raise web.Finish
-        try:
-            return form.model_validate_json(raw)
-        except ValidationError as error:
-            self.refuse(400, _problem(error))
-            raise web.Finish from error
-
-    @contextlib.asynccontextmanager
-    async def kernel(self, where: Where) -> AsyncIterator[Callable[[], Any]]:
-        """Provide a way to the kernel that ``where`` names, or to a temporary one."""
-        kernels = self.shared.kernels
-        async with contextlib.AsyncExitStack() as stack:
-            with self.uncut():
-                if where.kernel_id:
-                    found = await kernels.of_id(where.kernel_id)
-                elif where.notebook_path:
-                    found = await kernels.of_notebook(where.notebook_path.lstrip("/"))
-                elif where.session_id:
-                    found = await kernels.of_conversation(
-                        f"session {where.session_id}", where.session_id, where.session_id
-                    )
-                else:
-                    found = None
-            temporary: list[Kernel] = [] if found is None else [found]
-
-            async def find() -> Kernel:
-                if not temporary:
-                    with self.uncut():
-                        temporary.append(await stack.enter_async_context(kernels.temporary()))
-                return temporary[0]
-
-            yield find
-
-    @contextlib.contextmanager
-    def uncut(self) -> Iterator[None]:
-        """
-        Let a kernel start to its end before a client that goes away cancels the work.
-
-        A start that is cut off leaves a process that nobody knows.
-        """
-        self._starting = True
-        try:
-            yield
-        finally:
-            self._starting = False
-        if self._client_gone:
-            raise asyncio.CancelledError
-
-    async def while_connected(self, work: Coroutine[Any, Any, None]) -> None:
-        """Await ``work``, refusing what it cannot find; a client that goes away cancels it."""
-        self._work = asyncio.create_task(work)
-        if self._client_gone:
-            self._work.cancel()
-        try:
-            await self._work
-        except (asyncio.CancelledError, StreamClosedError):
-            pass  # Nobody is there to be told.
-        except UnknownKernel as error:
-            self.refuse(404, str(error))
-        except KernelError as error:
-            self.refuse(409, str(error))
-
-    def on_connection_close(self) -> None:
-        self._client_gone = True
-        if self._work and not self._starting:
-            self._work.cancel()
-        super().on_connection_close()
-
-
-class ChatHandler(_Handler):
+class ChatHandler(Door):
     """``POST caesarion/api/chat``: answer the last message, as server-sent events."""
 
     @web.authenticated
@@ -225,7 +118,7 @@ class ChatHandler(_Handler):
                     await self.flush()
 
 
-class ExecuteHandler(_Handler):
+class ExecuteHandler(Door):
     """``POST caesarion/api/execute``: run code, one output a line as it appears."""
 
     @web.authenticated
@@ -254,7 +147,7 @@ class ExecuteHandler(_Handler):
                     await self.flush()
 
 
-class VariablesHandler(_Handler):
+class VariablesHandler(Door):
     """``GET caesarion/api/variables``: the names, types and shapes in a kernel that runs."""
 
     @web.authenticated
@@ -265,7 +158,7 @@ class VariablesHandler(_Handler):
             asked = {name: self.get_query_argument(name) for name in self.request.query_arguments}
             where = Looked.model_validate(asked)
         except ValidationError as error:
-            self.refuse(400, _problem(error))
+            self.refuse(400, problem(error))
             return
         await self.while_connected(self._list(where))
 
@@ -284,7 +177,7 @@ class VariablesHandler(_Handler):
         self.finish(json.dumps(await variables.listed(kernel) if kernel else []))
 
 
-class StatusHandler(_Handler):
+class StatusHandler(Door):
     """``GET caesarion/api/status``: version, model, gateway, kernels, uploads."""
 
     @web.authenticated
@@ -326,11 +219,3 @@ def server_sent(event: Event) -> str:
         case Done():
             name = "done"
     return f"event: {name}\ndata: {json.dumps(data)}\n\n"
-
-
-def _problem(error: ValidationError) -> str:
-    first = error.errors()[0]
-    if first["type"] == "json_invalid":
-        return f"The body is not JSON ({first['ctx']['error']}). Send a JSON object."
-    where = ".".join(str(part) for part in first["loc"]) or "body"
-    return f"The body is not right: {where}: {first['msg']}. See the documentation of this call."
