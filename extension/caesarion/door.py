@@ -129,10 +129,10 @@ class Door(APIHandler):
         super().on_connection_close()
 
 
-def problem(error: ValidationError) -> str:
+def problem(error: ValidationError, part: str = "body") -> str:
     """Return what is wrong with a request in a sentence."""
     first = error.errors()[0]
     if first["type"] == "json_invalid":
         return f"The body is not JSON ({first['ctx']['error']}). Send a JSON object."
-    where = ".".join(str(part) for part in first["loc"]) or "body"
-    return f"The body is not right: {where}: {first['msg']}. See the documentation of this call."
+    where = ".".join(str(step) for step in first["loc"]) or part
+    return f"The {part} is not right: {where}: {first['msg']}. See the documentation of this call."

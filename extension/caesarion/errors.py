@@ -35,7 +35,14 @@ class UnknownKernel(KernelError):  # noqa: N818 - its base says Error
 
 
 class OtherLanguage(KernelError):  # noqa: N818
-    """The kernel that was named speaks another language than Python."""
+    """The kernel that was named speaks another ``language`` than Python."""
+
+    def __init__(self, language: str) -> None:
+        self.language = language
+        super().__init__(
+            f"The kernel speaks {language}, and the agent's code is Python. "
+            "Open a notebook with a Python kernel."
+        )
 
 
 class BusyKernel(KernelError):  # noqa: N818

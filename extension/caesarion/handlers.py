@@ -158,7 +158,7 @@ class VariablesHandler(Door):
             asked = {name: self.get_query_argument(name) for name in self.request.query_arguments}
             where = Looked.model_validate(asked)
         except ValidationError as error:
-            self.refuse(400, problem(error))
+            self.refuse(400, problem(error, "query"))
             return
         await self.while_connected(self._list(where))
 

@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+from jupyter_client.kernelspec import NoSuchKernel
 from jupyter_core.utils import ensure_async
 from tornado.web import HTTPError
 
@@ -41,12 +42,9 @@ class Kernels:
                 f"There is no kernel '{kernel_id}'. Name a running one, or none at all."
             )
         manager = self._pool.get_kernel(kernel_id)
-        language = self._specs.get_kernel_spec(manager.kernel_name).language
+        language = self._language(manager.kernel_name)
         if language.lower() != "python":
-            raise OtherLanguage(
-                f"The kernel speaks {language}, and the agent's code is Python. "
-                "Open a notebook with a Python kernel."
-            )
+            raise OtherLanguage(language)
         return self._kernel(kernel_id)
 
     async def of_notebook(self, path: str) -> Kernel:
@@ -72,6 +70,25 @@ class Kernels:
                 )
             )
         return await self.of_id(session["kernel"]["id"])
+
+    async def language_of_notebook(self, path: str) -> str:
+        """
+        Return what the notebook at ``path`` is written in, as its kernel says; starts nothing.
+
+        It is "" where there is no such notebook, or no such kernel here.
+        """
+        try:
+            for session in await self._sessions.list_sessions():
+                if session["path"] == path and session["kernel"]:
+                    return self._language(session["kernel"]["name"])
+            model = await ensure_async(self._contents.get(path, content=True, type="notebook"))
+            named = model["content"]["metadata"].get("kernelspec", {}).get("name")
+            return self._language(named or self._pool.default_kernel_name)
+        except (HTTPError, NoSuchKernel):
+            return ""
+
+    def _language(self, kernel_name: str) -> str:
+        return str(self._specs.get_kernel_spec(kernel_name).language)
 
     async def running_of_notebook(self, path: str) -> Kernel | None:
         """Return the kernel of the notebook at ``path`` if it has one, else None; starts none."""

@@ -17,8 +17,8 @@ from jupyter_ai_persona_manager import BasePersona, PersonaDefaults
 from jupyter_ai_persona_manager.awareness_models import Usage as ReportedUsage
 from jupyterlab_chat.models import ChatMessageAction, ChatMessageEvent, Message
 
-from caesarion import prompt, transcript
-from caesarion.errors import CaesarionError, KernelError, SettingError
+from caesarion import context, prompt, transcript
+from caesarion.errors import CaesarionError, SettingError
 from caesarion.events import (
     Done,
     Event,
@@ -151,11 +151,13 @@ class CaesarionPersona(BasePersona):
     async def _answer(self, message: Message) -> None:
         shown = transcript.Transcript(self.chat, self.id, message)
         self.set_status("is thinking...")
-        history = transcript.read(self.chat, self.id, message, Path(self.parent.root_dir))
-        context = self._context(message)
-        agent = self._shared.agent(lambda: self._uncut(self._find_kernel(message)))
         try:
-            events = agent.run([prompt.system_message(context), *history])
+            stamp = context.read(message.metadata)
+            where = await self._place(stamp, message)
+            transcript.keep_context(self.chat, message, await context.sent_along(stamp, where))
+            history = transcript.read(self.chat, self.id, message, Path(self.parent.root_dir))
+            agent = self._shared.agent(lambda: self._uncut(where.find()))
+            events = agent.run([prompt.system_message(where.told), *history])
             async with contextlib.aclosing(events):
                 async for event in events:
                     self._show(event, shown)
@@ -200,27 +202,13 @@ class CaesarionPersona(BasePersona):
                 append=True,
             )
 
-    def _context(self, message: Message) -> str:
-        front = (message.metadata or {}).get("notebook_path")
-        if front:
-            return f"In front of the user is the notebook {front}; your code runs in its kernel."
-        if named := self._named_notebooks(message):
-            return f"The user names {named[0]}; if there is such a notebook, your code runs there."
-        return "No notebook is in front of the user; your code runs in this conversation's kernel."
-
-    async def _find_kernel(self, message: Message) -> Kernel:
-        """Return the kernel of the notebook in front, of one that is named, or the chat's own."""
-        kernels = self._shared.kernels
-        metadata = message.metadata or {}
-        # None of these is sure to exist still, or to speak Python.
-        if kernel_id := metadata.get("kernel_id"):
-            with contextlib.suppress(KernelError):
-                return await kernels.of_id(kernel_id)
-        for path in (metadata.get("notebook_path"), *self._named_notebooks(message)):
-            if path:
-                with contextlib.suppress(KernelError):
-                    return await kernels.of_notebook(path.lstrip("/"))
-        return await self._conversation_kernel()
+    async def _place(self, stamp: context.Stamp, message: Message) -> context.Place:
+        """Return where the code of this turn runs."""
+        kernels, chat_id = self._shared.kernels, self.chat.get_id()
+        own = context.own_place(
+            self._conversation_kernel, lambda: kernels.running_of_conversation(chat_id)
+        )
+        return await context.place(kernels, stamp, self._named_notebooks(message), own)
 
     def _named_notebooks(self, message: Message) -> list[str]:
         attachments = self.chat.get_attachments()

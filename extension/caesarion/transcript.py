@@ -55,6 +55,8 @@ def read(
             if not message.sender.startswith(("jupyter-ai-personas::", "hidden::")):
                 paths = [str(root / attachments[name].value) for name in message.attachments or ()]
                 told = f"\n\n[Attached: {', '.join(paths)}]" if paths else ""
+                if sent_along := ours.get("context"):
+                    told += f"\n\n{sent_along}"
                 history.append({"role": "user", "content": f"{message.body}{told}"})
         elif ours.get("kind") == "text":
             history.append(prompt.call_message([], message.body))
@@ -65,6 +67,14 @@ def read(
                 asked["content"] = history.pop()["content"]
             history += [asked, prompt.result_message(call.id, ours.get("result"))]
     return history
+
+
+def keep_context(chat: BaseChatModel, question: Message, told: str) -> None:
+    """Let ``question`` remember what stands behind it for the model, in this turn and all later."""
+    ours = _ours(question)
+    if ours.get("context", "") != told:
+        question.metadata = {**(question.metadata or {}), _KEY: {**ours, "context": told}}
+        chat.update_message(question)
 
 
 def _ours(message: Message) -> dict[str, Any]:

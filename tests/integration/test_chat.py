@@ -245,9 +245,7 @@ async def test_a_notebook_that_is_named_lends_its_kernel(
     assert (
         model.requests[0]
         .body["messages"][0]["content"]
-        .endswith(
-            "The user names deep/named.ipynb; if there is such a notebook, your code runs there."
-        )
+        .endswith("The user names the notebook deep/named.ipynb; your code runs in its kernel.")
     )
 
 

@@ -1,8 +1,10 @@
 """What the extension and the hub share without importing each other: names, held at both ends."""
 
+from caesarion import context
 from caesarion.config import CaesarionModel
 from caesarion_hub import spawner
 from caesarion_hub.gateway.config import from_environment
+from caesarion_hub.gateway.demo.turn import read_turn
 from caesarion_hub.values import Values, check
 from traitlets.config import Config
 
@@ -55,3 +57,9 @@ def test_no_variable_of_a_users_server_is_the_providers() -> None:
     c = Config()
     spawner.configure(c, values())
     assert [name for name in c.Spawner.environment if name.startswith("OPENAI")] == []
+
+
+def test_the_demo_model_knows_where_the_users_words_end() -> None:
+    for added in ("[Attached: /home/ada/a.csv]", f"{context.MARK}\n| plot(x)"):
+        body = {"messages": [{"role": "user", "content": f"plot a\n\n[1, 2]\n\n{added}\n\nmore"}]}
+        assert read_turn(body).question == "plot a\n\n[1, 2]"

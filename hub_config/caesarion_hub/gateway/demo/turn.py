@@ -4,6 +4,7 @@ What the demo model sees of a request: the question, and what came of it so far.
 Called by ``model``; its values go to ``rules``. Pure.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,9 @@ from typing import Any
 from caesarion_hub.gateway.errors import GatewayError
 
 _RESULT_END = 4096
+
+# What the lab adds to a question stands behind it, in paragraphs that begin like this.
+_ADDED = re.compile(r"\n\n\[(?:Attached|Sent along)\b")
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ def read_turn(body: Mapping[str, Any]) -> Turn:
         raise _bad_shape("messages", "a message of the role 'user'")
     since = messages[asked + 1 :]
     return Turn(
-        question=_text(messages[asked].get("content")),
+        question=_ADDED.split(_text(messages[asked].get("content")), maxsplit=1)[0],
         results=tuple(_ends(_text(m.get("content"))) for m in since if m.get("role") == "tool"),
         tools={} if body.get("tool_choice") == "none" else dict(_tools(body.get("tools"))),
         is_first=not any(message.get("role") == "assistant" for message in messages),
