@@ -69,6 +69,19 @@ class CaesarionModel(Settings):
         help="How often a request that failed before its first word (429, 5xx, no connection) is "
         "sent again, with back-off or after what Retry-After says.",
     ).tag(config=True)
+    max_images = Integer(
+        4,
+        min=0,
+        help="Images attached to questions that one request shows the model at most, the newest of "
+        "the conversation. Set it to 0 for a model without vision, which may refuse them.",
+    ).tag(config=True)
+    image_bytes = Integer(
+        6_000_000,
+        min=1_024,
+        help="Bytes of all images of one request together; one that does not fit is not shown to "
+        "the model, which is told so. They grow by a third on the way, and the gateway takes "
+        "10 MiB a request.",
+    ).tag(config=True)
 
     @default("token")
     def _token_from_the_hub(self) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from jupyter_server.extension.application import ExtensionApp
 
 from caesarion import chatstore
+from caesarion.attachments import Attachments
 from caesarion.config import (
     CaesarionAgent,
     CaesarionKernel,
@@ -58,10 +59,12 @@ class Caesarion(ExtensionApp):
         root = Path(self.serverapp.root_dir)
         uploads = Uploads(CaesarionUploads(parent=self), root)
         uploads.clear_leftovers()
+        model_settings = CaesarionModel(parent=self)
         self.settings["caesarion"] = Shared(
-            model=Model(CaesarionModel(parent=self)),
+            model=Model(model_settings),
             kernels=Kernels(CaesarionKernel(parent=self), self.serverapp),
             uploads=uploads,
+            attachments=Attachments(model_settings, uploads, root),
             agent_settings=CaesarionAgent(parent=self),
             weather_settings=CaesarionWeather(parent=self),
         )

@@ -178,7 +178,7 @@ class VariablesHandler(Door):
 
 
 class StatusHandler(Door):
-    """``GET caesarion/api/status``: version, model, gateway, kernels, uploads."""
+    """``GET caesarion/api/status``: version, model, gateway, kernels, uploads and their limits."""
 
     @web.authenticated
     @authorized
@@ -192,6 +192,10 @@ class StatusHandler(Door):
                 "gateway_reachable": await shared.model.reachable(),
                 "kernels": await shared.kernels.running(),
                 "uploads": shared.uploads.files(),
+                "upload_limits": {
+                    "max_size": shared.uploads.max_size,
+                    "types": shared.uploads.types,
+                },
             }
         )
 

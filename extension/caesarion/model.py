@@ -114,7 +114,7 @@ class Model:
                 "Ask again, or raise CaesarionModel.timeout."
             ) from error
         except openai.APIStatusError as error:
-            raise ModelError(self._status_sentence(error)) from error
+            raise ModelError(self._status_sentence(error, _has_images(messages))) from error
         except openai.APIConnectionError as error:
             raise ModelError(
                 f"The model's endpoint {self._settings.base_url} could not be reached. "
@@ -145,7 +145,7 @@ class Model:
             )
         return self._opened
 
-    def _status_sentence(self, error: Any) -> str:
+    def _status_sentence(self, error: Any, with_images: bool) -> str:
         told = _told(error)
         if error.status_code == 401:
             # Some endpoints repeat the token that they refuse.
@@ -153,14 +153,27 @@ class Model:
             return f"The model's endpoint does not accept this server's token: {told}"
         if error.status_code == 429:
             return f"The model is asked for too much at the moment: {told}"
-        return f"The model answered {error.status_code}: {told}"
+        sentence = f"The model answered {error.status_code}: {told}"
+        if with_images:
+            sentence += (
+                " The request shows images: if the model takes none, "
+                "set CaesarionModel.max_images to 0."
+            )
+        return sentence
+
+
+def _has_images(messages: list[dict[str, Any]]) -> bool:
+    return any(isinstance(message.get("content"), list) for message in messages)
 
 
 def _sendable(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return ``messages`` without halves of characters, which no request can carry."""
     text = json.dumps(messages, ensure_ascii=False)
-    whole = _whole(text)
-    return messages if whole == text else list(json.loads(whole))
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return list(json.loads(_whole(text)))
+    return messages
 
 
 def _whole(text: str) -> str:

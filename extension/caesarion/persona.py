@@ -155,7 +155,9 @@ class CaesarionPersona(BasePersona):
             stamp = context.read(message.metadata)
             where = await self._place(stamp, message)
             transcript.keep_context(self.chat, message, await context.sent_along(stamp, where))
-            history = transcript.read(self.chat, self.id, message, Path(self.parent.root_dir))
+            images = await self._look_at_attachments(message)
+            root = Path(self.parent.root_dir)
+            history = transcript.read(self.chat, self.id, message, root, images)
             agent = self._shared.agent(lambda: self._uncut(where.find()))
             events = agent.run([prompt.system_message(where.told), *history])
             async with contextlib.aclosing(events):
@@ -168,6 +170,18 @@ class CaesarionPersona(BasePersona):
         finally:
             shown.close()
             self.clear_status()
+
+    async def _look_at_attachments(self, question: Message) -> dict[transcript.Attached, str]:
+        """Remember what is in the files attached up to ``question``; return images to show."""
+        attachments = self._shared.attachments
+        if unknown := transcript.unknown(self.chat, question):
+            self.set_status("is looking into the attached files...")
+            digests = await asyncio.gather(*(attachments.digest(value) for _, value in unknown))
+            for one, digest in zip(unknown, digests, strict=True):
+                transcript.remember(self.chat, one, attachments.path(one[1]), digest)
+            self.set_status("is thinking...")
+        newest_first = reversed(transcript.attached(self.chat, question))
+        return await attachments.images((one, one[1]) for one in newest_first)
 
     def _show(self, event: Event, shown: transcript.Transcript) -> None:
         match event:

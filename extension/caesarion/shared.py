@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from caesarion.agent import Agent
+from caesarion.attachments import Attachments
 from caesarion.config import CaesarionAgent, CaesarionWeather
 from caesarion.kernel import Kernel
 from caesarion.kernels import Kernels
@@ -20,6 +21,7 @@ class Shared:
     model: Model
     kernels: Kernels
     uploads: Uploads
+    attachments: Attachments
     agent_settings: CaesarionAgent
     weather_settings: CaesarionWeather
 

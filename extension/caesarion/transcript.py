@@ -11,6 +11,7 @@ is still a valid history.
 import asyncio
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from jupyterlab_chat.models import BaseChatModel, Message, MimeModel, NewMessage
 from caesarion import prompt
 from caesarion.events import Output, Text, ToolCall, ToolResult
 from caesarion.outputs import overwritten
+
+Attached = tuple[str, str]
+"""A message's id, and the value of an attachment of it."""
 
 _KEY = "caesarion"
 _COMMAND = re.compile("data-commandlinker", re.IGNORECASE)
@@ -30,34 +34,26 @@ _RATE = 50_000
 
 
 def read(
-    chat: BaseChatModel, persona_id: str, question: Message, root: Path
+    chat: BaseChatModel,
+    persona_id: str,
+    question: Message,
+    root: Path,
+    images: Mapping[Attached, str] | None = None,
 ) -> list[prompt.Message]:
     """
     Return the chat up to ``question`` as the model's history, the newest last.
 
     An answer stands right behind its question, also where the next question
     came while it was still being written. Attached files are told by their
-    whole paths: below ``root``, which need not be where the kernel works.
+    whole paths: below ``root``, which need not be where the kernel works; with
+    what :func:`remember` keeps of them, and those ``images`` that are given.
     """
-    attachments = chat.get_attachments()
-    messages = chat.get_messages()
-    places = {message.id: place for place, message in enumerate(messages)}
-
-    def turn(message: Message) -> int:
-        return places.get(_ours(message).get("question", ""), places[message.id])
-
     history: list[prompt.Message] = []
-    for message in sorted(messages, key=turn):
-        if message.deleted or turn(message) > places.get(question.id, len(messages)):
-            continue
+    for message in _until(chat, question):
         ours = _ours(message)
         if message.sender != persona_id:
-            if not message.sender.startswith(("jupyter-ai-personas::", "hidden::")):
-                paths = [str(root / attachments[name].value) for name in message.attachments or ()]
-                told = f"\n\n[Attached: {', '.join(paths)}]" if paths else ""
-                if sent_along := ours.get("context"):
-                    told += f"\n\n{sent_along}"
-                history.append({"role": "user", "content": f"{message.body}{told}"})
+            if _is_person(message):
+                history.append(_asked(chat, message, root, images or {}))
         elif ours.get("kind") == "text":
             history.append(prompt.call_message([], message.body))
         elif ours.get("kind") == "call":
@@ -71,10 +67,81 @@ def read(
 
 def keep_context(chat: BaseChatModel, question: Message, told: str) -> None:
     """Let ``question`` remember what stands behind it for the model, in this turn and all later."""
-    ours = _ours(question)
-    if ours.get("context", "") != told:
-        question.metadata = {**(question.metadata or {}), _KEY: {**ours, "context": told}}
-        chat.update_message(question)
+    message = chat.get_message(question.id)
+    if message and _ours(message).get("context", "") != told:
+        _keep(chat, message, "context", told)
+
+
+def attached(chat: BaseChatModel, question: Message) -> list[Attached]:
+    """Return the messages and values of all that was attached up to ``question``, oldest first."""
+    return [
+        (message.id, value)
+        for message in _until(chat, question)
+        if _is_person(message)
+        for value in _values(chat, message)
+    ]
+
+
+def unknown(chat: BaseChatModel, question: Message) -> list[Attached]:
+    """Return what of :func:`attached` nothing is remembered of."""
+    return [
+        (message_id, value)
+        for message_id, value in attached(chat, question)
+        if (message := chat.get_message(message_id)) and value not in _remembered(message)
+    ]
+
+
+def remember(chat: BaseChatModel, one: Attached, path: Path, digest: str) -> None:
+    """Keep with a message what is in a file attached to it: the file may change, or go."""
+    message_id, value = one
+    if message := chat.get_message(message_id):
+        known = {**_remembered(message), value: {"path": str(path), "digest": digest}}
+        _keep(chat, message, "attached", known)
+
+
+def _keep(chat: BaseChatModel, message: Message, name: str, value: Any) -> None:
+    message.metadata = {**(message.metadata or {}), _KEY: {**_ours(message), name: value}}
+    chat.update_message(message)
+
+
+def _until(chat: BaseChatModel, question: Message) -> list[Message]:
+    """Return the messages up to ``question`` that are not deleted, answers behind questions."""
+    messages = chat.get_messages()
+    places = {message.id: place for place, message in enumerate(messages)}
+
+    def turn(message: Message) -> int:
+        return places.get(_ours(message).get("question", ""), places[message.id])
+
+    last = places.get(question.id, len(messages))
+    return [m for m in sorted(messages, key=turn) if not m.deleted and turn(m) <= last]
+
+
+def _is_person(message: Message) -> bool:
+    return not message.sender.startswith(("jupyter-ai-personas::", "hidden::"))
+
+
+def _values(chat: BaseChatModel, message: Message) -> list[str]:
+    attachments = chat.get_attachments()
+    values = [attachments[id].value for id in message.attachments or () if id in attachments]
+    return list(dict.fromkeys(values))
+
+
+def _remembered(message: Message) -> dict[str, dict[str, str]]:
+    known: dict[str, dict[str, str]] = _ours(message).get("attached", {})
+    return known
+
+
+def _asked(
+    chat: BaseChatModel, message: Message, root: Path, images: Mapping[Attached, str]
+) -> prompt.Message:
+    files = _remembered(message)
+    told, shown = [], []
+    for value in _values(chat, message):
+        known = files.get(value, {"path": str(root / value.lstrip("/")), "digest": ""})
+        told.append((known["path"], known["digest"]))
+        if image := images.get((message.id, value)):
+            shown.append(image)
+    return prompt.user_message(message.body, told, shown, _ours(message).get("context", ""))
 
 
 def _ours(message: Message) -> dict[str, Any]:

@@ -72,7 +72,7 @@ class UploadsHandler(_UploadsHandler):
         self.finish(json.dumps(await asyncio.to_thread(self.uploads.files)))
 
     async def post(self) -> None:
-        """Answer 201 and the name, size, path and preview of the file, which has arrived."""
+        """Answer 201 and the name, size, path ... and preview of the file, which has arrived."""
         async with self._refusing():
             await self._keep()
         if self._refused:
@@ -127,6 +127,7 @@ class UploadsHandler(_UploadsHandler):
                 "name": path.name,
                 "size": self._incoming.size,
                 "path": str(path),
+                "attachment": self.uploads.attachment(path),
                 "preview": await self.uploads.preview(path),
             }
         )

@@ -54,7 +54,18 @@ class Uploads:
 
     def __init__(self, settings: CaesarionUploads, root: Path) -> None:
         self._settings = settings
+        self._root = root
         self._folder = root / settings.folder
+
+    @property
+    def folder(self) -> Path:
+        """Where the files lie."""
+        return self._folder
+
+    @property
+    def types(self) -> list[str]:
+        """Suffixes of what is taken, in lower case and without dots."""
+        return list(self._settings.types)
 
     @property
     def max_size(self) -> int:
@@ -69,6 +80,10 @@ class Uploads:
                 size = entry.stat(follow_symlinks=False).st_size
                 files.append({"name": entry.name, "size": size, "path": entry.path})
         return sorted(files, key=itemgetter("name"))
+
+    def attachment(self, path: Path) -> str:
+        """Return what a chat message calls the file: its path in the root, else the whole one."""
+        return str(path.relative_to(self._root) if path.is_relative_to(self._root) else path)
 
     def check_room(self, size: int) -> None:
         """Raise UploadError if ``size`` bytes are too many for a file or for the disk."""
@@ -98,9 +113,8 @@ class Uploads:
             raise UploadError(
                 400, f"{name[:100]!r} is no name for a file. Rename it and try again."
             )
-        types = self._settings.types
-        if suffix(safe) not in types:
-            taken = ", ".join(types) or "none"
+        if suffix(safe) not in self.types:
+            taken = ", ".join(self.types) or "none"
             raise UploadError(415, f"{safe!r} is not of a type that is taken. Those are: {taken}.")
         return Incoming(self._folder, safe, self.max_size)
 

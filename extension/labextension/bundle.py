@@ -111,7 +111,11 @@ def is_current(source: Path = HERE, bundle: Path = BUNDLE) -> bool:
         return False
     # A folder's own time tells of files taken away.
     folders = [source / "src", source / "style"]
-    parts = [*source.glob("*.json"), *folders, *(part for one in folders for part in one.rglob("*"))]
+    parts = [
+        *source.glob("*.json"),
+        *folders,
+        *(part for one in folders for part in one.rglob("*")),
+    ]
     return whole and made.stat().st_mtime > max(part.stat().st_mtime for part in parts)
 
 

@@ -1,6 +1,7 @@
 """The chat of a real server, over the WebSocket that a browser speaks."""
 
 import asyncio
+import base64
 import itertools
 import json
 from collections.abc import AsyncIterator
@@ -9,11 +10,13 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from caesarion import prompt
 from nbformat.v4 import new_notebook
 
 from tests.chat import PERSONA, bundle, open_chat
 from tests.fakes.openai_server import Fault, OpenAIServer, Text, ToolCalls, call
 from tests.server import RunningServer, eventually, running_server
+from tests.unit.test_uploads_inspection import png
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -269,17 +272,66 @@ async def test_code_waits_for_the_users_running_cell_and_stop_leaves_that_cell_a
     assert shown(answer) == [block("print(x + 1)"), {"text/plain": "42\n"}, "42."]
 
 
-async def test_an_attached_file_is_told_by_its_whole_path(
+async def test_what_is_in_an_attached_file_is_told_with_the_question_and_remembered(
     server: RunningServer, model: OpenAIServer
 ) -> None:
-    model.add(Text("Two columns."))
-    async with open_chat(server, "chats/attached.chat") as chat:
-        attached = {"type": "file", "value": "data/a.csv"}
-        await chat.send("look", attachments=[attached])
-        await chat.until(lambda: chat.turns == 1)
-    assert told(model) == [
-        {"role": "user", "content": f"look\n\n[Attached: {server.root}/data/a.csv]"}
+    (server.root / "rain.csv").write_text("month,mm\n2024-01,1.5\n")
+    known = (
+        "Table, 1 row, 2 columns separated by ',':\n  month: text\n  mm: number\n"
+        "It begins:\nmonth,mm\n2024-01,1.5"
+    )
+    outside = "This lies outside the folders of this server and was not looked into. Upload a copy."
+    files = [
+        (f"{server.root}/rain.csv", known),
+        (f"{server.root}/gone.csv", "There is no such file any more."),
+        (f"{server.root}/../../outside.csv", outside),
     ]
+    (server.root.parent.parent / "outside.csv").write_text("secret")
+    names = ("rain.csv", "gone.csv", "../../outside.csv")
+    model.add(Text("Two columns."), Text("As I said."))
+    async with open_chat(server, "chats/attached.chat") as chat:
+        sent = await chat.send("look", attachments=[{"type": "file", "value": n} for n in names])
+        await chat.until(lambda: chat.turns == 1)
+        assert chat.messages[sent]["metadata"]["caesarion"]["attached"]["rain.csv"] == {
+            "path": f"{server.root}/rain.csv",
+            "digest": known,
+        }
+    assert told(model) == [prompt.user_message("look", files)]
+    (server.root / "rain.csv").unlink()
+    async with open_chat(server, "chats/attached.chat") as chat:
+        await chat.ask("and?")
+    assert told(model)[0] == told(model, 0)[0]
+
+
+async def test_an_attached_image_is_shown_to_the_model_in_this_turn_and_the_next(
+    server: RunningServer, model: OpenAIServer
+) -> None:
+    (server.root / "a.png").write_bytes(png(3, 2))
+    model.add(Text("A picture."), Text("As I said."))
+    url = f"data:image/png;base64,{base64.b64encode(png(3, 2)).decode()}"
+    files = [(f"{server.root}/a.png", "PNG image, 3 x 2 pixels.")]
+    async with open_chat(server, "chats/image.chat") as chat:
+        await chat.send("look", attachments=[{"type": "file", "value": "a.png"}])
+        await chat.until(lambda: chat.turns == 1)
+        assert told(model) == [prompt.user_message("look", files, [url])]
+        await chat.ask("and?")
+    assert told(model)[0] == prompt.user_message("look", files, [url])
+    # The data of images is not kept with the chat.
+    assert url not in (server.root / "chats/image.chat").read_text()
+
+
+async def test_a_model_that_refuses_images_is_told_with_the_remedy(
+    server: RunningServer, model: OpenAIServer
+) -> None:
+    (server.root / "b.png").write_bytes(png(3, 2))
+    model.add(Fault(400, message="This model takes no images."))
+    async with open_chat(server, "chats/blind.chat") as chat:
+        question = await chat.send("look", attachments=[{"type": "file", "value": "b.png"}])
+        await chat.until(lambda: chat.turns == 1)
+        assert shown(chat.answer(question)) == [
+            "⚠️ The model answered 400: This model takes no images. The request shows images: "
+            "if the model takes none, set CaesarionModel.max_images to 0."
+        ]
 
 
 async def test_the_chats_kernel_is_listed_under_its_name_and_works_in_the_root(

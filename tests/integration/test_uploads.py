@@ -121,6 +121,7 @@ async def test_a_file_is_put_looked_into_listed_and_deleted(
         "name": "rain data.csv",
         "size": len(CSV),
         "path": path,
+        "attachment": "uploads/rain data.csv",
         "preview": PREVIEW,
     }
     assert (folder / "rain data.csv").read_bytes() == CSV
@@ -128,7 +129,9 @@ async def test_a_file_is_put_looked_into_listed_and_deleted(
     listed = await http.get(API)
     assert listed.status_code == 200
     assert listed.json() == [{"name": "rain data.csv", "size": len(CSV), "path": path}]
-    assert (await http.get("caesarion/api/status")).json()["uploads"] == listed.json()
+    status = (await http.get("caesarion/api/status")).json()
+    assert status["uploads"] == listed.json()
+    assert status["upload_limits"] == {"max_size": LIMIT, "types": TYPES.split(", ")}
 
     deleted = await http.delete(put.headers["Location"])
     assert (deleted.status_code, deleted.content) == (204, b"")

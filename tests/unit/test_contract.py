@@ -1,10 +1,11 @@
 """What the extension and the hub share without importing each other: names, held at both ends."""
 
-from caesarion import context
-from caesarion.config import CaesarionModel
+from caesarion import context, prompt
+from caesarion.config import CaesarionAgent, CaesarionModel
 from caesarion_hub import spawner
 from caesarion_hub.gateway.config import from_environment
 from caesarion_hub.gateway.demo.turn import read_turn
+from caesarion_hub.gateway.handlers import MAX_BODY
 from caesarion_hub.values import Values, check
 from traitlets.config import Config
 
@@ -63,3 +64,19 @@ def test_the_demo_model_knows_where_the_users_words_end() -> None:
     for added in ("[Attached: /home/ada/a.csv]", f"{context.MARK}\n| plot(x)"):
         body = {"messages": [{"role": "user", "content": f"plot a\n\n[1, 2]\n\n{added}\n\nmore"}]}
         assert read_turn(body).question == "plot a\n\n[1, 2]"
+
+
+def test_the_demo_model_knows_what_the_extension_tells_of_attached_files() -> None:
+    told = [("/a b.csv", "Table\n\n| more"), ("/c.txt", "")]
+    message = prompt.user_message("look\n\nat it", told, ["data:image/png;base64,QQ=="])
+    turn = read_turn({"messages": [message]})
+    assert turn.question == "look\n\nat it"
+    assert turn.attached == (("/a b.csv", ("Table", "", "| more")), ("/c.txt", ()))
+    assert turn.images == 1
+
+
+def test_images_of_the_greatest_size_fit_into_a_request_to_the_gateway() -> None:
+    settings = CaesarionModel()
+    images = 4 * settings.image_bytes // 3
+    history = 4 * CaesarionAgent().history_tokens
+    assert images + history < MAX_BODY

@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 from caesarion import prompt
 from caesarion.events import Event, Output, Text, ToolCall, ToolResult
-from caesarion.transcript import Transcript, describe_call, read, without_commands
+from caesarion.transcript import (
+    Transcript,
+    attached,
+    describe_call,
+    read,
+    remember,
+    unknown,
+    without_commands,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from jupyterlab_chat.models import Message
@@ -368,15 +376,66 @@ async def test_what_is_deleted_or_of_others_is_not_told(chat: Chat) -> None:
     assert read(chat, PERSONA, chat.says("?"), ROOT) == [of_user("?")]
 
 
-async def test_attachments_are_told_by_their_paths(chat: Chat) -> None:
+@pytest.fixture
+def asked(chat: Chat) -> Message:
+    """A question that two files are attached to."""
     chat._attachments = {
         "1": {"type": "file", "value": "a.csv"},
-        "2": {"type": "notebook", "value": "b.ipynb"},
+        "2": {"type": "notebook", "value": "/b.ipynb"},
+        "3": {"type": "file", "value": "a.csv", "mimetype": "text/csv"},
     }
-    question = chat.says("What is in it?", attachments=["1", "2"])
-    assert read(chat, PERSONA, question, ROOT) == [
-        of_user("What is in it?\n\n[Attached: /home/ada/a.csv, /home/ada/b.ipynb]")
+    return chat.says("What is in it?", attachments=["1", "2", "3", "gone"])
+
+
+async def test_attachments_are_told_by_their_paths(chat: Chat, asked: Message) -> None:
+    assert read(chat, PERSONA, asked, ROOT) == [
+        prompt.user_message(asked.body, [("/home/ada/a.csv", ""), ("/home/ada/b.ipynb", "")])
     ]
+
+
+async def test_what_was_found_in_a_file_stays_with_its_message(chat: Chat, asked: Message) -> None:
+    assert unknown(chat, asked) == [(asked.id, "a.csv"), (asked.id, "/b.ipynb")]
+    remember(chat, (asked.id, "a.csv"), Path("/volume/a.csv"), "Table")
+    assert unknown(chat, asked) == [(asked.id, "/b.ipynb")]
+    remember(chat, (asked.id, "/b.ipynb"), ROOT / "b.ipynb", "Notebook")
+    assert unknown(chat, asked) == []
+    later = chat.says("and now?", attachments=["1"], metadata={"kernel_id": "k"})
+    assert unknown(chat, later) == [(later.id, "a.csv")]
+    remember(chat, (later.id, "a.csv"), ROOT / "a.csv", "Longer table")
+    assert read(chat, PERSONA, later, ROOT) == [
+        prompt.user_message(
+            asked.body, [("/volume/a.csv", "Table"), ("/home/ada/b.ipynb", "Notebook")]
+        ),
+        prompt.user_message("and now?", [("/home/ada/a.csv", "Longer table")]),
+    ]
+    assert unknown(chat, asked) == []
+    stored = chat.get_messages()[-1]
+    assert stored.metadata is not None
+    assert stored.metadata["kernel_id"] == "k"
+    assert (stored.body, stored.sender, stored.attachments) == ("and now?", USER, ["1"])
+
+
+async def test_images_stand_in_the_messages_they_came_with(chat: Chat, asked: Message) -> None:
+    later = chat.says("and now?", attachments=["1"])
+    assert attached(chat, later) == [
+        (asked.id, "a.csv"),
+        (asked.id, "/b.ipynb"),
+        (later.id, "a.csv"),
+    ]
+    history = read(chat, PERSONA, later, ROOT, {(later.id, "a.csv"): "data:image/png;base64,QQ=="})
+    assert isinstance(history[0]["content"], str)
+    assert history[1] == prompt.user_message(
+        "and now?", [("/home/ada/a.csv", "")], ["data:image/png;base64,QQ=="]
+    )
+
+
+async def test_what_comes_after_the_question_or_is_deleted_is_not_looked_into(
+    chat: Chat, asked: Message
+) -> None:
+    first = chat.says("first")
+    chat.says("later", attachments=["1"])
+    chat._messages[0]["deleted"] = True
+    assert attached(chat, first) == []
 
 
 @pytest.mark.parametrize(

@@ -287,13 +287,17 @@ def test_an_image_is_told_by_its_size(tmp_path: Path) -> None:
         "JPEG image, 1,920 x 1,080 pixels."
     )
     assert look(tmp_path / "a.jpeg", png(1, 2)) == "PNG image, 1 x 2 pixels."
+    assert look(tmp_path / "a.gif", b"GIF89a\x03\0\x02\0") == "GIF image, 3 x 2 pixels."
+    lossless = b"RIFF\x1a\0\0\0WEBPVP8L\x0d\0\0\0\x2f\x02\x40\0\0\0\0\0"
+    assert look(tmp_path / "a.webp", lossless) == "WebP image, 3 x 2 pixels."
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "This is neither a PNG nor a JPEG image, whatever its name says."),
-        (b"<svg width='1' height='1'/>", "This is neither a PNG nor a JPEG image, whatever"),
+        (b"", "This is no PNG, JPEG, GIF or WebP image, whatever its name says."),
+        (b"<svg width='1' height='1'/>", "This is no PNG, JPEG, GIF or WebP image, whatever"),
+        (b"RIFF\0\0\0\0WAVEfmt ", "This is no PNG, JPEG, GIF or WebP image, whatever"),
         (jpeg(1, 1)[:6], "A JPEG image whose size cannot be read."),
         (png(1, 1)[:10], "A PNG image whose size cannot be read."),
     ],

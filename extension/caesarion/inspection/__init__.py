@@ -21,6 +21,8 @@ _KINDS = {
     "png": packed.image,
     "jpg": packed.image,
     "jpeg": packed.image,
+    "gif": packed.image,
+    "webp": packed.image,
 }
 
 _MAX_DIGEST = 4_000

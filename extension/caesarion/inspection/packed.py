@@ -18,6 +18,8 @@ from caesarion.inspection.heads import NotReadable, clipped, head_bytes, megabyt
 # Pictures from cameras carry some hundred KB of other things before their size.
 _IMAGE_HEAD = 1_048_576
 
+_MAGIC = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF"}
+
 # Of a workbook, so that one made to unpack to gigabytes is not unpacked.
 _UNPACKED = 33_554_432
 _DIRECTORY = 262_144
@@ -33,15 +35,21 @@ def image(path: Path, until: float) -> str:
     """Return an image's kind and size."""
     import imagesize
 
-    kinds = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG"}
     head = head_bytes(path, _IMAGE_HEAD)
-    kind = next((kinds[magic] for magic in kinds if head.startswith(magic)), None)
+    kind = image_kind(head)
     if kind is None:
-        raise NotReadable("This is neither a PNG nor a JPEG image, whatever its name says.")
+        raise NotReadable("This is no PNG, JPEG, GIF or WebP image, whatever its name says.")
     width, height = imagesize.get(io.BytesIO(head))
     if width < 0:
         raise NotReadable(f"A {kind} image whose size cannot be read.")
     return f"{kind} image, {width:,} x {height:,} pixels."
+
+
+def image_kind(head: bytes) -> str | None:
+    """Return which kind of image begins with ``head``, if it is one that is known."""
+    if head.startswith(b"RIFF"):
+        return "WebP" if head[8:12] == b"WEBP" else None
+    return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
 
 
 def workbook(path: Path, until: float) -> str:

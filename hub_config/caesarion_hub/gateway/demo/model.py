@@ -65,13 +65,22 @@ class Demo:
 def usage(messages: Any, reply: Reply) -> dict[str, int]:
     """Return OpenAI's usage object, with words for tokens (see the module)."""
     called = json.dumps(reply.call.arguments, ensure_ascii=False) if reply.call else ""
-    prompt = _count(json.dumps(messages, ensure_ascii=False))
+    prompt = _count(json.dumps(_without_images(messages), ensure_ascii=False))
     completion = _count(f"{reply.text} {called}")
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
     }
+
+
+def _without_images(value: Any) -> Any:
+    """Return ``value`` without the data of images, which are no words."""
+    if isinstance(value, list):
+        return [_without_images(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _without_images(v) for name, v in value.items() if name != "image_url"}
+    return value
 
 
 def _count(text: str) -> int:

@@ -28,6 +28,7 @@ ABILITIES = (
     "wave`), show a value (`print x+1`), compute `factorial of 20`, tell the `weather in Oslo`, "
     "and look at your files (`what files do I have`). Anything else is beyond my rules."
 )
+BLIND = "I do not see images."
 PLOTS = "I can plot `a sine wave`, `cos(x)`, `sin(x)*x`, `x**2` and other expressions of x."
 LARGEST_FACTORIAL = 1000
 LONGEST_QUESTION = 8192
@@ -141,12 +142,27 @@ def value(turn: Turn) -> Reply | None:
     return _run(turn, f"print({expression})") if _parsed(f"print({expression})") else None
 
 
+def attached(turn: Turn) -> Reply | None:
+    """Repeat what is known of the attached files, having read none of them."""
+    if turn.results or not turn.attached:
+        return None
+    told = [f"I am told of `{path}`: {_begins(known)}" for path, known in turn.attached]
+    return Reply(" ".join([*told, *([BLIND] if turn.images else []), ABILITIES]))
+
+
 def abilities(turn: Turn) -> Reply:
     """Say what the demo model can do."""
     return Reply(sentence(turn.results[-1]) if turn.results else ABILITIES)
 
 
-RULES: tuple[Rule, ...] = (too_long, fenced, run, weather, factorial, plot, files, value, abilities)
+RULES: tuple[Rule, ...] = (
+    *(too_long, fenced, run, weather, factorial, plot, files, value),
+    *(attached, abilities),
+)
+
+
+def _begins(known: tuple[str, ...]) -> str:
+    return f"{known[0].rstrip('.:')}." if known else "nothing more."
 
 
 def _run(turn: Turn, code: str) -> Reply:

@@ -15,6 +15,7 @@ _RESULT_END = 4096
 
 # What the lab adds to a question stands behind it, in paragraphs that begin like this.
 _ADDED = re.compile(r"\n\n\[(?:Attached|Sent along)\b")
+_ATTACHED = re.compile(r"\n\n\[Attached: (?P<path>.+)\](?P<known>(?:\n(?!\n).*)*)")
 
 
 @dataclass(frozen=True)
@@ -22,15 +23,19 @@ class Turn:
     """
     One question.
 
-    ``results`` are what the tools answered since it was asked, oldest first;
-    ``tools`` are those on offer, with the names of their arguments (none: they are
-    not told); ``is_first`` says that the model has not spoken yet in this conversation.
+    ``attached`` are the paths of the files that came with it, each with the lines that
+    are known of it; ``images`` counts its pictures. ``results`` are what the tools
+    answered since it was asked, oldest first; ``tools`` are those on offer, with the
+    names of their arguments (none: they are not told); ``is_first`` says that the model
+    has not spoken yet in this conversation.
     """
 
     question: str
     results: tuple[str, ...] = ()
     tools: Mapping[str, frozenset[str]] = field(default_factory=dict)
     is_first: bool = False
+    attached: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    images: int = 0
 
     def offers(self, tool: str, *arguments: str) -> bool:
         """Whether ``tool`` may be called with these arguments."""
@@ -47,8 +52,12 @@ def read_turn(body: Mapping[str, Any]) -> Turn:
     if asked is None:
         raise _bad_shape("messages", "a message of the role 'user'")
     since = messages[asked + 1 :]
+    content = messages[asked].get("content")
+    words = _text(content)
     return Turn(
-        question=_ADDED.split(_text(messages[asked].get("content")), maxsplit=1)[0],
+        question=_ADDED.split(words, maxsplit=1)[0],
+        attached=tuple(_attached(words)),
+        images=_pictures(content),
         results=tuple(_ends(_text(m.get("content"))) for m in since if m.get("role") == "tool"),
         tools={} if body.get("tool_choice") == "none" else dict(_tools(body.get("tools"))),
         is_first=not any(message.get("role") == "assistant" for message in messages),
@@ -79,6 +88,17 @@ def _text(content: Any) -> str:
     text = "\n".join(word for word in words if isinstance(word, str))
     # JSON may hold halves of characters, which no answer can be encoded with.
     return text.encode("utf-8", "replace").decode()
+
+
+def _attached(words: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for file in _ATTACHED.finditer(words):
+        known = (line[2:] for line in file["known"].split("\n") if line.startswith("| "))
+        yield file["path"], tuple(known)
+
+
+def _pictures(content: Any) -> int:
+    parts = content if isinstance(content, list) else []
+    return sum(isinstance(part, dict) and part.get("type") == "image_url" for part in parts)
 
 
 def _ends(result: str) -> str:
