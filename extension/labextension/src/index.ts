@@ -5,32 +5,12 @@
 
 import { IChatTracker } from '@jupyter/chat';
 import { ILabShell, type JupyterFrontEndPlugin } from '@jupyterlab/application';
-import { INotebookTracker } from '@jupyterlab/notebook';
 import type { Widget } from '@lumino/widgets';
 import { IMultiChatPanel, IWidgetConfig } from 'jupyterlab-chat';
 
-import { stampChats } from './context';
+import { context } from './context';
 import { followAnswers } from './following';
 import { nameAsListed, openOnFirstVisit } from './opening';
-
-const context: JupyterFrontEndPlugin<void> = {
-  id: '@caesarion/labextension:context',
-  description:
-    'Stamps chat messages with the notebook in front and its kernel.',
-  autoStart: true,
-  requires: [INotebookTracker],
-  optional: [IChatTracker, ILabShell],
-  activate: (
-    _app,
-    notebooks: INotebookTracker,
-    chats: IChatTracker | null,
-    shell: ILabShell | null
-  ) => {
-    if (chats) {
-      stampChats(chats, notebooks, shell);
-    }
-  }
-};
 
 const following: JupyterFrontEndPlugin<void> = {
   id: '@caesarion/labextension:following',
