@@ -96,7 +96,7 @@ class Context {
         toggle: () => this._toggle('notebook')
       });
     }
-    const cell = this._sent()?.content.activeCell;
+    const cell = this._activeCell();
     if (cell) {
       const { number, selection, execution_count } = this._cell(cell);
       const run = execution_count ? ` [${execution_count}]` : '';
@@ -160,6 +160,12 @@ class Context {
     return this._without.has('notebook') ? null : this._notebook;
   }
 
+  /** The selected cell, if there is anything in it. */
+  private _activeCell(): Cell | null {
+    const cell = this._sent()?.content.activeCell ?? null;
+    return cell?.model.sharedModel.getSource().trim() ? cell : null;
+  }
+
   private _cell(cell: Cell): ICell {
     const { sharedModel } = cell.model;
     const source = sharedModel.getSource();
@@ -190,7 +196,7 @@ class Context {
   private _stamp(): void {
     const { input } = this._chat.model;
     const panel = this._sent();
-    const cell = this._without.has('cell') ? null : panel?.content.activeCell;
+    const cell = this._without.has('cell') ? null : this._activeCell();
     const names = this._names();
     // Every key is always there, so that a stamp wipes out the one before.
     const now: Record<string, unknown> = {
