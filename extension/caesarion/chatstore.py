@@ -17,6 +17,7 @@ import json
 import logging
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,19 @@ def install(events: EventLogger, root: Path) -> None:
 def good_copy(path: Path) -> Path:
     """Return where the copy before the last one of the chat at ``path`` is kept."""
     return path.with_name(f".{path.name}.last")
+
+
+def content(file: Path, open_chats: Iterable[object]) -> dict[str, Any] | None:
+    """
+    Return what is in the chat at ``file`` as it is now; None if there is no chat.
+
+    ``open_chats`` are the server's; a chat that is not among them, and has
+    nothing left to be written, is read from its file.
+    """
+    for chat in (*open_chats, *DurableChat.waiting):
+        if isinstance(chat, DurableChat) and chat._file.resolve() == file:
+            return chat.to_dict()
+    return json.loads(file.read_text("utf-8")) if _parses(file) else None
 
 
 async def flush_all() -> None:

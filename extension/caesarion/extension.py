@@ -24,6 +24,7 @@ from caesarion.config import (
 from caesarion.handlers import ChatHandler, ExecuteHandler, StatusHandler, VariablesHandler
 from caesarion.kernels import Kernels
 from caesarion.model import Model
+from caesarion.notebook_handlers import NotebooksHandler, RunNotebookHandler
 from caesarion.shared import Shared
 from caesarion.upload_handlers import UploadHandler, UploadsHandler
 from caesarion.uploads import Uploads
@@ -48,6 +49,8 @@ class Caesarion(ExtensionApp):
         (r"/caesarion/api/execute", ExecuteHandler),
         (r"/caesarion/api/status", StatusHandler),
         (r"/caesarion/api/variables", VariablesHandler),
+        (r"/caesarion/api/notebooks", NotebooksHandler),
+        (r"/caesarion/api/notebooks/run", RunNotebookHandler),
         (r"/caesarion/api/uploads", UploadsHandler),
         (r"/caesarion/api/uploads/([^/]+)", UploadHandler),
     ]

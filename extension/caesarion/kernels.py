@@ -24,7 +24,7 @@ class Kernels:
     """All kernels of one server that the agent has had to do with."""
 
     def __init__(self, settings: CaesarionKernel, serverapp: Any) -> None:
-        self._settings = settings
+        self.settings = settings
         self._pool = serverapp.kernel_manager
         self._sessions = serverapp.session_manager
         self._contents = serverapp.contents_manager
@@ -122,13 +122,55 @@ class Kernels:
     @contextlib.asynccontextmanager
     async def temporary(self) -> AsyncIterator[Kernel]:
         """Provide a kernel that nobody else uses and that is gone afterwards."""
-        kernel_id = await self._started(self._pool.start_kernel(path=""))
+        async with self.fresh() as kernel_id:
+            try:
+                yield self._kernel(kernel_id)
+            finally:
+                await self._known.pop(kernel_id).close()
+
+    @contextlib.asynccontextmanager
+    async def fresh(self, folder: str = "", name: str | None = None) -> AsyncIterator[str]:
+        """
+        Provide the id of a new kernel that is gone afterwards.
+
+        It works in ``folder`` below the root; ``name`` is its kernelspec's. Raises
+        UnknownKernel if there is no such kernelspec.
+        """
+        known = self._specs.get_all_specs()
+        if name is not None and name not in known:
+            raise UnknownKernel(
+                f"There is no kernel named '{name}' here. The kernels are: "
+                f"{', '.join(sorted(known))}."
+            )
+        kernel_id = await self._started(self._pool.start_kernel(path=folder, kernel_name=name))
         try:
-            yield self._kernel(kernel_id)
+            yield kernel_id
         finally:
-            await self._known.pop(kernel_id).close()
             if kernel_id in self._pool:
                 await asyncio.shield(ensure_async(self._pool.shutdown_kernel(kernel_id, now=True)))
+
+    async def kernelspec(self, conversation: str, notebook: str) -> dict[str, str]:
+        """
+        Return name, display_name and language of the kernel that a conversation has code run in.
+
+        That is the kernel of ``notebook``, a path, or the conversation's own, or
+        the one that would be started for it.
+        """
+        kernel_id = self._conversations.get(conversation)
+        for session in await self._sessions.list_sessions():
+            if notebook and session["path"] == notebook and session["kernel"]:
+                kernel_id = session["kernel"]["id"]
+        name = (
+            self._pool.get_kernel(kernel_id).kernel_name
+            if kernel_id in self._pool
+            else self._pool.default_kernel_name
+        )
+        spec = self._specs.get_kernel_spec(name)
+        return {"name": name, "display_name": spec.display_name, "language": spec.language}
+
+    def manager(self, kernel_id: str) -> Any:
+        """Return Jupyter's own manager of a kernel that runs."""
+        return self._pool.get_kernel(kernel_id)
 
     async def running(self) -> list[dict[str, str]]:
         """Return id, name and state of the server's kernels, for the status."""
@@ -145,15 +187,15 @@ class Kernels:
     def _kernel(self, kernel_id: str) -> Kernel:
         for known in [known for known in self._known.values() if not known.exists]:
             del self._known[known.id]
-        return self._known.setdefault(kernel_id, Kernel(self._settings, self._pool, kernel_id))
+        return self._known.setdefault(kernel_id, Kernel(self.settings, self._pool, kernel_id))
 
     async def _started(self, start: Any) -> Any:
         try:
-            async with asyncio.timeout(self._settings.start_limit):
+            async with asyncio.timeout(self.settings.start_limit):
                 return await ensure_async(start)
         except TimeoutError as error:
             raise KernelError(
-                f"The kernel did not start within {self._settings.start_limit:g} seconds. "
+                f"The kernel did not start within {self.settings.start_limit:g} seconds. "
                 "Shut down kernels that are not in use, and ask again."
             ) from error
         except Exception as error:

@@ -12,6 +12,8 @@ from typing import Any
 
 ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
+_COMMAND = re.compile("data-commandlinker", re.IGNORECASE)
+
 # Bundles that are text, whatever their MIME type says of them.
 _TEXT = ("text/plain", "text/markdown", "text/latex")
 
@@ -24,6 +26,15 @@ _FIELDS = {
     "execute_result": ("data", "metadata", "execution_count"),
     "error": ("ename", "evalue", "traceback"),
 }
+
+
+def without_commands(text: str) -> str:
+    """
+    Return ``text`` without the attributes that let a click run a command of the lab.
+
+    The lab's sanitiser leaves them in HTML, and in Markdown's HTML, whoever wrote it.
+    """
+    return _COMMAND.sub("data-removed", text)
 
 
 def clip(text: str, limit: int) -> str:

@@ -10,7 +10,6 @@ is still a valid history.
 
 import asyncio
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,12 @@ from jupyterlab_chat.models import BaseChatModel, Message, MimeModel, NewMessage
 
 from caesarion import prompt
 from caesarion.events import Output, Text, ToolCall, ToolResult
-from caesarion.outputs import overwritten
+from caesarion.outputs import overwritten, without_commands
+from caesarion.records import KEY, in_order, is_persons
+from caesarion.records import record as _ours
 
 Attached = tuple[str, str]
 """A message's id, and the value of an attachment of it."""
-
-_KEY = "caesarion"
-_COMMAND = re.compile("data-commandlinker", re.IGNORECASE)
 
 # Seconds between two updates of one message. Every update sends and stores the
 # message whole, so a long one waits longer: at most 50,000 characters a second.
@@ -49,10 +47,10 @@ def read(
     what :func:`remember` keeps of them, and those ``images`` that are given.
     """
     history: list[prompt.Message] = []
-    for message in _until(chat, question):
+    for message in in_order(chat.get_messages(), question.id):
         ours = _ours(message)
         if message.sender != persona_id:
-            if _is_person(message):
+            if is_persons(message.sender):
                 history.append(_asked(chat, message, root, images or {}))
         elif ours.get("kind") == "text":
             history.append(prompt.call_message([], message.body))
@@ -76,8 +74,8 @@ def attached(chat: BaseChatModel, question: Message) -> list[Attached]:
     """Return the messages and values of all that was attached up to ``question``, oldest first."""
     return [
         (message.id, value)
-        for message in _until(chat, question)
-        if _is_person(message)
+        for message in in_order(chat.get_messages(), question.id)
+        if is_persons(message.sender)
         for value in _values(chat, message)
     ]
 
@@ -100,24 +98,8 @@ def remember(chat: BaseChatModel, one: Attached, path: Path, digest: str) -> Non
 
 
 def _keep(chat: BaseChatModel, message: Message, name: str, value: Any) -> None:
-    message.metadata = {**(message.metadata or {}), _KEY: {**_ours(message), name: value}}
+    message.metadata = {**(message.metadata or {}), KEY: {**_ours(message), name: value}}
     chat.update_message(message)
-
-
-def _until(chat: BaseChatModel, question: Message) -> list[Message]:
-    """Return the messages up to ``question`` that are not deleted, answers behind questions."""
-    messages = chat.get_messages()
-    places = {message.id: place for place, message in enumerate(messages)}
-
-    def turn(message: Message) -> int:
-        return places.get(_ours(message).get("question", ""), places[message.id])
-
-    last = places.get(question.id, len(messages))
-    return [m for m in sorted(messages, key=turn) if not m.deleted and turn(m) <= last]
-
-
-def _is_person(message: Message) -> bool:
-    return not message.sender.startswith(("jupyter-ai-personas::", "hidden::"))
 
 
 def _values(chat: BaseChatModel, message: Message) -> list[str]:
@@ -142,11 +124,6 @@ def _asked(
         if image := images.get((message.id, value)):
             shown.append(image)
     return prompt.user_message(message.body, told, shown, _ours(message).get("context", ""))
-
-
-def _ours(message: Message) -> dict[str, Any]:
-    ours: dict[str, Any] = (message.metadata or {}).get(_KEY, {})
-    return ours
 
 
 class Transcript:
@@ -326,17 +303,8 @@ class _Live:
         self._size = len(self.body) + sum(len(str(value)) for value in (self._data or {}).values())
 
     def _stamp(self, message: Message, _: BaseChatModel) -> None:
-        message.metadata = {_KEY: self.record}
+        message.metadata = {KEY: self.record}
         self._message = message
-
-
-def without_commands(text: str) -> str:
-    """
-    Return ``text`` without the attributes that let a click run a command of the lab.
-
-    The lab's sanitiser leaves them in HTML, and in Markdown's HTML, whoever wrote it.
-    """
-    return _COMMAND.sub("data-removed", text)
 
 
 def _harmless(data: dict[str, Any]) -> dict[str, Any]:

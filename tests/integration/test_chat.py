@@ -83,9 +83,7 @@ def stored(server: RunningServer, path: str) -> list[str]:
 
 
 def write_notebook(server: RunningServer, name: str) -> None:
-    notebook = new_notebook(  # type: ignore[no-untyped-call]
-        metadata={"kernelspec": {"name": "python3", "display_name": "P"}}
-    )
+    notebook = new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "P"}})
     (server.root / name).write_text(json.dumps(notebook))
 
 

@@ -98,9 +98,7 @@ async def kernels(http: httpx.AsyncClient) -> list[str]:
 
 
 def write_notebook(server: RunningServer, name: str) -> None:
-    notebook = new_notebook(  # type: ignore[no-untyped-call]
-        metadata={"kernelspec": {"name": "python3", "display_name": "P"}}
-    )
+    notebook = new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "P"}})
     (server.root / name).write_text(json.dumps(notebook))
 
 

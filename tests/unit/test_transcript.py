@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from caesarion import prompt
 from caesarion.events import Event, Output, Text, ToolCall, ToolResult
+from caesarion.outputs import without_commands
 from caesarion.transcript import (
     Transcript,
     attached,
@@ -16,7 +17,6 @@ from caesarion.transcript import (
     read,
     remember,
     unknown,
-    without_commands,
 )
 from hypothesis import given
 from hypothesis import strategies as st

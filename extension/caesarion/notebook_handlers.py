@@ -1,0 +1,151 @@
+"""
+The HTTP door of notebooks: save a chat as one, run one from top to bottom.
+
+Finds the shared parts in the server's settings; :mod:`caesarion.notebook` makes
+the notebook, :mod:`caesarion.notebook_run` runs it.
+"""
+
+import asyncio
+import contextlib
+import json
+import posixpath
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from jupyter_server.auth.decorator import authorized
+from pydantic import BaseModel, ConfigDict, Field
+from tornado import web
+
+from caesarion import chatstore, files, notebook
+from caesarion.door import Door
+
+_WHERE = "Give its path, from the folder that JupyterLab shows as its root."
+
+
+class Chat(BaseModel):
+    """The body of ``POST caesarion/api/notebooks``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    chat: str = Field(min_length=1)
+
+
+class Notebook(BaseModel):
+    """The body of ``POST caesarion/api/notebooks/run``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    path: str = Field(min_length=1)
+
+
+class _NotebookDoor(Door):
+    @property
+    def root(self) -> Path:
+        assert self.serverapp is not None
+        return Path(self.serverapp.root_dir).resolve()
+
+    def file(self, path: str, suffix: str, what: str) -> Path:
+        """Return the file at ``path`` below the root; raise web.Finish after refusing it."""
+        try:
+            file = (self.root / path.strip("/")).resolve()
+            if path.endswith(suffix) and file.is_relative_to(self.root) and file.is_file():
+                return file
+        except (OSError, ValueError):
+            pass  # A name that no file can have, or a loop of links.
+        self.refuse(404, f"There is no {what} {path[:200]!r}. {_WHERE}")
+        raise web.Finish
+
+    @contextlib.contextmanager
+    def storing(self) -> Iterator[None]:
+        """Refuse what the disk refuses."""
+        try:
+            yield
+        except OSError as error:
+            self.refuse(507, f"The notebook could not be saved: {error.strerror}.")
+            raise web.Finish from error
+
+
+class NotebooksHandler(_NotebookDoor):
+    """``POST caesarion/api/notebooks``: save a chat as a notebook."""
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """Answer 201 and the notebook's path; 400, 404, 409, 413 or 507 with a sentence."""
+        path = self.body(Chat).chat.strip("/")
+        file = self.file(path, ".chat", "chat")
+        content = chatstore.content(file, self.settings.get("chats_by_id", {}).values())
+        if content is None or not notebook.read(content):
+            self.refuse(409, f"There is nothing in the chat {path!r} to save yet.")
+            return
+        place = notebook.place(content)
+        folder = (self.root / posixpath.dirname(place)).resolve()
+        if not (folder.is_relative_to(self.root) and folder.is_dir()):
+            folder = self.root
+        chat_id = str((content.get("metadata") or {}).get("id", ""))
+        made = notebook.make(content, path, await self.shared.kernels.kernelspec(chat_id, place))
+        with self.storing():
+            saved = await asyncio.to_thread(
+                lambda: files.write_new(folder, f"{file.stem}.ipynb", nbformat.writes(made))
+            )
+        if saved is None:
+            self.refuse(409, f"There are too many notebooks named {file.stem!r}. Delete some.")
+            return
+        self.set_status(201)
+        self.finish({"path": saved.relative_to(self.root).as_posix()})
+
+
+class RunNotebookHandler(_NotebookDoor):
+    """``POST caesarion/api/notebooks/run``: run a notebook in a fresh kernel, and save it."""
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """Stream the progress; 400, 404, 409 or 413 with a sentence before it begins."""
+        path = self.body(Notebook).path.strip("/")
+        file = self.file(path, ".ipynb", "notebook")
+        try:
+            read = await asyncio.to_thread(nbformat.read, file, as_version=4)
+            nbformat.validate(read)
+        except Exception:  # nbformat raises what it meets: AttributeError, KeyError ...
+            self.refuse(409, f"{path[:200]!r} cannot be read as a notebook. Open it to see why.")
+            return
+        await self.while_connected(self._run(read, file))
+
+    async def _run(self, read: nbformat.NotebookNode, file: Path) -> None:
+        # nbclient costs a tenth of a second to import: not before it is needed.
+        from caesarion import notebook_run
+
+        kernels = self.shared.kernels
+        name = read.metadata.get("kernelspec", {}).get("name")
+        folder = file.parent.relative_to(self.root).as_posix().removeprefix(".")
+        async with contextlib.AsyncExitStack() as stack:
+            with self.uncut():
+                kernel_id = await stack.enter_async_context(kernels.fresh(folder, name))
+            self.set_header("Content-Type", "application/x-ndjson")
+            steps = notebook_run.run(read, kernels.manager(kernel_id), kernels.settings)
+            async with contextlib.aclosing(steps):
+                async for step in steps:
+                    if isinstance(step, notebook_run.RunOver):
+                        await self._end(step, read, file)
+                    else:
+                        await self._tell(asdict(step))
+
+    async def _end(self, over: Any, read: nbformat.NotebookNode, file: Path) -> None:
+        """Save what ran, and say how it ended."""
+        end = {key: value for key, value in asdict(over).items() if value is not None}
+        try:
+            await asyncio.to_thread(lambda: files.replace(file, nbformat.writes(read)))
+        except OSError as error:
+            end = {
+                "status": "error",
+                "message": f"The notebook ran but could not be saved: {error.strerror}.",
+            }
+        await self._tell(end)
+
+    async def _tell(self, line: dict[str, Any]) -> None:
+        self.write(json.dumps(line) + "\n")
+        await self.flush()
