@@ -110,6 +110,7 @@ class _Client(NotebookClient):
 
     shown_text = 0
     max_outputs = 0
+    _watch: "asyncio.Task[Any] | None" = None
 
     async def connect(self) -> None:
         """Open the channels, when the kernel answers; raise KernelError if it does not."""
@@ -129,8 +130,15 @@ class _Client(NotebookClient):
 
     def disconnect(self) -> None:
         """Close the channels; the kernel is not ours."""
+        if self._watch:
+            self._watch.cancel()
         if self.kc:
             self.kc.stop_channels()
+
+    async def _async_poll_kernel_alive(self) -> None:
+        # nbclient leaves this behind when a run is cut off.
+        self._watch = asyncio.current_task()
+        await super()._async_poll_kernel_alive()
 
     def output(
         self, outs: list[NotebookNode], msg: dict[str, Any], display_id: str | None, cell_index: int
