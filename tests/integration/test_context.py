@@ -77,9 +77,7 @@ def question(model: OpenAIServer) -> str:
 async def open_notebook(http: httpx.AsyncClient, server: RunningServer, path: str) -> str:
     """Open a notebook as JupyterLab does, and return its kernel's id."""
     name = "other" if path.startswith("other") else "python3"
-    notebook = new_notebook(  # type: ignore[no-untyped-call]
-        metadata={"kernelspec": {"name": name, "display_name": name}}
-    )
+    notebook = new_notebook(metadata={"kernelspec": {"name": name, "display_name": name}})
     (server.root / path).write_text(json.dumps(notebook))
     request = {"path": path, "name": path, "type": "notebook", "kernel": {"name": name}}
     session = (await http.post("api/sessions", json=request)).raise_for_status().json()

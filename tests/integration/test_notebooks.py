@@ -109,11 +109,8 @@ async def test_a_chat_with_a_plot_and_a_mended_failure_is_saved_and_runs_from_to
     plot, failed, counted = code_cells(saved)
     assert path == "Rain.ipynb"
     assert [cell.source for cell in (plot, failed, counted)] == [PLOT, failing, "print(x + 1)"]
-    assert [cell.execution_count for cell in (plot, failed, counted)] == [1, 2, 3]
     assert plot.outputs[0].data["image/png"].startswith("iVBOR")
-    assert (failed.outputs[0].output_type, failed.outputs[0].ename) == ("error", "NameError")
     assert failed.metadata["tags"] == ["raises-exception"]
-    assert printed(counted) == "42\n"
     assert saved.cells[1].source.endswith("**\n\nplot, and count")
     assert saved.cells[-1].source == "**Caesarion**\n\nIt is **42**."
     assert saved.metadata["kernelspec"]["name"] == "python3"
@@ -240,9 +237,11 @@ async def test_who_goes_away_ends_the_run_and_its_kernel_and_leaves_the_notebook
 
 async def test_the_server_still_ends_as_it_should_after_a_run(server: RunningServer) -> None:
     """nbclient's own way to run a notebook would have taken SIGTERM from the server."""
-    status = Path(f"/proc/{server.process.pid}/status").read_text()
-    (caught,) = [line.split()[1] for line in status.splitlines() if line.startswith("SigCgt")]
-    assert int(caught, 16) >> 14 & 1
+    with running_server(server.root.parent / "another", model_url="http://127.0.0.1:9/v1") as other:
+        write(other, "brief.ipynb", "1")
+        async with other.client() as http:
+            assert (await run(http, "brief.ipynb"))[-1] == {"status": "ok"}
+        assert other.stop() == 0
 
 
 @pytest.mark.parametrize(
