@@ -20,6 +20,7 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import aiohttp
+from caesarion.records import CALL_MIME, OUTPUT_MIME
 
 from tests.server import RunningServer
 
@@ -167,6 +168,21 @@ async def open_chat(server: RunningServer, path: str) -> AsyncIterator[Chat]:
 
 
 def bundle(message: Json) -> Json:
-    """Return the MIME bundle that a message is."""
-    data: Json = message["mime_model"]["data"]
+    """Return the MIME bundle that a message is, without the mark that tells it is an output."""
+    data: Json = dict(message["mime_model"]["data"])
+    data.pop(OUTPUT_MIME, None)
     return data
+
+
+def seen(message: Json) -> Any:
+    """Return what is read without the labextension: words and calls as Markdown, else a bundle."""
+    if not message.get("mime_model"):
+        return message["body"]
+    data = bundle(message)
+    return data["text/markdown"] if CALL_MIME in data else data
+
+
+def call_shown(message: Json) -> Json:
+    """Return what the labextension is told of a call."""
+    shown: Json = message["mime_model"]["data"][CALL_MIME]
+    return shown

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from caesarion.events import Notice
+from caesarion.events import Notice, RunStart
 from caesarion.kernel import Kernel, RunEnd
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from traitlets.config import Config
@@ -45,6 +45,7 @@ class Ran:
     """What a run has yielded so far."""
 
     outputs: list[dict[str, Any]] = field(default_factory=list)
+    starts: list[RunStart] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     ends: list[RunEnd] = field(default_factory=list)
 
@@ -67,6 +68,8 @@ async def run(kernel: Kernel, code: str, ran: Ran | None = None) -> Ran:
         async for step in steps:
             if isinstance(step, RunEnd):
                 ran.ends.append(step)
+            elif isinstance(step, RunStart):
+                ran.starts.append(step)
             elif isinstance(step, Notice):
                 ran.notices.append(step.text)
             else:

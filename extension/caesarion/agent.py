@@ -13,12 +13,14 @@ from typing import Any
 from caesarion.config import CaesarionAgent
 from caesarion.errors import ModelError, ToolError
 from caesarion.events import (
+    Began,
     Done,
     DoneReason,
     Event,
     Failure,
     Notice,
     Output,
+    RunStart,
     ToolCall,
     ToolResult,
     Usage,
@@ -62,6 +64,16 @@ class Agent:
             yield Failure(str(error))
         yield turn.usage(time.monotonic() - began)
         yield Done(turn.reason)
+
+    async def repeat(self, call: ToolCall) -> AsyncGenerator[Event, None]:
+        """Run ``call`` as it is, without asking the model; the events are a turn's."""
+        began = time.monotonic()
+        turn = _Turn([])
+        async with contextlib.aclosing(self._call(call, turn)) as events:
+            async for event in events:
+                yield event
+        yield turn.usage(time.monotonic() - began)
+        yield Done("stop")
 
     async def _rounds(self, turn: "_Turn") -> AsyncGenerator[Event, None]:
         for _ in range(self._settings.max_rounds):
@@ -135,6 +147,8 @@ class Agent:
                         told = step
                     elif isinstance(step, Notice):
                         yield step
+                    elif isinstance(step, RunStart):
+                        yield Began(call.id, step)
                     else:
                         yield Output(call.id, step)
         except ToolError as error:

@@ -95,7 +95,7 @@ async def place(kernels: Kernels, stamp: Stamp, named: list[str], own: Place) ->
     front, other = _shown(stamp.notebook_path), ""
     if stamp.kernel_id:
         try:
-            kernel = await kernels.of_id(stamp.kernel_id)
+            kernel = await kernels.of_id(stamp.kernel_id, stamp.notebook_path)
             return Place(_gives(kernel), _gives(kernel), _IN_FRONT.format(path=front))
         except OtherLanguage as error:
             other = _OTHER.format(path=front, language=error.language)

@@ -53,6 +53,27 @@ class ToolResult:
 
 
 @dataclass(frozen=True)
+class RunStart:
+    """
+    Code began to run, after it may have waited for other code in its kernel.
+
+    ``place`` is the path of the notebook whose kernel it is, empty for a conversation's own.
+    """
+
+    execution_count: int | None
+    kernel_id: str
+    place: str
+
+
+@dataclass(frozen=True)
+class Began:
+    """The code of a call began to run."""
+
+    call_id: str
+    run: RunStart
+
+
+@dataclass(frozen=True)
 class Notice:
     """A state worth a status line, such as "is waiting for your cell to finish"; not kept."""
 
@@ -84,4 +105,4 @@ class Done:
     reason: DoneReason
 
 
-Event = Text | ToolCall | Output | ToolResult | Notice | Usage | Failure | Done
+Event = Text | ToolCall | Began | Output | ToolResult | Notice | Usage | Failure | Done

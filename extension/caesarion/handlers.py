@@ -21,11 +21,13 @@ from tornado.iostream import StreamClosedError
 from caesarion import prompt, variables
 from caesarion.door import Door, Where, problem
 from caesarion.events import (
+    Began,
     Done,
     Event,
     Failure,
     Notice,
     Output,
+    RunStart,
     Text,
     ToolCall,
     ToolResult,
@@ -134,7 +136,7 @@ class ExecuteHandler(Door):
             self.set_header("Content-Type", "application/x-ndjson")
             async with contextlib.aclosing(kernel.run(run.code)) as steps:
                 async for step in steps:
-                    if isinstance(step, Notice):
+                    if isinstance(step, Notice | RunStart):
                         continue
                     if isinstance(step, RunEnd):
                         line: dict[str, Any] = {
@@ -210,6 +212,9 @@ def server_sent(event: Event) -> str:
             name = "text"
         case ToolCall():
             name = "tool_call"
+        case Began():
+            name = "running"
+            data |= data.pop("run")
         case Output():
             name = event.output["output_type"]
             name = name if name in ("clear_output", "update_display_data") else "output"

@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 from caesarion.config import CaesarionKernel
 from caesarion.connection import Connection, Request, wait
 from caesarion.errors import BusyKernel, KernelError, Stopped
-from caesarion.events import Notice
+from caesarion.events import Notice, RunStart
 from caesarion.outputs import Recorder
 
 # Seconds between looks at whether the kernel still lives. Made up: short
@@ -55,6 +55,9 @@ class RunEnd:
     note: str = ""
 
 
+RunStep = dict[str, Any] | Notice | RunStart | RunEnd
+
+
 class KernelPool(Protocol):
     """The part of Jupyter Server's kernel manager that is used here."""
 
@@ -75,6 +78,8 @@ class Kernel:
 
     def __init__(self, settings: CaesarionKernel, pool: KernelPool, kernel_id: str) -> None:
         self.id = kernel_id
+        self.place = ""
+        """The path of the notebook that it is known to belong to."""
         self._settings = settings
         self._pool = pool
         # Held during a run of ours: the outputs of two would mix.
@@ -141,9 +146,9 @@ class Kernel:
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
-    async def run(self, code: str) -> AsyncGenerator[dict[str, Any] | Notice | RunEnd, None]:
+    async def run(self, code: str) -> AsyncGenerator[RunStep, None]:
         """
-        Run ``code``, yielding outputs as they appear and last a :class:`RunEnd`.
+        Run ``code``, yielding its start, outputs as they appear, and last a :class:`RunEnd`.
 
         A failing cell is an output and a status, not an exception. When the
         caller is cancelled or closes the generator, the run is interrupted
@@ -270,7 +275,7 @@ class Kernel:
 
     async def _watch(
         self, connection: Connection, request: Request
-    ) -> AsyncGenerator[dict[str, Any] | Notice | RunEnd, None]:
+    ) -> AsyncGenerator[RunStep, None]:
         settings, loop = self._settings, asyncio.get_running_loop()
         deadline = loop.time() + settings.time_limit
         next_look = loop.time() + _WATCH
@@ -281,11 +286,12 @@ class Kernel:
             if request.changed.is_set():
                 idle_deadline = None
             request.changed.clear()
-            for output in request.recorder.take():
-                yield output
             now = loop.time()
             if request.started and not started:
                 started, deadline = True, now + settings.time_limit
+                yield RunStart(request.execution_count, self.id, self.place)
+            for output in request.recorder.take():
+                yield output
             if request.reply:
                 # Aborted requests have no outputs; the last of others may be on their way.
                 idle_deadline = idle_deadline or now + 2.0

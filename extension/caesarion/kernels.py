@@ -35,8 +35,12 @@ class Kernels:
         # must not start two kernels for one notebook or conversation.
         self._starting = asyncio.Lock()
 
-    async def of_id(self, kernel_id: str) -> Kernel:
-        """Return the running kernel; raise UnknownKernel, or KernelError if it is not Python."""
+    async def of_id(self, kernel_id: str, place: str = "") -> Kernel:
+        """
+        Return the running kernel; raise UnknownKernel, or KernelError if it is not Python.
+
+        ``place`` is the path of its notebook, where that is known.
+        """
         if kernel_id not in self._pool:
             raise UnknownKernel(
                 f"There is no kernel '{kernel_id}'. Name a running one, or none at all."
@@ -45,14 +49,14 @@ class Kernels:
         language = self._language(manager.kernel_name)
         if language.lower() != "python":
             raise OtherLanguage(language)
-        return self._kernel(kernel_id)
+        return self._kernel(kernel_id, place)
 
     async def of_notebook(self, path: str) -> Kernel:
         """Return the kernel of the notebook at ``path`` below the root, started if need be."""
         async with self._starting:
             for session in await self._sessions.list_sessions():
                 if session["path"] == path and session["kernel"]:
-                    return await self.of_id(session["kernel"]["id"])
+                    return await self.of_id(session["kernel"]["id"], path)
             try:
                 model = await ensure_async(self._contents.get(path, content=True, type="notebook"))
             except HTTPError as error:
@@ -69,7 +73,7 @@ class Kernels:
                     kernel_name=kernelspec.get("name"),
                 )
             )
-        return await self.of_id(session["kernel"]["id"])
+        return await self.of_id(session["kernel"]["id"], path)
 
     async def language_of_notebook(self, path: str) -> str:
         """
@@ -94,7 +98,7 @@ class Kernels:
         """Return the kernel of the notebook at ``path`` if it has one, else None; starts none."""
         for session in await self._sessions.list_sessions():
             if session["path"] == path and session["kernel"]:
-                return await self.of_id(session["kernel"]["id"])
+                return await self.of_id(session["kernel"]["id"], path)
         return None
 
     def running_of_conversation(self, conversation: str) -> Kernel | None:
@@ -184,10 +188,13 @@ class Kernels:
         await asyncio.gather(*(kernel.close() for kernel in self._known.values()))
         self._known.clear()
 
-    def _kernel(self, kernel_id: str) -> Kernel:
+    def _kernel(self, kernel_id: str, place: str = "") -> Kernel:
         for known in [known for known in self._known.values() if not known.exists]:
             del self._known[known.id]
-        return self._known.setdefault(kernel_id, Kernel(self.settings, self._pool, kernel_id))
+        kernel = self._known.setdefault(kernel_id, Kernel(self.settings, self._pool, kernel_id))
+        # A notebook may have been renamed since.
+        kernel.place = place or kernel.place
+        return kernel
 
     async def _started(self, start: Any) -> Any:
         try:

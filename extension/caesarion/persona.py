@@ -9,9 +9,11 @@ puts them.
 import asyncio
 import contextlib
 import re
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 from jupyter_ai_persona_manager import BasePersona, PersonaDefaults
 from jupyter_ai_persona_manager.awareness_models import Usage as ReportedUsage
@@ -20,6 +22,7 @@ from jupyterlab_chat.models import ChatMessageAction, ChatMessageEvent, Message
 from caesarion import context, prompt, transcript
 from caesarion.errors import CaesarionError, SettingError
 from caesarion.events import (
+    Began,
     Done,
     Event,
     Failure,
@@ -49,6 +52,7 @@ class CaesarionPersona(BasePersona):
         self._warming = asyncio.ensure_future(self._warm())
         # Tasks that go on by themselves.
         self._tasks: set[asyncio.Task[Any]] = set()
+        transcript.mend(self.chat, self.id)
         self._observer = self.chat.observe_messages(self._on_chat_message)
 
     @property
@@ -152,15 +156,7 @@ class CaesarionPersona(BasePersona):
         shown = transcript.Transcript(self.chat, self.id, message)
         self.set_status("is thinking...")
         try:
-            stamp = context.read(message.metadata)
-            where = await self._place(stamp, message)
-            transcript.keep_context(self.chat, message, await context.sent_along(stamp, where))
-            images = await self._look_at_attachments(message)
-            root = Path(self.parent.root_dir)
-            history = transcript.read(self.chat, self.id, message, root, images)
-            agent = self._shared.agent(lambda: self._uncut(where.find()))
-            events = agent.run([prompt.system_message(where.told), *history])
-            async with contextlib.aclosing(events):
+            async with contextlib.aclosing(await self._events(message)) as events:
                 async for event in events:
                     self._show(event, shown)
         except asyncio.CancelledError as error:
@@ -170,6 +166,22 @@ class CaesarionPersona(BasePersona):
         finally:
             shown.close()
             self.clear_status()
+
+    async def _events(self, message: Message) -> AsyncGenerator[Event, None]:
+        """Return the events of a turn; one that only runs a cell again asks no model."""
+        stamp = context.read(message.metadata)
+        where = await self._place(stamp, message)
+        agent = self._shared.agent(lambda: self._uncut(where.find()))
+        if again := (message.metadata or {}).get("run_again"):
+            call = transcript.find_call(self.chat, self.id, str(again))
+            if call is None:
+                raise CaesarionError("That cell is not in this chat any more, so it was not run.")
+            return agent.repeat(replace(call, id=f"again_{uuid4().hex}"))
+        transcript.keep_context(self.chat, message, await context.sent_along(stamp, where))
+        images = await self._look_at_attachments(message)
+        root = Path(self.parent.root_dir)
+        history = transcript.read(self.chat, self.id, message, root, images)
+        return agent.run([prompt.system_message(where.told), *history])
 
     async def _look_at_attachments(self, question: Message) -> dict[transcript.Attached, str]:
         """Remember what is in the files attached up to ``question``; return images to show."""
@@ -190,6 +202,9 @@ class CaesarionPersona(BasePersona):
             case ToolCall():
                 shown.call(event)
                 self.set_status(_status_of(event.name))
+            case Began(run=run):
+                shown.began(run)
+                self.set_status(_status_of("python_interpreter"))
             case Output():
                 shown.output(event)
             case ToolResult():

@@ -16,7 +16,9 @@ KEY = "caesarion"
 """Where the record stands in a message's metadata."""
 
 CALL_MIME = "application/vnd.caesarion.call+json"
+"""A call as the labextension draws it: :func:`caesarion.transcript.call_bundle`."""
 OUTPUT_MIME = "application/vnd.caesarion.output+json"
+"""Marks the bundle of an output: nbformat's ``output_type``, its ``call`` and ``number`` there."""
 
 
 class Message(Protocol):
@@ -80,7 +82,7 @@ def code_of(call: ToolCall) -> str | None:
 def describe_call(call: ToolCall) -> str:
     """Return a call as Markdown: code as code, another tool as name and arguments."""
     code = code_of(call)
-    return code_span(_label(call)) if code is None else code_block(code, "python")
+    return code_span(label_of(call)) if code is None else code_block(code, "python")
 
 
 def code_block(text: str, language: str = "") -> str:
@@ -99,7 +101,8 @@ def _ticks(text: str) -> int:
     return max((len(ticks) for ticks in re.findall("`+", text)), default=0)
 
 
-def _label(call: ToolCall) -> str:
+def label_of(call: ToolCall) -> str:
+    """Return a call as its name and arguments."""
     arguments = _arguments(call)
     if arguments is None:
         return f"{call.name} with arguments that are not whole"

@@ -2,14 +2,15 @@
 The chat as a transcript of turns: events are written into it, and it is read back.
 
 Used by :mod:`caesarion.persona`. A turn is a run of chat messages under one
-header: words are Markdown, a call is its code, each output is a MIME bundle.
-What the model must hear of it again stands in the messages' metadata, with the
+header: words are Markdown, a call and each of its outputs are MIME bundles,
+which the labextension draws as cells and which can be read without it. What
+the model must hear of it again stands in the messages' metadata, with the
 question that it answers, so a chat that was closed, or cut off by a restart,
 is still a valid history.
 """
 
 import asyncio
-import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,29 @@ from typing import Any
 from jupyterlab_chat.models import BaseChatModel, Message, MimeModel, NewMessage
 
 from caesarion import prompt
-from caesarion.events import Output, Text, ToolCall, ToolResult
-from caesarion.outputs import overwritten, without_commands
-from caesarion.records import KEY, in_order, is_persons
+from caesarion.events import Output, RunStart, Text, ToolCall, ToolResult
+from caesarion.outputs import clip, overwritten, without_commands
+from caesarion.records import (
+    CALL_MIME,
+    KEY,
+    OUTPUT_MIME,
+    call_of,
+    code_of,
+    describe_call,
+    in_order,
+    is_persons,
+    label_of,
+)
 from caesarion.records import record as _ours
 
 Attached = tuple[str, str]
 """A message's id, and the value of an attachment of it."""
+
+# What of a call's record the labextension is told as it is.
+_SHOWN = ("id", "name", "status", "execution_count", "kernel_id", "place", "started", "seconds")
+
+# Characters of a failed call's result that its cell shows.
+_TOLD = 600
 
 # Seconds between two updates of one message. Every update sends and stores the
 # message whole, so a long one waits longer: at most 50,000 characters a second.
@@ -126,6 +143,26 @@ def _asked(
     return prompt.user_message(message.body, told, shown, _ours(message).get("context", ""))
 
 
+def find_call(chat: BaseChatModel, persona_id: str, call_id: str) -> ToolCall | None:
+    """Return a call of the chat by its id, or None if it is not there (any more)."""
+    for message in chat.get_messages():
+        ours = _ours(message)
+        known = message.sender == persona_id and not message.deleted
+        if known and ours.get("kind") == "call" and ours["id"] == call_id:
+            return call_of(ours)
+    return None
+
+
+def mend(chat: BaseChatModel, persona_id: str) -> None:
+    """Mark calls of ``chat`` as stopped that were under way when their server ended."""
+    for message in chat.get_messages():
+        ours = _ours(message)
+        if message.sender == persona_id and ours.get("kind") == "call" and "result" not in ours:
+            ours["status"] = "interrupted"
+            message.mime_model = MimeModel(data=call_bundle(ours))
+            chat.update_message(message)
+
+
 class Transcript:
     """Writes one turn, the answer to ``question``, into a chat as it happens."""
 
@@ -151,9 +188,31 @@ class Transcript:
     def call(self, event: ToolCall) -> None:
         """Show what is about to run."""
         self._finish_text()
-        record = {"kind": "call", "id": event.id, "name": event.name, "arguments": event.arguments}
-        self._call = (event, self._add(record, body=describe_call(event)))
+        live = self._make(
+            {
+                "kind": "call",
+                "id": event.id,
+                "name": event.name,
+                "arguments": event.arguments,
+                "status": "queued",
+            }
+        )
+        live.show(call_bundle(live.record))
+        self._call = (event, live)
         self._outputs, self._next = [], 0
+
+    def began(self, run: RunStart) -> None:
+        """Show that the call under way runs now, and where."""
+        if self._call:
+            _, live = self._call
+            live.record |= {
+                "status": "running",
+                "execution_count": run.execution_count,
+                "kernel_id": run.kernel_id,
+                "place": run.place,
+                "started": round(time.time(), 3),
+            }
+            live.show(call_bundle(live.record))
 
     def output(self, event: Output) -> None:
         """Show an output, or change those that an update or a clearing means."""
@@ -166,30 +225,36 @@ class Transcript:
                 shown[:] = [live for live in shown if live not in self._outputs]
         elif kind == "update_display_data":
             for live in self._displays.get(display_id, ()):
-                live.show(output["data"])
+                live.show({**output["data"], OUTPUT_MIME: live.data[OUTPUT_MIME]})
         elif kind == "stream":
             self._stream(output["name"], output["text"])
         else:
             live = self._place(f"{kind} {self._next}")
             if kind == "error":
                 told = "\n".join(output["traceback"]) or f"{output['ename']}: {output['evalue']}"
-                live.show({"application/vnd.jupyter.stderr": told})
+                self._show_output(live, {"application/vnd.jupyter.stderr": told}, kind)
             else:
-                live.show(output["data"])
+                self._show_output(live, output["data"], kind, output.get("execution_count"))
             if display_id:
                 self._displays.setdefault(display_id, []).append(live)
 
     def result(self, event: ToolResult) -> None:
         """Record what the model is told, and take away outputs that were cleared for good."""
         for live in self._outputs[self._next :]:
-            live.show({"text/plain": ""})
+            self._show_output(live, {"text/plain": ""}, "stream")
         self._close_outputs()
         if self._call is None:
             return
-        _, shown = self._call
+        _, live = self._call
         self._call = None
-        shown.record |= {"status": event.status, "result": event.text}
-        shown.show_now()
+        live.record |= {"status": event.status, "result": event.text}
+        if started := live.record.get("started"):
+            live.record["seconds"] = round(time.time() - started, 2)
+        if not self._outputs and event.status != "ok":
+            # What the model was told is all that there is to see.
+            live.record["told"] = True
+        live.show(call_bundle(live.record))
+        live.flush()
 
     def interrupted(self, told: str) -> None:
         """Record that the call under way, if any, was stopped; ``told`` is for the model."""
@@ -223,7 +288,19 @@ class Transcript:
             last.raw = ""
         last.raw += text
         shown = overwritten(last.raw) if "\r" in last.raw or "\b" in last.raw else last.raw
-        last.show({mime: shown})
+        self._show_output(last, {mime: shown}, "stream")
+
+    def _show_output(
+        self, live: "_Live", data: dict[str, Any], kind: str, count: int | None = None
+    ) -> None:
+        mark: dict[str, Any] = {
+            "call": self._call[0].id if self._call else "",
+            "number": self._outputs.index(live),
+            "output_type": kind,
+        }
+        if count is not None:
+            mark["execution_count"] = count
+        live.show({**data, OUTPUT_MIME: mark})
 
     def _place(self, kind: str) -> "_Live":
         """Return the message for the next output: a cleared one, or a new one."""
@@ -258,7 +335,7 @@ class _Live:
         self.record = record
         self._chat = chat
         self._persona_id = persona_id
-        self._data: dict[str, Any] | None = None
+        self.data: dict[str, Any] = {}
         self._message: Message | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._shown_at = 0.0
@@ -266,7 +343,7 @@ class _Live:
 
     def show(self, data: dict[str, Any]) -> None:
         """Let the message be the MIME bundle ``data``."""
-        self._data = data
+        self.data = data
         self.touch()
 
     def touch(self) -> None:
@@ -291,7 +368,7 @@ class _Live:
             self._timer.cancel()
             self._timer = None
         body = without_commands(self.body)
-        mime = MimeModel(data=_harmless(self._data)) if self._data is not None else None
+        mime = MimeModel(data=_harmless(self.data)) if self.data else None
         if self._message is None:
             new = NewMessage(body=body, sender=self._persona_id, mime_model=mime)
             self._chat.add_message(new, trigger_actions=[self._stamp])
@@ -300,7 +377,7 @@ class _Live:
             self._message.body, self._message.mime_model = body, mime
             self._chat.update_message(self._message)
         self._shown_at = asyncio.get_running_loop().time()
-        self._size = len(self.body) + sum(len(str(value)) for value in (self._data or {}).values())
+        self._size = len(self.body) + sum(len(str(value)) for value in self.data.values())
 
     def _stamp(self, message: Message, _: BaseChatModel) -> None:
         message.metadata = {KEY: self.record}
@@ -314,16 +391,19 @@ def _harmless(data: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def describe_call(call: ToolCall) -> str:
-    """Return a call as Markdown: code as code, another tool as name and arguments."""
-    try:
-        arguments = json.loads(call.arguments or "{}")
-    except (ValueError, RecursionError):
-        arguments = None
-    if not isinstance(arguments, dict):
-        return f"`{call.name}` with arguments that are not whole."
-    if isinstance(code := arguments.get("code"), str):
-        fence = "```" if "```" not in code else "~~~~~~"
-        return f"{fence}python\n{code}\n{fence}"
-    told = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-    return f"`{call.name}({told})`"
+def call_bundle(record: dict[str, Any]) -> dict[str, Any]:
+    """
+    Return a call's record as the chat shows it: as JSON for the labextension, and as Markdown.
+
+    The JSON has ``id``, ``name`` and ``status``, which is queued, running or a result's;
+    ``code``, or of another tool than Python its ``label``; once it ran ``execution_count``,
+    ``kernel_id``, ``place`` (a notebook's path, or empty), ``started`` (seconds since the epoch)
+    and ``seconds``; ``told``, what the model was told, where there is nothing else to see.
+    """
+    call = call_of(record)
+    code = code_of(call)
+    shown: dict[str, Any] = {"label": label_of(call)} if code is None else {"code": code}
+    shown |= {key: record[key] for key in _SHOWN if key in record}
+    if record.get("told"):
+        shown["told"] = clip(record["result"], _TOLD)
+    return {CALL_MIME: shown, "text/markdown": describe_call(call)}

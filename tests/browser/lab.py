@@ -77,6 +77,8 @@ class Lab:
         self.box = self.side.get_by_role("combobox")
         self.title = self.side.locator(".jp-chat-sidepanel-widget-title")
         self.messages = self.side.locator(".jp-chat-rendered-message")
+        self.cells = self.side.locator(".caesarion-cell")
+        self.outputs = self.side.locator(".caesarion-output")
         self.code = self.messages.locator("pre code.language-python")
         self.plot = self.side.locator('.jp-chat-message img[src^="data:image/png"]')
         self.status = self.side.locator(".jp-chat-writers")

@@ -28,8 +28,7 @@ def test_chips_show_what_goes_along_and_take_it_out(
     lab.ask("what is this?", "The cell sets rain.")
     assert "your code runs in its kernel." in system(provider)
     assert question(provider).endswith(
-        "The user has selected cell number 1 of the notebook, last run as [1]:\n"
-        "| rain = [1.5, 2.5]"
+        "The user has selected cell number 1 of the notebook, last run as [1]:\n| rain = [1.5, 2.5]"
     )
 
     chips.nth(1).press("Enter")

@@ -13,7 +13,7 @@ import pytest_asyncio
 from caesarion import prompt
 from nbformat.v4 import new_notebook
 
-from tests.chat import PERSONA, bundle, open_chat
+from tests.chat import PERSONA, call_shown, open_chat, seen
 from tests.fakes.openai_server import Fault, OpenAIServer, Text, ToolCalls, call
 from tests.server import RunningServer, eventually, running_server
 from tests.unit.test_uploads_inspection import png
@@ -58,7 +58,7 @@ def code(source: str, id: str = "c1", text: str = "") -> ToolCalls:
 
 def shown(answer: list[Json]) -> list[Any]:
     """Return what a user sees of an answer: words and code as text, outputs as MIME bundles."""
-    return [bundle(message) if "mime_model" in message else message["body"] for message in answer]
+    return [seen(message) for message in answer]
 
 
 def words_of(answer: list[Json]) -> str:
@@ -76,10 +76,10 @@ def told(model: OpenAIServer, number: int = -1) -> list[Json]:
     return messages[1:]
 
 
-def stored(server: RunningServer, path: str) -> list[str]:
-    """Return the bodies of the messages in a chat's file."""
+def stored(server: RunningServer, path: str) -> list[Any]:
+    """Return what is seen of the messages in a chat's file."""
     chat = json.loads((server.root / path).read_text("utf-8"))
-    return [message["body"] for message in chat["messages"]]
+    return shown(chat["messages"])
 
 
 def write_notebook(server: RunningServer, name: str) -> None:
@@ -210,6 +210,33 @@ async def test_code_runs_in_the_kernel_of_the_notebook_in_front_both_ways(
         .body["messages"][0]["content"]
         .endswith("In front of the user is the notebook front.ipynb; your code runs in its kernel.")
     )
+
+
+async def test_a_cell_runs_again_without_the_model_which_is_told_later(
+    server: RunningServer, model: OpenAIServer
+) -> None:
+    model.add(code("n = globals().get('n', 0) + 1\nprint(n)"), Text("Once."), Text("Twice."))
+    async with open_chat(server, "chats/again.chat") as chat:
+        first = await chat.ask("count")
+        again = await chat.ask("Run cell 1 again.", run_again="c1")
+        assert shown(again) == [shown(first)[0], {"text/plain": "2\n"}]
+        assert call_shown(again[0])["status"] == "ok"
+        assert len(model.requests) == 2
+        await chat.ask("how often?")
+    _, asked, called, result, question = told(model)[-5:]
+    assert (asked["content"], result["content"]) == ("Run cell 1 again.", "2")
+    assert called["tool_calls"][0]["id"] == result["tool_call_id"] != "c1"
+    assert question["content"] == "how often?"
+
+
+async def test_a_cell_that_is_not_there_is_not_run_again(
+    server: RunningServer, model: OpenAIServer
+) -> None:
+    async with open_chat(server, "chats/nothing-again.chat") as chat:
+        await chat.ask("Run cell 1 again.", run_again="c1")
+        *_, last = chat.messages.values()
+    assert last["body"] == "⚠️ That cell is not in this chat any more, so it was not run."
+    assert model.requests == []
 
 
 async def test_a_kernel_that_is_gone_falls_back_to_the_notebooks(
@@ -548,14 +575,13 @@ async def test_a_server_that_is_killed_and_one_that_is_stopped_leave_a_chat_that
             await chat.until(lambda: "word200 " in words_of(chat.answer(question)))
             server.kill()
     _, *killed = stored(server, "chats/cut.chat")
-    assert killed[:3] == ["First.", block("print('ran')"), ""]
+    assert killed[:3] == ["First.", block("print('ran')"), {"text/plain": "ran\n"}]
     assert "".join(WORDS).startswith(killed[3])
 
     model.add(Text(*WORDS, delay=0.005))
     with running_server(tmp_path, model_url=model.base_url) as server:
         async with open_chat(server, "chats/cut.chat") as chat:
-            assert [message["body"] for message in chat.answer(question)] == killed
-            assert bundle(chat.answer(question)[2]) == {"text/plain": "ran\n"}
+            assert shown(chat.answer(question)) == killed
             question = await chat.send("go on")
             await chat.until(lambda: "word100 " in words_of(chat.answer(question)))
             assert await asyncio.to_thread(server.stop) == 0

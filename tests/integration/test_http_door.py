@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 from typing import Any
+from unittest.mock import ANY
 
 import httpx
 import pytest
@@ -159,7 +160,7 @@ async def test_code_comes_with_its_outputs_and_its_temporary_kernel_is_gone_afte
     model.add(code("print(6 * 7)\n6 * 7"), Text("It is 42."))
     answer = await http.post("caesarion/api/chat", json=question("what is 6 * 7?"))
     told = events(answer.text)
-    assert told[:4] == [
+    assert told[:5] == [
         (
             "tool_call",
             {
@@ -168,6 +169,7 @@ async def test_code_comes_with_its_outputs_and_its_temporary_kernel_is_gone_afte
                 "arguments": '{"code": "print(6 * 7)\\n6 * 7"}',
             },
         ),
+        ("running", {"call_id": "c1", "execution_count": 1, "kernel_id": ANY, "place": ""}),
         (
             "output",
             {
@@ -189,7 +191,7 @@ async def test_code_comes_with_its_outputs_and_its_temporary_kernel_is_gone_afte
         ),
         ("tool_result", {"call_id": "c1", "status": "ok", "text": "42\n42"}),
     ]
-    assert [name for name, _ in told[4:]] == ["text", "usage", "done"]
+    assert [name for name, _ in told[5:]] == ["text", "usage", "done"]
     assert await kernels(http) == []
     assert len(server.processes()) == 1
 
@@ -433,8 +435,9 @@ async def test_a_comment_comes_when_nothing_else_has_for_five_seconds(
     model.add(code("import time; time.sleep(6)"), Text("Done."))
     answer = await http.post("caesarion/api/chat", json=question("wait", session_id="slow"))
     told = events(answer.text)
-    assert told[:2] == [told[0], ("", "still at work")]
-    assert [name for name, _ in told] == ["tool_call", "", "tool_result", "text", "usage", "done"]
+    assert told[2] == ("", "still at work")
+    names = [name for name, _ in told]
+    assert names == ["tool_call", "running", "", "tool_result", "text", "usage", "done"]
 
 
 async def leave(http: httpx.AsyncClient, route: str, body: dict[str, Any], sign: str) -> float:

@@ -7,12 +7,14 @@ import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import psutil
 import pytest
 import pytest_asyncio
 from caesarion.config import CaesarionKernel
 from caesarion.errors import KernelError, Stopped
+from caesarion.events import RunStart
 from caesarion.kernel import Kernel
 
 from tests.kernels import Gate, Notebook, Ran, notebook, run, running_pool, start
@@ -201,6 +203,7 @@ async def test_whoever_stops_listening_stops_the_run(kernel: Kernel) -> None:
     async with contextlib.aclosing(
         kernel.run("print('begun')\nimport time; time.sleep(60); late = 1")
     ) as steps:
+        assert await anext(steps) == RunStart(ANY, kernel.id, "")
         assert (await anext(steps))["text"] == "begun\n"  # type: ignore[index]
     assert (await run(kernel, "'late' in globals()")).end.digest == "False"
 

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from aiohttp import web
 from caesarion.config import CaesarionWeather
 from caesarion.errors import ToolError
 from caesarion.tools.tool import Step, Told
-from caesarion.tools.weather import CurrentWeather
+from caesarion.tools.weather import CARD_MIME, CurrentWeather, make_table
 
 from tests.hub import free_port
 
@@ -126,9 +127,10 @@ async def test_a_place_is_looked_up_and_shown_as_a_table(service: OpenMeteo) -> 
     table = TABLE.format(where="Lisbon, Portugal")
     assert shown == {
         "output_type": "display_data",
-        "data": {"text/markdown": table, "text/plain": table},
+        "data": {CARD_MIME: ANY, "text/markdown": table, "text/plain": table},
         "metadata": {},
     }
+    assert make_table(shown["data"][CARD_MIME]) == table
     assert told == Told("ok", table)
     assert service.asked == [
         {"name": "Lisbon", "count": "1"},

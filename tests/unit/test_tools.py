@@ -5,7 +5,7 @@ from caesarion.config import CaesarionWeather
 from caesarion.errors import ToolError
 from caesarion.kernel import Kernel
 from caesarion.tools.python import PythonInterpreter
-from caesarion.tools.weather import CurrentWeather, describe, make_table
+from caesarion.tools.weather import CurrentWeather, describe, make_card, make_table
 
 
 async def no_kernel() -> Kernel:
@@ -119,7 +119,9 @@ def test_a_forecast_becomes_tables_with_the_services_own_units() -> None:
             "temperature_2m_min": [12.5],
         },
     }
-    table = make_table("Lisbon, Portugal", forecast)
+    card = make_card("Lisbon, Portugal", forecast)
+    assert card["now"] == [["Temperature", "17.2 °C"], ["Wind", "9.0 km/h"]]
+    table = make_table(card)
     assert table.startswith("**Lisbon, Portugal**: overcast (2026-11-20 12:00, Europe/Lisbon)")
     assert "| Temperature | 17.2 °C |" in table
     assert "| Wind | 9.0 km/h |" in table

@@ -4,16 +4,18 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from caesarion import prompt
-from caesarion.events import Event, Output, Text, ToolCall, ToolResult
+from caesarion import prompt, transcript
+from caesarion.events import Event, Output, RunStart, Text, ToolCall, ToolResult
 from caesarion.outputs import without_commands
+from caesarion.records import OUTPUT_MIME, describe_call
 from caesarion.transcript import (
     Transcript,
     attached,
-    describe_call,
+    mend,
     read,
     remember,
     unknown,
@@ -23,6 +25,7 @@ from hypothesis import strategies as st
 from jupyterlab_chat.models import Message
 from jupyterlab_chat.websocket_model import WsChatModel
 
+from tests.chat import call_shown, seen
 from tests.fakes.openai_rules import check_body
 
 PERSONA = "jupyter-ai-personas::caesarion::CaesarionPersona"
@@ -54,12 +57,9 @@ class Chat(WsChatModel):
         return self.get_messages()[-1]
 
     def shown(self) -> list[tuple[str, dict[str, Any] | None]]:
-        """Return the persona's messages as body and MIME bundle."""
-        return [
-            (message["body"], message.get("mime_model", {}).get("data"))
-            for message in self._messages
-            if message["sender"] == PERSONA
-        ]
+        """Return the persona's messages: words and calls as Markdown, outputs as MIME bundles."""
+        seen_ones = [seen(message) for message in self._messages if message["sender"] == PERSONA]
+        return [(one, None) if isinstance(one, str) else ("", one) for one in seen_ones]
 
 
 class Clock:
@@ -210,7 +210,60 @@ async def test_a_call_remembers_what_the_model_was_told(chat: Chat, turn: Transc
         "arguments": '{"code": "print(1)"}',
         "status": "error",
         "result": "NameError",
+        "told": True,
     }
+
+
+async def test_a_call_tells_the_labextension_how_its_run_goes(
+    chat: Chat, turn: Transcript, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter([1000.0, 1002.5])
+    monkeypatch.setattr(transcript, "time", SimpleNamespace(time=lambda: next(now)))
+    turn.call(CODE)
+    queued = {"code": "print(1)", "id": "c1", "name": "python_interpreter", "status": "queued"}
+    assert call_shown(chat.sent[-1]) == queued
+    await clock.passes(1)
+    turn.began(RunStart(7, "k1", "a.ipynb"))
+    ran = {"execution_count": 7, "kernel_id": "k1", "place": "a.ipynb"}
+    running = {**queued, **ran, "status": "running"}
+    assert call_shown(chat.sent[-1]) == {**running, "started": 1000.0}
+    play(turn, stream("1\n"), ToolResult("c1", "ok", "1"))
+    assert call_shown(chat.sent[-1]) == {
+        **running,
+        "status": "ok",
+        "started": 1000.0,
+        "seconds": 2.5,
+    }
+
+
+async def test_an_output_says_whose_and_of_which_kind_it_is(chat: Chat, turn: Transcript) -> None:
+    result = display({"text/plain": "2"}, kind="execute_result")
+    play(turn, CODE, stream("1\n"), Output("c1", {**result.output, "execution_count": 7}))
+    marks = [frame["mime_model"]["data"].get(OUTPUT_MIME) for frame in chat.sent]
+    assert marks == [
+        None,
+        {"call": "c1", "number": 0, "output_type": "stream"},
+        {"call": "c1", "number": 1, "output_type": "execute_result", "execution_count": 7},
+    ]
+
+
+async def test_a_failed_call_without_outputs_says_what_the_model_was_told(
+    chat: Chat, turn: Transcript
+) -> None:
+    play(turn, ToolCall("c1", "wether", "{}"), ToolResult("c1", "error", "There is no such tool."))
+    shown = call_shown(chat.sent[-1])
+    assert (shown["label"], shown["status"]) == ("wether()", "error")
+    assert shown["told"] == "There is no such tool."
+
+
+async def test_a_call_that_its_server_did_not_live_to_end_is_marked_as_stopped(chat: Chat) -> None:
+    turn = Transcript(chat, PERSONA, chat.says("run"))
+    play(turn, CODE, stream("half"))
+    turn.close()
+    mend(chat, PERSONA)
+    assert call_shown(chat.sent[-1])["status"] == "interrupted"
+    told = read(chat, PERSONA, chat.says("again"), ROOT)[2]["content"]
+    assert told == "The server stopped before this call ended; what it did is not known."
 
 
 async def test_pieces_of_a_stream_are_one_message_and_each_stream_has_its_own(
@@ -442,11 +495,12 @@ async def test_what_comes_after_the_question_or_is_deleted_is_not_looked_into(
     ("arguments", "shown"),
     [
         ('{"code": "1+1"}', "```python\n1+1\n```"),
-        ('{"code": "\'```\'"}', "~~~~~~python\n'```'\n~~~~~~"),
+        ('{"code": "\'```\'"}', "````python\n'```'\n````"),
         ('{"place": "Rome", "days": 2}', "`tool(place='Rome', days=2)`"),
+        ('{"place": "`Rome`"}', "``tool(place='`Rome`')``"),
         ("", "`tool()`"),
-        ('{"code": "1+', "`tool` with arguments that are not whole."),
-        ("[1]", "`tool` with arguments that are not whole."),
+        ('{"code": "1+', "`tool with arguments that are not whole`"),
+        ("[1]", "`tool with arguments that are not whole`"),
     ],
 )
 def test_a_call_is_shown_as_code_or_as_name_and_arguments(arguments: str, shown: str) -> None:

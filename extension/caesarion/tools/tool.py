@@ -2,7 +2,7 @@
 What a tool is: a name, a description, typed arguments, and a run.
 
 The agent knows tools by this alone; a tool knows neither the agent nor the
-chat. A run is an async generator of what it shows (nbformat outputs, notices),
+chat. A run is an async generator of what it shows (nbformat outputs, notices, the start of code),
 whose last item is a :class:`Told`: what the model is told of it.
 """
 
@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from caesarion.errors import ToolError
-from caesarion.events import Notice, ResultStatus
+from caesarion.events import Notice, ResultStatus, RunStart
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Told:
     text: str
 
 
-Step = dict[str, Any] | Notice | Told
+Step = dict[str, Any] | Notice | RunStart | Told
 Arguments = TypeVar("Arguments", bound=BaseModel)
 
 

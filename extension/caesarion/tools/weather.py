@@ -16,6 +16,9 @@ from caesarion.config import CaesarionWeather
 from caesarion.errors import ToolError
 from caesarion.tools.tool import Step, Told, Tool
 
+CARD_MIME = "application/vnd.caesarion.weather+json"
+"""The weather as JSON for the labextension's card (`make_card`)."""
+
 _CURRENT = {
     "temperature_2m": "Temperature",
     "apparent_temperature": "Feels like",
@@ -66,7 +69,7 @@ class CurrentWeather(Tool[Place]):
     name = "get_current_weather"
     description = (
         "Current weather at a place, with today's range and the next days' sunrise and sunset in "
-        "local time. Give latitude and longitude, or the place's name. The user sees it as a table."
+        "local time. Give latitude and longitude, or the place's name. The user sees it as a card."
     )
     arguments = Place
 
@@ -74,11 +77,12 @@ class CurrentWeather(Tool[Place]):
         self._settings = settings
 
     async def run(self, arguments: Place) -> AsyncGenerator[Step, None]:
-        """Yield one table; an unknown place or a silent service is told to the model."""
+        """Yield one card; an unknown place or a silent service is told to the model."""
         try:
             async with asyncio.timeout(self._settings.timeout):
                 where, latitude, longitude = await self._locate(arguments)
-                table = make_table(where, await self._forecast(latitude, longitude))
+                card = make_card(where, await self._forecast(latitude, longitude))
+                table = make_table(card)
         except TimeoutError as error:
             raise ToolError(
                 f"The weather service gave no answer within {self._settings.timeout:g} seconds. "
@@ -90,7 +94,7 @@ class CurrentWeather(Tool[Place]):
             ) from error
         yield {
             "output_type": "display_data",
-            "data": {"text/markdown": table, "text/plain": table},
+            "data": {CARD_MIME: card, "text/markdown": table, "text/plain": table},
             "metadata": {},
         }
         yield Told("ok", table)
@@ -144,30 +148,57 @@ class CurrentWeather(Tool[Place]):
         return body
 
 
-def make_table(where: str, forecast: dict[str, Any]) -> str:
-    """Return Open-Meteo's ``forecast`` for ``where`` as Markdown, with the units it names."""
+def make_card(where: str, forecast: dict[str, Any]) -> dict[str, Any]:
+    """
+    Return Open-Meteo's ``forecast`` for ``where`` as the chat's weather card shows it.
+
+    Has ``place``, ``code`` (WMO), ``weather`` in words, ``time``, ``timezone``; ``now``, pairs of
+    label and value with its unit; ``days``, each with ``date``, ``low`` and ``high`` in ``unit``,
+    ``sunrise`` and ``sunset``.
+    """
     current, units = forecast["current"], forecast["current_units"]
     daily, day_units = forecast["daily"], forecast["daily_units"]
-    rows = [
-        f"| {label} | {current[key]} {units[key]} |"
-        for key, label in _CURRENT.items()
-        if current.get(key) is not None
-    ]
+    return {
+        "place": where,
+        "code": current["weather_code"],
+        "weather": describe(current["weather_code"]),
+        "time": current["time"].replace("T", " "),
+        "timezone": forecast["timezone"],
+        "now": [
+            [label, f"{current[key]} {units[key]}"]
+            for key, label in _CURRENT.items()
+            if current.get(key) is not None
+        ],
+        "unit": day_units["temperature_2m_max"],
+        "days": [
+            {
+                "date": day,
+                "low": low,
+                "high": high,
+                "sunrise": rise.partition("T")[2],
+                "sunset": fall.partition("T")[2],
+            }
+            for day, rise, fall, high, low in zip(
+                daily["time"], *(daily[key] for key in _DAILY), strict=True
+            )
+        ],
+    }
+
+
+def make_table(card: dict[str, Any]) -> str:
+    """Return a weather card as Markdown, for the model and where cards are not drawn."""
     days = [
-        f"| {day} | {low} to {high} {day_units['temperature_2m_max']} "
-        f"| {rise.partition('T')[2]} | {fall.partition('T')[2]} |"
-        for day, rise, fall, high, low in zip(
-            daily["time"], *(daily[key] for key in _DAILY), strict=True
-        )
+        f"| {day['date']} | {day['low']} to {day['high']} {card['unit']} "
+        f"| {day['sunrise']} | {day['sunset']} |"
+        for day in card["days"]
     ]
     return "\n".join(
         [
-            f"**{where}**: {describe(current['weather_code'])} "
-            f"({current['time'].replace('T', ' ')}, {forecast['timezone']})",
+            f"**{card['place']}**: {card['weather']} ({card['time']}, {card['timezone']})",
             "",
             "| Now | |",
             "|---|---|",
-            *rows,
+            *(f"| {label} | {value} |" for label, value in card["now"]),
             "",
             "| Day | Range | Sunrise | Sunset |",
             "|---|---|---|---|",

@@ -29,6 +29,10 @@ declare module '@jupyter/chat' {
     /** The path of its file. */
     readonly name: string;
     readonly input: IInputModel;
+    sendMessage(message: {
+      body: string;
+      metadata?: Record<string, unknown>;
+    }): unknown;
   }
 
   /** A chat in the side panel or in the main area. */

@@ -8,9 +8,11 @@ import { ILabShell, type JupyterFrontEndPlugin } from '@jupyterlab/application';
 import type { Widget } from '@lumino/widgets';
 import { IMultiChatPanel, IWidgetConfig } from 'jupyterlab-chat';
 
+import { cells } from './cells';
 import { context } from './context';
 import { followAnswers } from './following';
 import { nameAsListed, openOnFirstVisit } from './opening';
+import { untrusted } from './untrusted';
 
 const following: JupyterFrontEndPlugin<void> = {
   id: '@caesarion/labextension:following',
@@ -47,4 +49,4 @@ const opening: JupyterFrontEndPlugin<void> = {
   }
 };
 
-export default [context, following, opening];
+export default [cells, context, following, opening, untrusted];

@@ -1,0 +1,233 @@
+/**
+ * A call in the chat: what the agent runs, how it goes, and what one can do with it.
+ * Made by cells.ts for the MIME type below, whose JSON the server's transcript.py writes.
+ */
+
+import type { IRenderMime, IRenderMimeRegistry } from '@jupyterlab/rendermime';
+import {
+  addBelowIcon,
+  caretDownIcon,
+  caretRightIcon,
+  checkIcon,
+  copyIcon,
+  runIcon,
+  type LabIcon
+} from '@jupyterlab/ui-components';
+import { Panel, Widget } from '@lumino/widgets';
+
+import { folded, toggle } from './folding';
+
+export const CALL_MIME = 'application/vnd.caesarion.call+json';
+
+/** Where a call stands; all but the first three are how it ended. */
+export type CallStatus =
+  | 'queued'
+  | 'waiting'
+  | 'running'
+  | 'ok'
+  | 'error'
+  | 'timeout'
+  | 'refused'
+  | 'interrupted'
+  | 'dead';
+
+/** A call as the server tells of it. */
+export interface ICall {
+  readonly id: string;
+  readonly name: string;
+  readonly status: CallStatus;
+  /** Its Python; a call of another tool has a label instead. */
+  readonly code?: string;
+  readonly label?: string;
+  readonly execution_count?: number | null;
+  readonly kernel_id?: string;
+  /** The path of the notebook whose kernel that is; empty for the chat's own. */
+  readonly place?: string;
+  /** Seconds since the epoch, and seconds it took. */
+  readonly started?: number;
+  readonly seconds?: number;
+  /** What the model was told, where there is nothing else to see. */
+  readonly told?: string;
+}
+
+/** What the buttons of a cell do; `node` is in the chat that holds it. */
+export interface ICallActions {
+  copy(code: string): Promise<void>;
+  insert(call: ICall, node: HTMLElement): Promise<void>;
+  rerun(call: ICall, node: HTMLElement): void;
+}
+
+const STATUS_WORDS: Record<CallStatus, string> = {
+  queued: 'waiting for the kernel',
+  waiting: 'waiting for you',
+  running: 'running',
+  ok: 'done',
+  error: 'failed',
+  timeout: 'stopped at the time limit',
+  refused: 'not run',
+  interrupted: 'stopped',
+  dead: 'the kernel died'
+};
+
+/** Seconds as people say them. */
+export function inWords(seconds: number): string {
+  if (seconds < 10) {
+    return `${seconds.toFixed(1)} s`;
+  }
+  if (seconds < 60) {
+    return `${Math.floor(seconds)} s`;
+  }
+  const rest = String(Math.floor(seconds % 60)).padStart(2, '0');
+  return `${Math.floor(seconds / 60)} min ${rest} s`;
+}
+
+function describe(call: ICall): string {
+  const words = [STATUS_WORDS[call.status] ?? call.status];
+  if (call.status === 'running' && call.started) {
+    words.push(inWords(Math.max(0, Date.now() / 1000 - call.started)));
+  } else if (call.seconds !== undefined) {
+    words.push(inWords(call.seconds));
+  }
+  if (call.place) {
+    words.push(`in ${call.place}`);
+  }
+  return words.join(' · ');
+}
+
+/** An element with a class and a text. */
+function element(
+  tag: 'div' | 'span',
+  name: string,
+  text = ''
+): HTMLElement {
+  const made = document.createElement(tag);
+  made.className = `caesarion-call-${name}`;
+  made.textContent = text;
+  return made;
+}
+
+function button(
+  label: string,
+  icon: LabIcon,
+  press: (pressed: HTMLButtonElement) => void
+): HTMLButtonElement {
+  const made = document.createElement('button');
+  made.type = 'button';
+  made.className = 'caesarion-call-button';
+  made.title = label;
+  made.setAttribute('aria-label', label);
+  icon.element({ container: made, elementSize: 'small' });
+  made.addEventListener('click', () => press(made));
+  return made;
+}
+
+/** Draws a call. It is made anew with every change; what must stay is in folding.ts. */
+export class CallRenderer extends Panel implements IRenderMime.IRenderer {
+  constructor(rendermime: IRenderMimeRegistry, actions: ICallActions) {
+    super();
+    this.addClass('caesarion-call');
+    this._rendermime = rendermime;
+    this._actions = actions;
+  }
+
+  async renderModel(model: IRenderMime.IMimeModel): Promise<void> {
+    const call = model.data[CALL_MIME] as unknown as ICall;
+    this.node.dataset.call = call.id;
+    this.node.dataset.status = call.status;
+    this.node.setAttribute('role', 'group');
+    if (call.code === undefined) {
+      this.addWidget(
+        new Widget({ node: element('div', 'label', call.label ?? call.name) })
+      );
+    } else {
+      this.addClass('caesarion-cell');
+      await this._addCode(call, model);
+    }
+    if (call.told) {
+      this.addWidget(new Widget({ node: element('div', 'told', call.told) }));
+    }
+    this._addFoot(call);
+  }
+
+  /** Draw the prompt, and the code as the lab draws code in Markdown. */
+  private async _addCode(
+    call: ICall,
+    model: IRenderMime.IMimeModel
+  ): Promise<void> {
+    const code = this._rendermime.createRenderer('text/markdown');
+    await code.renderModel(model);
+    code.addClass('caesarion-call-code');
+    const count = call.execution_count ?? (call.status === 'running' ? '*' : ' ');
+    const line = new Panel();
+    line.addClass('caesarion-call-line');
+    const prompt = element('div', 'prompt', `In [${count}]:`);
+    line.addWidget(new Widget({ node: prompt }));
+    line.addWidget(code);
+    this.addWidget(line);
+  }
+
+  /** Draw how it goes, and the buttons. */
+  private _addFoot(call: ICall): void {
+    const foot = element('div', 'foot');
+    const state = element('span', 'state', describe(call));
+    state.setAttribute('role', 'status');
+    foot.append(element('span', 'dot'), state);
+    this._label(call);
+    if (call.status === 'running') {
+      const ticking = window.setInterval(() => {
+        state.textContent = describe(call);
+        if (!this.node.isConnected) {
+          window.clearInterval(ticking);
+        }
+      }, 1000);
+    }
+    if (call.code !== undefined) {
+      foot.append(...this._buttons(call, call.code));
+    }
+    this.addWidget(new Widget({ node: foot }));
+  }
+
+  private _label(call: ICall): void {
+    const what = call.code === undefined ? call.name : 'Cell';
+    const count = call.execution_count ? ` ${call.execution_count}` : '';
+    this.node.setAttribute('aria-label', `${what}${count}: ${describe(call)}`);
+  }
+
+  private _buttons(call: ICall, code: string): HTMLElement[] {
+    const copy = button('Copy the code', copyIcon, pressed => {
+      void this._actions.copy(code).then(() => {
+        pressed.replaceChildren();
+        checkIcon.element({ container: pressed, elementSize: 'small' });
+        pressed.title = 'Copied';
+      });
+    });
+    const insert = button('Insert into the notebook', addBelowIcon, () => {
+      void this._actions.insert(call, this.node);
+    });
+    const rerun = button('Run again', runIcon, () => {
+      this._actions.rerun(call, this.node);
+    });
+    rerun.disabled = ['queued', 'waiting', 'running'].includes(call.status);
+    const fold = button('', caretDownIcon, pressed => {
+      toggle(call.id);
+      this._showFold(call.id, pressed);
+    });
+    this._showFold(call.id, fold);
+    return [copy, insert, rerun, fold];
+  }
+
+  private _showFold(call: string, fold: HTMLButtonElement): void {
+    const shut = folded(call);
+    fold.replaceChildren();
+    (shut ? caretRightIcon : caretDownIcon).element({
+      container: fold,
+      elementSize: 'small'
+    });
+    fold.title = shut ? 'Show the outputs' : 'Hide the outputs';
+    fold.setAttribute('aria-label', fold.title);
+    fold.setAttribute('aria-expanded', String(!shut));
+  }
+
+  private readonly _rendermime: IRenderMimeRegistry;
+  private readonly _actions: ICallActions;
+}

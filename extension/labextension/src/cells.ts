@@ -1,0 +1,122 @@
+/**
+ * The chat reads like a notebook: calls and outputs are drawn as cells, which can
+ * be copied, put into a notebook, and run again.
+ */
+
+import { IChatTracker } from '@jupyter/chat';
+import type {
+  JupyterFrontEnd,
+  JupyterFrontEndPlugin
+} from '@jupyterlab/application';
+import { Clipboard } from '@jupyterlab/apputils';
+import {
+  INotebookTracker,
+  NotebookActions,
+  type NotebookPanel
+} from '@jupyterlab/notebook';
+import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
+
+import { CALL_MIME, CallRenderer, type ICall, type ICallActions } from './call';
+import { OUTPUT_MIME, OutputRenderer } from './output';
+import { WEATHER_MIME, WeatherRenderer } from './weather';
+
+/** Before the lab's own renderers, all of which have a rank above this. */
+const FIRST = 0;
+
+/** Return the notebook that was last used, or a new one with the kernel of the call. */
+async function notebook(
+  app: JupyterFrontEnd,
+  notebooks: INotebookTracker | null,
+  call: ICall
+): Promise<NotebookPanel> {
+  const { kernels, kernelspecs } = app.serviceManager;
+  const create = (): Promise<NotebookPanel> => {
+    const running = [...kernels.running()].find(({ id }) => id === call.kernel_id);
+    return app.commands.execute('notebook:create-new', {
+      kernelId: running?.id,
+      kernelName: running?.name ?? kernelspecs.specs?.default
+    });
+  };
+  const panel = notebooks?.currentWidget ?? (await create());
+  app.shell.activateById(panel.id);
+  await panel.context.ready;
+  return panel;
+}
+
+function actions(
+  app: JupyterFrontEnd,
+  chats: IChatTracker | null,
+  notebooks: INotebookTracker | null
+): ICallActions {
+  const chatOf = (node: HTMLElement) =>
+    chats?.find(panel => panel.node.contains(node));
+  return {
+    copy: async code => {
+      await (navigator.clipboard?.writeText(code) ??
+        Promise.resolve(Clipboard.copyToSystem(code)));
+    },
+    insert: async (call, node) => {
+      const { content } = await notebook(app, notebooks, call);
+      const active = content.activeCell?.model;
+      if (active?.type !== 'code' || active.sharedModel.source) {
+        NotebookActions.insertBelow(content);
+      }
+      const cell = content.activeCell?.model;
+      cell?.sharedModel.setSource(call.code ?? '');
+      cell?.setMetadata('caesarion', {
+        made_by: 'agent',
+        chat: chatOf(node)?.model.name ?? '',
+        call: call.id
+      });
+    },
+    rerun: (call, node) => {
+      const model = chatOf(node)?.model;
+      model?.sendMessage({
+        body: call.execution_count
+          ? `Run cell ${call.execution_count} again.`
+          : 'Run this cell again.',
+        metadata: { ...model.input.getMetadata(), run_again: call.id }
+      });
+    }
+  };
+}
+
+export const cells: JupyterFrontEndPlugin<void> = {
+  id: '@caesarion/labextension:cells',
+  description: 'Draws what the agent runs, and what comes of it, as cells.',
+  autoStart: true,
+  requires: [IRenderMimeRegistry],
+  optional: [IChatTracker, INotebookTracker],
+  activate: (
+    app,
+    rendermime: IRenderMimeRegistry,
+    chats: IChatTracker | null,
+    notebooks: INotebookTracker | null
+  ) => {
+    const does = actions(app, chats, notebooks);
+    rendermime.addFactory(
+      {
+        safe: true,
+        mimeTypes: [CALL_MIME],
+        createRenderer: () => new CallRenderer(rendermime, does)
+      },
+      FIRST
+    );
+    rendermime.addFactory(
+      {
+        safe: true,
+        mimeTypes: [OUTPUT_MIME],
+        createRenderer: () => new OutputRenderer(rendermime)
+      },
+      FIRST
+    );
+    rendermime.addFactory(
+      {
+        safe: true,
+        mimeTypes: [WEATHER_MIME],
+        createRenderer: () => new WeatherRenderer()
+      },
+      FIRST
+    );
+  }
+};

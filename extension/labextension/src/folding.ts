@@ -1,0 +1,61 @@
+/**
+ * What of a chat is folded away. Used by call.ts and output.ts, whose renderers live
+ * only until the next update: this is what outlives them, for as long as the page.
+ */
+
+/** Calls whose outputs are hidden. */
+const hidden = new Set<string>();
+
+/** Long outputs that are shown whole, by call and number. */
+const whole = new Set<string>();
+
+/** Outputs that are not looked at from their end: how far each is scrolled, in pixels. */
+const scrolled = new Map<string, number>();
+
+/** Whether the outputs of a call are hidden. */
+export function folded(call: string): boolean {
+  return hidden.has(call);
+}
+
+/** Hide the outputs of a call, or show them again. */
+export function toggle(call: string): void {
+  const hide = !hidden.delete(call);
+  if (hide) {
+    hidden.add(call);
+  }
+  const outputs = document.querySelectorAll<HTMLElement>(
+    `.caesarion-output[data-call="${CSS.escape(call)}"]`
+  );
+  for (const output of outputs) {
+    output.hidden = hide;
+  }
+}
+
+/** Let a long output scroll in a box, or show it whole; `button` toggles. */
+export function boxed(
+  key: string,
+  box: HTMLElement,
+  button: HTMLButtonElement
+): void {
+  const show = (): void => {
+    const all = whole.has(key);
+    box.classList.toggle('caesarion-boxed', !all);
+    button.textContent = all ? 'Show less' : 'Show all';
+    button.setAttribute('aria-expanded', String(all));
+  };
+  button.addEventListener('click', () => {
+    if (!whole.delete(key)) {
+      whole.add(key);
+    }
+    show();
+  });
+  show();
+  box.scrollTop = scrolled.get(key) ?? box.scrollHeight;
+  box.addEventListener('scroll', () => {
+    if (box.scrollHeight - box.scrollTop - box.clientHeight < 8) {
+      scrolled.delete(key);
+    } else {
+      scrolled.set(key, box.scrollTop);
+    }
+  });
+}
