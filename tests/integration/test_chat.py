@@ -41,7 +41,8 @@ async def server(
         environment={"CAESARION_MODEL_RETRIES": "0"},
     ) as server:
         yield server
-    assert "Traceback" not in server.log
+        # Before it stops: a kernel that is only starting then complains in its own way.
+        assert "Traceback" not in server.log
 
 
 @pytest.fixture
