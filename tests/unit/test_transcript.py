@@ -19,6 +19,7 @@ from caesarion.transcript import (
     read,
     remember,
     unknown,
+    without_commands,
 )
 from hypothesis import given
 from hypothesis import strategies as st
