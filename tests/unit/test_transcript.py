@@ -19,7 +19,6 @@ from caesarion.transcript import (
     read,
     remember,
     unknown,
-    without_commands,
 )
 from hypothesis import given
 from hypothesis import strategies as st
