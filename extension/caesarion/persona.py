@@ -9,6 +9,7 @@ puts them.
 import asyncio
 import contextlib
 import re
+import time
 from collections.abc import AsyncGenerator, Coroutine
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,6 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from jupyter_ai_persona_manager import BasePersona, PersonaDefaults
-from jupyter_ai_persona_manager.awareness_models import Usage as ReportedUsage
 from jupyterlab_chat.models import ChatMessageAction, ChatMessageEvent, Message
 
 from caesarion import context, prompt, transcript
@@ -47,6 +47,7 @@ class CaesarionPersona(BasePersona):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._turn: asyncio.Task[None] | None = None
+        self._answering = ""
         self._closed = ""
         # The kernel starts with the chat, so that the first question need not wait for it.
         self._warming = asyncio.ensure_future(self._warm())
@@ -86,6 +87,9 @@ class CaesarionPersona(BasePersona):
         latest = self.chat.get_message(message.id)
         if latest and latest.deleted:
             return  # Taken back while another was being answered.
+        if replaced := _replaced(message):
+            transcript.take_back(self.chat, replaced)
+        self._answering = message.id
         self._turn = asyncio.ensure_future(self._answer(message))
         try:
             await asyncio.wait({self._turn})
@@ -121,19 +125,28 @@ class CaesarionPersona(BasePersona):
 
     def _on_chat_message(self, event: ChatMessageEvent) -> None:
         """
-        Answer what is addressed to nobody, if this is the default persona.
+        Take back what is replaced; answer what is addressed to nobody, if we are the default.
 
         The chat's box addresses a message only once it has heard of the personas;
         what is sent before would be dropped without a word.
         """
+        if event.action is not ChatMessageAction.CLIENT_MSG_RECEIVED:
+            return
         message = event.message
+        if replaced := _replaced(message):
+            self._begin(self._make_way(replaced))
         if (
-            event.action is ChatMessageAction.CLIENT_MSG_RECEIVED
-            and not (message.metadata or {}).get(self.parent.TO_PERSONA_METADATA_KEY)
+            not (message.metadata or {}).get(self.parent.TO_PERSONA_METADATA_KEY)
             and not message.body.lstrip().startswith("/")
             and self.parent.default_persona is self
         ):
             self._begin(self.on_message(message))
+
+    async def _make_way(self, replaced: str) -> None:
+        """Take a question back, and stop its answer first; it may not have begun at all."""
+        if self._answering == replaced:
+            await self.cancel_response()
+        transcript.take_back(self.chat, replaced)
 
     def _begin(self, work: Coroutine[Any, Any, Result]) -> "asyncio.Task[Result]":
         task = asyncio.create_task(work)
@@ -154,6 +167,7 @@ class CaesarionPersona(BasePersona):
 
     async def _answer(self, message: Message) -> None:
         shown = transcript.Transcript(self.chat, self.id, message)
+        began = time.monotonic()
         self.set_status("is thinking...")
         try:
             async with contextlib.aclosing(await self._events(message)) as events:
@@ -162,6 +176,8 @@ class CaesarionPersona(BasePersona):
         except asyncio.CancelledError as error:
             shown.interrupted(f"{self._closed or 'The user stopped this call.'} {error}".strip())
             shown.notice(" ".join(part for part in ("Stopped.", self._closed, str(error)) if part))
+            # The tokens of an answer that was cut off are not known.
+            shown.usage(Usage(seconds=round(time.monotonic() - began, 3)))
             raise
         finally:
             shown.close()
@@ -215,21 +231,9 @@ class CaesarionPersona(BasePersona):
             case Failure(sentence):
                 shown.notice(f"⚠️ {sentence}")
             case Usage():
-                self._report(event)
+                shown.usage(event)
             case Done():
                 pass
-
-    def _report(self, usage: Usage) -> None:
-        if usage.total_tokens:
-            self.report_usage(
-                ReportedUsage(
-                    input_tokens=usage.prompt_tokens,
-                    output_tokens=usage.completion_tokens,
-                    cached_read_tokens=usage.cached_tokens,
-                    total_tokens=usage.total_tokens,
-                ),
-                append=True,
-            )
 
     async def _place(self, stamp: context.Stamp, message: Message) -> context.Place:
         """Return where the code of this turn runs."""
@@ -248,6 +252,12 @@ class CaesarionPersona(BasePersona):
     async def _conversation_kernel(self) -> Kernel:
         path = self.chat.get_path()
         return await self._shared.kernels.of_conversation(self.chat.get_id(), path, Path(path).stem)
+
+
+def _replaced(message: Message) -> str:
+    """Return the id of the question that ``message`` is asked instead of, if there is one."""
+    replaced = (message.metadata or {}).get("replaces")
+    return replaced if isinstance(replaced, str) else ""
 
 
 def _status_of(tool: str) -> str:

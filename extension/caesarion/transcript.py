@@ -18,7 +18,7 @@ from typing import Any
 from jupyterlab_chat.models import BaseChatModel, Message, MimeModel, NewMessage
 
 from caesarion import prompt
-from caesarion.events import Output, RunStart, Text, ToolCall, ToolResult
+from caesarion.events import Output, RunStart, Text, ToolCall, ToolResult, Usage
 from caesarion.outputs import clip, overwritten, without_commands
 from caesarion.records import (
     CALL_MIME,
@@ -85,6 +85,19 @@ def keep_context(chat: BaseChatModel, question: Message, told: str) -> None:
     message = chat.get_message(question.id)
     if message and _ours(message).get("context", "") != told:
         _keep(chat, message, "context", told)
+
+
+def take_back(chat: BaseChatModel, question_id: str) -> None:
+    """Delete a person's question and all that answers it, for the model as for the eye."""
+    question = chat.get_message(question_id)
+    if question is None or not is_persons(question.sender):
+        return
+    for message in chat.get_messages():
+        if question_id in (message.id, _ours(message).get("question")) and not message.deleted:
+            message.deleted, message.body = True, ""
+            if message.mime_model:
+                message.mime_model = MimeModel(data={})
+            chat.update_message(message)
 
 
 def attached(chat: BaseChatModel, question: Message) -> list[Attached]:
@@ -176,6 +189,7 @@ class Transcript:
         # Where the next output goes: below the end, unless outputs were cleared.
         self._next = 0
         self._displays: dict[str, list[_Live]] = {}
+        self._last: _Live | None = None
 
     def text(self, event: Text) -> None:
         """Append to the words of this round; the first piece is shown at once."""
@@ -266,6 +280,16 @@ class Transcript:
         self._finish_text()
         self._add({"kind": "notice"}, body=sentence)
 
+    def usage(self, event: Usage) -> None:
+        """Keep what the turn took with its last message; the labextension shows it there."""
+        if self._last:
+            self._last.record["usage"] = {
+                "prompt_tokens": event.prompt_tokens,
+                "completion_tokens": event.completion_tokens,
+                "seconds": event.seconds,
+            }
+            self._last.show_now()
+
     def close(self) -> None:
         """Show all that still waits."""
         self._finish_text()
@@ -320,7 +344,8 @@ class Transcript:
 
     def _make(self, record: dict[str, Any], body: str = "") -> "_Live":
         record["question"] = self._question_id
-        return _Live(self._chat, self._persona_id, record, body)
+        self._last = _Live(self._chat, self._persona_id, record, body)
+        return self._last
 
 
 class _Live:

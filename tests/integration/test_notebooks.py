@@ -109,7 +109,10 @@ async def test_a_chat_with_a_plot_and_a_mended_failure_is_saved_and_runs_from_to
     plot, failed, counted = code_cells(saved)
     assert path == "Rain.ipynb"
     assert [cell.source for cell in (plot, failed, counted)] == [PLOT, failing, "print(x + 1)"]
+    assert [cell.execution_count for cell in (plot, failed, counted)] == [1, 2, 3]
     assert plot.outputs[0].data["image/png"].startswith("iVBOR")
+    assert (failed.outputs[0].output_type, failed.outputs[0].ename) == ("error", "NameError")
+    assert printed(counted) == "42\n"
     assert failed.metadata["tags"] == ["raises-exception"]
     assert saved.cells[1].source.endswith("**\n\nplot, and count")
     assert saved.cells[-1].source == "**Caesarion**\n\nIt is **42**."

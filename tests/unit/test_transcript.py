@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from caesarion import prompt, transcript
-from caesarion.events import Event, Output, RunStart, Text, ToolCall, ToolResult
+from caesarion.events import Event, Output, RunStart, Text, ToolCall, ToolResult, Usage
 from caesarion.outputs import without_commands
 from caesarion.records import OUTPUT_MIME, describe_call
 from caesarion.transcript import (
@@ -18,6 +18,7 @@ from caesarion.transcript import (
     mend,
     read,
     remember,
+    take_back,
     unknown,
 )
 from hypothesis import given
@@ -419,6 +420,48 @@ async def test_an_answer_stands_behind_its_question_though_the_next_came_meanwhi
         of_model("Two."),
         of_user("third"),
     ]
+
+
+async def test_a_question_taken_back_is_gone_with_its_answer_and_nothing_else(chat: Chat) -> None:
+    first = chat.says("first")
+    turn = Transcript(chat, PERSONA, first)
+    play(turn, Text("One."))
+    turn.close()
+    second = chat.says("second")
+    turn = Transcript(chat, PERSONA, second)
+    play(turn, CODE, stream("1\n"), ToolResult("c1", "ok", "1"), Text("Two."))
+    turn.close()
+    take_back(chat, second.id)
+    assert [message.body for message in chat.get_messages() if not message.deleted] == [
+        "first",
+        "One.",
+    ]
+    assert "print(1)" not in json.dumps([m["body"] for m in chat._messages])
+    assert read(chat, PERSONA, chat.says("third"), ROOT) == [
+        of_user("first"),
+        of_model("One."),
+        of_user("third"),
+    ]
+
+
+async def test_only_a_persons_question_can_be_taken_back(chat: Chat) -> None:
+    turn = Transcript(chat, PERSONA, chat.says("first"))
+    play(turn, Text("One."))
+    take_back(chat, chat.get_messages()[-1].id)
+    take_back(chat, "nothing")
+    assert [message.deleted for message in chat.get_messages()] == [None, None]
+
+
+async def test_what_a_turn_took_is_kept_with_its_last_message(chat: Chat) -> None:
+    turn = Transcript(chat, PERSONA, chat.says("?"))
+    turn.usage(Usage(1, 2, 3))
+    play(turn, CODE, ToolResult("c1", "ok", "1"), Text("Do"), Text("ne."))
+    turn.usage(Usage(1_234, 56, 1_290, 0, 3.21))
+    turn.close()
+    kept = [message["metadata"]["caesarion"].get("usage") for message in chat._messages[1:]]
+    assert kept[:-1] == [None] * len(kept[:-1])
+    assert kept[-1] == {"prompt_tokens": 1_234, "completion_tokens": 56, "seconds": 3.21}
+    assert chat.shown()[-1] == ("Done.", None)
 
 
 async def test_what_is_deleted_or_of_others_is_not_told(chat: Chat) -> None:
