@@ -20,6 +20,7 @@ from tornado.iostream import StreamClosedError
 
 from caesarion import prompt, variables
 from caesarion.door import Door, Where, problem
+from caesarion.errors import KernelError
 from caesarion.events import (
     Began,
     Done,
@@ -185,13 +186,16 @@ class StatusHandler(Door):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """Answer in one JSON object."""
+        """Answer in one JSON object; with ``kernel_id`` or ``chat_id``, also of that kernel."""
         shared = self.shared
+        endpoint = await shared.model.look()
         self.finish(
             {
                 "version": version("caesarion"),
-                "model": shared.model.name,
-                "gateway_reachable": await shared.model.reachable(),
+                "model": endpoint.model,
+                "gateway_reachable": endpoint.reachable,
+                "problem": endpoint.problem,
+                "kernel": await self._kernel(),
                 "kernels": await shared.kernels.running(),
                 "uploads": shared.uploads.files(),
                 "upload_limits": {
@@ -200,6 +204,15 @@ class StatusHandler(Door):
                 },
             }
         )
+
+    async def _kernel(self) -> dict[str, str] | None:
+        """Return the kernel that a question would use now: as :func:`caesarion.context.place`."""
+        kernels = self.shared.kernels
+        kernel: Kernel | None = None
+        with contextlib.suppress(KernelError):
+            kernel = await kernels.of_id(self.get_query_argument("kernel_id", ""))
+        kernel = kernel or kernels.running_of_conversation(self.get_query_argument("chat_id", ""))
+        return {"id": kernel.id, "state": await kernel.state()} if kernel else None
 
 
 def server_sent(event: Event) -> str:

@@ -37,6 +37,7 @@ _EVALUATION = 4.0
 # an idle chat does not read every message of the user's own cells.
 _LINGER = 60.0
 
+KernelState = Literal["starting", "ready", "busy", "failed"]
 RunStatus = Literal["ok", "error", "timeout", "aborted", "dead"]
 
 
@@ -96,6 +97,18 @@ class Kernel:
     def exists(self) -> bool:
         """Whether the server still has this kernel."""
         return self.id in self._pool
+
+    async def state(self) -> KernelState:
+        """Return what the kernel does, as far as is known without asking it."""
+        if not self.exists or not await self._manager.is_alive():
+            return "failed"
+        told = self._manager.execution_state
+        if told in ("starting", "restarting", "autorestarting"):
+            return "starting"
+        if self._connection and _process(self._manager) == self._process:
+            # Better than the server's own idea, which can lag behind.
+            return "busy" if self._connection.busy.is_set() or self._turn.locked() else "ready"
+        return {"busy": "busy", "dead": "failed"}.get(told, "ready")  # type: ignore[return-value]
 
     @property
     def _manager(self) -> Any:

@@ -9,10 +9,13 @@ import asyncio
 import contextlib
 import importlib
 import json
+import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
+
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 
 from caesarion.config import CaesarionModel
 from caesarion.errors import ModelError
@@ -21,6 +24,26 @@ from caesarion.outputs import clip
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
+
+# Seconds until the endpoint is looked at again, when it answered and when it did not; and
+# how long it has to answer. Made up: every page that is open asks, and it is one endpoint.
+_LOOK_WELL = 60.0
+_LOOK_ILL = 5.0
+_LOOK_LIMIT = 5.0
+
+_NO_MODEL = "No model is set up. Tell whoever runs this server."
+_AWAY = "The gateway does not answer. Tell whoever runs this server if it stays so."
+_NOT_LET_IN = (
+    "The gateway does not let this server in. Stop the server and start it again; if it stays so, "
+    "tell whoever runs it."
+)
+_BEHIND = (
+    "The gateway answers, but the model behind it does not. Tell whoever runs this server if it "
+    "stays so."
+)
+
+# Whose models answer under any name that is asked for: the gateway's demo.
+_DEMO_OWNER = "caesarion"
 
 # Characters that an endpoint's own words about an error have at most.
 _TOLD = 500
@@ -33,17 +56,29 @@ class Finish:
     reason: str
 
 
+@dataclass(frozen=True)
+class Endpoint:
+    """What is known of the endpoint: the model that answers, and what is wrong, if anything."""
+
+    model: str
+    problem: str = ""
+
+    @property
+    def reachable(self) -> bool:
+        """Whether it answered."""
+        return not self.problem
+
+
 class Model:
     """One model at one endpoint."""
 
     def __init__(self, settings: CaesarionModel) -> None:
         self._settings = settings
         self._opened: AsyncOpenAI | None = None
-
-    @property
-    def name(self) -> str:
-        """The model's name as asked for."""
-        return self._settings.name
+        # What was seen of the endpoint, and when. The lock is held during a look: however
+        # many pages ask, the endpoint is asked once.
+        self._seen: tuple[Endpoint, float | None] = (Endpoint(settings.name), None)
+        self._looking = asyncio.Lock()
 
     async def warm(self) -> None:
         """Import the SDK in a thread, so that the first question does not wait for it."""
@@ -57,16 +92,36 @@ class Model:
         if client:
             await client.close()
 
-    async def reachable(self) -> bool:
-        """Whether the endpoint answers a request for its models."""
-        if not self._settings.base_url:
-            return False
-        import openai
+    async def look(self) -> Endpoint:
+        """Return whether the endpoint answers, and as which model; asks it now and then."""
+        async with self._looking:
+            seen, at = self._seen
+            pause = _LOOK_WELL if seen.reachable else _LOOK_ILL
+            if at is None or time.monotonic() > at + pause:
+                seen = await self._look()
+                self._seen = (seen, time.monotonic())
+        return seen
 
-        with contextlib.suppress(openai.OpenAIError):
-            await self._client().with_options(max_retries=0, timeout=5.0).models.list()
-            return True
-        return False
+    async def _look(self) -> Endpoint:
+        # Not by the SDK, whose import would hold up the server for a second.
+        name = self._settings.name
+        if not self._settings.base_url:
+            return Endpoint(name, _NO_MODEL)
+        try:
+            answer = await AsyncHTTPClient().fetch(
+                f"{self._settings.base_url.rstrip('/')}/models",
+                headers={"Authorization": f"Bearer {self._settings.token}"},
+                request_timeout=_LOOK_LIMIT,
+                connect_timeout=_LOOK_LIMIT,
+                raise_error=False,
+            )
+        except (OSError, ValueError, HTTPClientError):
+            return Endpoint(name, _AWAY)
+        if answer.code in (401, 403):
+            return Endpoint(name, _NOT_LET_IN)
+        if answer.code >= 500:
+            return Endpoint(name, _BEHIND)
+        return Endpoint(_answering(answer.body) or name)
 
     async def stream(
         self, messages: list[dict[str, Any]], tools: list[dict[str, Any]], *, may_call: bool = True
@@ -277,6 +332,15 @@ def _usage(usage: Any) -> Usage:
         total_tokens=usage.total_tokens or 0,
         cached_tokens=(details and details.cached_tokens) or 0,
     )
+
+
+def _answering(body: bytes) -> str:
+    """Return the name of the model that answers whatever is asked for, if the list has such."""
+    try:
+        models = json.loads(body)["data"]
+        return next((str(one["id"]) for one in models if one.get("owned_by") == _DEMO_OWNER), "")
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        return ""
 
 
 def _told(error: Any) -> str:

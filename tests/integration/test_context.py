@@ -9,10 +9,14 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from aiohttp import web
+from caesarion.config import CaesarionModel
+from caesarion.model import Model
 from nbformat.v4 import new_notebook
 
 from tests.chat import open_chat
 from tests.fakes.openai_server import OpenAIServer, Text, ToolCalls, call
+from tests.hub import free_port
 from tests.server import RunningServer, eventually, running_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -218,3 +222,71 @@ async def test_the_variables_of_a_kernel_are_listed_by_id_notebook_session_or_ch
         assert (await listed(kernel_id="gone"))[0] == 404
         status, refused = await listed(kernel="gone")
         assert (status, refused["message"][:22]) == (400, "The query is not right")
+
+
+async def test_the_status_tells_the_state_of_the_kernel_that_a_question_would_use(
+    server: RunningServer, http: httpx.AsyncClient, model: OpenAIServer
+) -> None:
+    async def state(**where: str) -> Any:
+        return (await http.get("caesarion/api/status", params=where)).json()["kernel"]
+
+    kernel_id = await open_notebook(http, server, "state.ipynb")
+    await server.run_cell(kernel_id, "import pathlib, time")
+    assert await state(kernel_id=kernel_id) == {"id": kernel_id, "state": "ready"}
+    assert await state(kernel_id="gone", chat_id="unknown") is None
+    began, go = server.root / "state-began", server.root / "state-go"
+    held = (
+        f"pathlib.Path({str(began)!r}).touch()\n"
+        f"while not pathlib.Path({str(go)!r}).exists(): time.sleep(0.01)"
+    )
+    cell = asyncio.ensure_future(server.run_cell(kernel_id, held))
+    await eventually(began.exists)
+    assert await state(kernel_id=kernel_id) == {"id": kernel_id, "state": "busy"}
+    go.touch()
+    await cell
+    other = await open_notebook(http, server, "other-state.ipynb")
+    model.add(code("x = 1"), Text("Set."))
+    async with open_chat(server, "chats/state.chat") as chat:
+        await chat.ask("let x be 1")
+        own = await state(kernel_id=other, chat_id=chat.id)
+    assert own["state"] == "ready"
+    assert own["id"] != other
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (None, "The gateway does not answer. Tell whoever runs this server if it stays so."),
+        (403, "The gateway does not let this server in. Stop the server and start it again; if "
+              "it stays so, tell whoever runs it."),
+        (502, "The gateway answers, but the model behind it does not. Tell whoever runs this "
+              "server if it stays so."),
+        (404, ""),
+    ],
+)  # fmt: skip
+async def test_a_gateway_that_does_not_answer_as_it_should_is_a_sentence(
+    answer: int | None, problem: str
+) -> None:
+    app = web.Application()
+    runner = web.AppRunner(app)
+    if answer:
+
+        async def refuse(_: web.Request) -> web.Response:
+            return web.Response(status=answer)
+
+        app.router.add_get("/v1/models", refuse)
+    await runner.setup()
+    port = free_port()
+    if answer:
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+    seen = await Model(CaesarionModel(base_url=f"http://127.0.0.1:{port}/v1")).look()
+    await runner.cleanup()
+    assert (seen.problem, seen.reachable) == (problem, not problem)
+
+
+async def test_the_endpoint_is_looked_at_once_however_many_ask(provider: OpenAIServer) -> None:
+    provider.requests.clear()
+    model = Model(CaesarionModel(base_url=provider.base_url))
+    seen = await asyncio.gather(*(model.look() for _ in range(20)))
+    assert {one.model for one in seen} == {"gpt-4.1"}
+    assert [request.path for request in provider.requests] == ["/v1/models"]

@@ -11,6 +11,8 @@ from typing import Any
 import aiohttp
 import openai
 import pytest
+from caesarion.config import CaesarionModel
+from caesarion.model import Model
 
 from tests.fakes.bare_hub import bare_hub
 from tests.fakes.gateway_process import GatewayProcess, gateway_process
@@ -218,3 +220,11 @@ async def test_a_request_of_another_shape_is_a_sentence(client: openai.AsyncOpen
 async def test_the_demo_too_asks_who_is_calling(client: openai.AsyncOpenAI) -> None:
     with pytest.raises(openai.AuthenticationError, match="The hub does not know this token"):
         await client.with_options(api_key="made-up").models.list()
+
+
+async def test_a_users_server_calls_the_demo_model_by_its_own_name(
+    gateway: tuple[GatewayProcess, str],
+) -> None:
+    settings = CaesarionModel(base_url=gateway[0].base_url, token=gateway[1], name="gpt-4.1")
+    seen = await Model(settings).look()
+    assert (seen.model, seen.problem) == ("caesarion-demo", "")

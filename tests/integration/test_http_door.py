@@ -118,6 +118,8 @@ async def test_the_status_says_what_there_is(
         "version": version("caesarion"),
         "model": "gpt-4.1",
         "gateway_reachable": True,
+        "problem": "",
+        "kernel": None,
         "kernels": [{"id": kernel, "name": "python3"}],
         "uploads": [{"name": "a.csv", "size": 4, "path": str(server.root / "uploads" / "a.csv")}],
     }
