@@ -12,6 +12,7 @@ from unittest.mock import ANY
 import httpx
 import pytest
 import pytest_asyncio
+from caesarion.config import CaesarionUploads
 from caesarion.extension import Caesarion
 from nbformat.v4 import new_notebook
 
@@ -122,6 +123,7 @@ async def test_the_status_says_what_there_is(
         "kernel": None,
         "kernels": [{"id": kernel, "name": "python3"}],
         "uploads": [{"name": "a.csv", "size": 4, "path": str(server.root / "uploads" / "a.csv")}],
+        "upload_limits": {"max_size": 200_000_000, "types": CaesarionUploads().types},
     }
     assert [request.path for request in model.requests] == ["/v1/models"]
     await http.delete(f"api/kernels/{kernel}")
