@@ -50,7 +50,8 @@ async def server(
         environment={"JUPYTER_PATH": str(folder / "jupyter")},
     ) as server:
         yield server
-    assert "Traceback" not in server.log
+        # Before it stops: a kernel that is only starting then complains in its own way.
+        assert "Traceback" not in server.log
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

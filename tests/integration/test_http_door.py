@@ -45,7 +45,8 @@ async def server(
 ) -> AsyncIterator[RunningServer]:
     with running_server(tmp_path_factory.mktemp("door"), model_url=provider.base_url) as server:
         yield server
-    assert "Traceback" not in server.log
+        # Before it stops: a kernel that is only starting then complains in its own way.
+        assert "Traceback" not in server.log
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
