@@ -5,9 +5,11 @@
 
 declare module '@jupyter/chat' {
   import type { IWidgetTracker } from '@jupyterlab/apputils';
+  import type { IDocumentManager } from '@jupyterlab/docmanager';
   import type { Token } from '@lumino/coreutils';
   import type { ISignal } from '@lumino/signaling';
   import type { Widget } from '@lumino/widgets';
+  import type { FunctionComponent, ReactElement } from 'react';
 
   /** What is being typed; its metadata goes out with the next message. */
   export interface IInputModel {
@@ -17,6 +19,10 @@ declare module '@jupyter/chat' {
     /** The word at the cursor, up to spaces. */
     readonly currentWord: string | null;
     focus(): void;
+    readonly config: { readonly sendWithShiftEnter?: boolean };
+    /** What attaches files of the server; null where there is none. */
+    readonly documentManager: IDocumentManager | null;
+    addAttachment(attachment: { type: 'file'; value: string }): void;
     getMetadata(): Readonly<Record<string, unknown>>;
     /** Merge `patch`, key by key; a key set to undefined is not sent. */
     updateMetadata(patch: Record<string, unknown>): void;
@@ -41,7 +47,36 @@ declare module '@jupyter/chat' {
     /** What the side panel calls it; a chat in the main area has none. */
     name?: string;
     readonly model: IChatModel;
+    /** The chat itself, without a title and a toolbar around it. */
+    readonly widget: Widget & {
+      readonly inputToolbarRegistry?: IInputToolbarRegistry;
+    };
   }
+
+  /** What an item in the toolbar below an input is given; `edit` is of a message to be changed. */
+  export interface IToolbarItemProps {
+    model: IInputModel;
+    edit?: boolean;
+  }
+
+  export interface IInputToolbarRegistry {
+    addItem(
+      name: string,
+      item: {
+        element: FunctionComponent<IToolbarItemProps>;
+        position: number;
+      }
+    ): void;
+    hide(name: string): void;
+  }
+
+  /** A button as all in that toolbar are. */
+  export const TooltippedIconButton: FunctionComponent<{
+    tooltip: string;
+    onClick: () => void;
+    buttonProps?: { title: string; className: string };
+    children: ReactElement;
+  }>;
 
   /** An entry of the menu that opens while one types. */
   export interface ChatCommand {

@@ -13,6 +13,7 @@ import { context } from './context';
 import { followAnswers } from './following';
 import { nameAsListed, openOnFirstVisit } from './opening';
 import { untrusted } from './untrusted';
+import { uploads } from './uploads';
 
 const following: JupyterFrontEndPlugin<void> = {
   id: '@caesarion/labextension:following',
@@ -49,4 +50,4 @@ const opening: JupyterFrontEndPlugin<void> = {
   }
 };
 
-export default [cells, context, following, opening, untrusted];
+export default [cells, context, following, opening, untrusted, uploads];

@@ -1,0 +1,348 @@
+/**
+ * Files on their way from this computer to the server, one after the other, for one
+ * chat; each becomes an attachment of the chat's next message. Shown by uploads.tsx;
+ * the server's side is `caesarion/api/uploads` (docs/http.md).
+ */
+
+import type { IInputModel } from '@jupyter/chat';
+import { URLExt } from '@jupyterlab/coreutils';
+import { ServerConnection } from '@jupyterlab/services';
+import { Signal, type ISignal } from '@lumino/signaling';
+
+/** What the server takes. */
+export interface ILimits {
+  max_size: number;
+  types: string[];
+}
+
+/**
+ * What may become of a file. `checking` is all of it sent and not answered yet,
+ * `refused` is for good, `broken` may be tried again.
+ */
+type State = 'waiting' | 'sending' | 'checking' | 'refused' | 'broken';
+
+/** One file. */
+export interface ITransfer {
+  readonly name: string;
+  /** Nothing of what is refused before it is sent. */
+  readonly file: File | null;
+  state: State;
+  /** Bytes that are sent. */
+  sent: number;
+  /** What is said of one that is refused or broken. */
+  sentence: string;
+}
+
+/** What the server answers when it has a file. */
+interface IUploaded {
+  name: string;
+  attachment: string;
+}
+
+/** The last part of the server's path of uploads. */
+const UPLOADS = 'caesarion/api/uploads';
+
+const NOT_SENT = 'Your message was not sent.';
+
+/** Asks the server once what it takes. */
+export class Limits {
+  constructor(readonly settings: ServerConnection.ISettings) {}
+
+  /** What is known already. */
+  known: ILimits | null = null;
+
+  /** Return what the server takes; null if it does not say, and then it is the one to refuse. */
+  async get(): Promise<ILimits | null> {
+    this.known ??= await this._ask().catch(() => null);
+    return this.known;
+  }
+
+  private async _ask(): Promise<ILimits | null> {
+    const url = URLExt.join(this.settings.baseUrl, 'caesarion/api/status');
+    const answer = await ServerConnection.makeRequest(url, {}, this.settings);
+    const status: { upload_limits?: ILimits } = await answer.json();
+    return status.upload_limits ?? null;
+  }
+}
+
+/** Return a size for people, as the server says sizes: in thousands, not in 1,024s. */
+export function sizeOf(bytes: number): string {
+  const units = ['bytes', 'kB', 'MB', 'GB'];
+  let power = 0;
+  while (bytes >= 1000 && power < units.length - 1) {
+    bytes /= 1000;
+    power++;
+  }
+  return `${power === 0 ? bytes : bytes.toFixed(1)} ${units[power]}`;
+}
+
+/** Say why the server would refuse `file`; nothing if it would not. */
+function refusal(file: File, limits: ILimits | null): string {
+  if (!limits) {
+    return '';
+  }
+  const dot = file.name.lastIndexOf('.');
+  const suffix = dot > 0 ? file.name.slice(dot + 1).toLowerCase() : '';
+  if (!limits.types.includes(suffix)) {
+    const types = limits.types.join(', ') || 'none';
+    return `This is not of a type that is taken. Those are: ${types}.`;
+  }
+  if (file.size > limits.max_size) {
+    return `This has ${sizeOf(file.size)}; at most ${sizeOf(limits.max_size)} are taken.`;
+  }
+  return '';
+}
+
+/** The files of one chat. */
+export class Transfers {
+  constructor(
+    private _input: IInputModel,
+    private _limits: Limits
+  ) {}
+
+  get changed(): ISignal<this, void> {
+    return this._changed;
+  }
+
+  /** All that are to be seen: those on their way, and those that did not arrive. */
+  get all(): readonly ITransfer[] {
+    return this._all;
+  }
+
+  /** Whether any is on its way. */
+  get running(): boolean {
+    return this._all.some(isRunning);
+  }
+
+  /** Whether a message waits for them. */
+  get awaited(): boolean {
+    return this._waiting.length > 0;
+  }
+
+  /** What was attached last, for those who hear and do not see. */
+  get news(): string {
+    return this._news;
+  }
+
+  /** Begin with `files`; say of each folder that it is none. */
+  add(files: Iterable<File>, folders: Iterable<string> = []): void {
+    for (const name of folders) {
+      const sentence = 'This is a folder. Drop the files that are in it.';
+      this._all.push({ name, file: null, state: 'refused', sent: 0, sentence });
+    }
+    for (const file of files) {
+      const { name } = file;
+      this._all.push({ name, file, state: 'waiting', sent: 0, sentence: '' });
+    }
+    this._changed.emit();
+    void this._work();
+  }
+
+  /** Give up a file that is on its way; nothing of it stays on the server. */
+  cancel(transfer: ITransfer): void {
+    if (this.awaited) {
+      this._end(transfer, 'refused', `The upload was cancelled. ${NOT_SENT}`);
+    } else {
+      this.dismiss(transfer);
+    }
+    if (transfer === this._current) {
+      this._stop();
+    }
+    this._settle(false);
+  }
+
+  /** Send a file again that did not arrive. */
+  retry(transfer: ITransfer): void {
+    Object.assign(transfer, { state: 'waiting', sent: 0, sentence: '' });
+    this._changed.emit();
+    void this._work();
+  }
+
+  /** See no more of a file. */
+  dismiss(transfer: ITransfer): void {
+    this._all = this._all.filter(one => one !== transfer);
+    this._changed.emit();
+  }
+
+  /** Resolve when none is on its way: to true, unless one was stopped or did not arrive. */
+  async settled(): Promise<boolean> {
+    if (!this.running) {
+      return true;
+    }
+    const settled = new Promise<boolean>(resolve => this._waiting.push(resolve));
+    this._changed.emit();
+    return settled;
+  }
+
+  /** Stop all: the chat is closed. */
+  dispose(): void {
+    this._all = [];
+    this._stop();
+    Signal.clearData(this);
+  }
+
+  private async _work(): Promise<void> {
+    if (this._working) {
+      return;
+    }
+    this._working = true;
+    try {
+      const limits = await this._limits.get();
+      let next: ITransfer | undefined;
+      while ((next = this._all.find(one => one.state === 'waiting'))) {
+        const sentence = refusal(next.file!, limits);
+        if (sentence) {
+          this._end(next, 'refused', sentence);
+        } else if (!(await isReadable(next.file!))) {
+          this._end(next, 'refused', 'This cannot be read: it is a folder, or was moved.');
+        } else if (next.state === 'waiting' && this._all.includes(next)) {
+          await this._send(next);
+        }
+      }
+    } finally {
+      this._working = false;
+    }
+    this._settle(true);
+  }
+
+  /** Send one file; resolves whatever becomes of it. */
+  private _send(transfer: ITransfer): Promise<void> {
+    const request = new XMLHttpRequest();
+    this._current = transfer;
+    return new Promise<void>(resolve => {
+      const isOver = (): boolean => !this._all.includes(transfer) || !isRunning(transfer);
+      this._stop = () => {
+        // What was sent whole may be stored by now; the answer says under which name.
+        if (transfer.sent < transfer.file!.size) {
+          request.abort();
+        }
+      };
+      request.upload.onprogress = event => {
+        transfer.sent = Math.min(event.loaded, transfer.file!.size);
+        this._changed.emit();
+      };
+      request.upload.onload = () => {
+        transfer.sent = transfer.file!.size;
+        if (!isOver()) {
+          transfer.state = 'checking';
+          this._changed.emit();
+        }
+      };
+      request.onload = () => {
+        if (request.status === 201) {
+          const uploaded = JSON.parse(request.responseText) as IUploaded;
+          if (isOver()) {
+            void this._delete(uploaded.name);
+          } else {
+            this._arrived(transfer, uploaded);
+          }
+        } else if (!isOver()) {
+          this._refused(transfer, request);
+        }
+      };
+      request.onerror = () => {
+        if (!isOver()) {
+          this._end(transfer, 'broken', 'The connection to the server broke off.');
+        }
+      };
+      request.onloadend = () => {
+        this._current = null;
+        this._stop = () => undefined;
+        resolve();
+      };
+      this._open(request, 'POST', UPLOADS);
+      const form = new FormData();
+      form.append('file', transfer.file!);
+      transfer.state = 'sending';
+      this._changed.emit();
+      request.send(form);
+    });
+  }
+
+  /** Open a request with the credentials of the lab's own (which fetch, and so have no progress). */
+  private _open(request: XMLHttpRequest, method: string, path: string): void {
+    const { baseUrl, token } = this._limits.settings;
+    request.open(method, URLExt.join(baseUrl, path));
+    if (token) {
+      request.setRequestHeader('Authorization', `token ${token}`);
+    }
+    // Of two cookies of the name the server takes the last, as the lab does.
+    const xsrf = [...document.cookie.matchAll(/(?:^|;\s*)_xsrf=([^;]*)/g)].pop();
+    if (xsrf) {
+      request.setRequestHeader('X-XSRFToken', xsrf[1]!);
+    }
+  }
+
+  /** Take a file away again that was given up when it had arrived. */
+  private async _delete(name: string): Promise<void> {
+    const { settings } = this._limits;
+    const url = URLExt.join(settings.baseUrl, UPLOADS, encodeURIComponent(name));
+    await ServerConnection.makeRequest(url, { method: 'DELETE' }, settings);
+  }
+
+  private _arrived(transfer: ITransfer, uploaded: IUploaded): void {
+    this._news = `${uploaded.name} is attached to your next message.`;
+    this._input.addAttachment({ type: 'file', value: uploaded.attachment });
+    this.dismiss(transfer);
+  }
+
+  private _refused(transfer: ITransfer, request: XMLHttpRequest): void {
+    const sentence = sentenceOf(request.responseText);
+    if (sentence) {
+      this._end(transfer, 'refused', sentence);
+    } else {
+      // Not the server's own answer but that of something on the way.
+      this._end(transfer, 'broken', `The server is not to be reached (${request.status}).`);
+    }
+  }
+
+  private _end(transfer: ITransfer, state: State, sentence: string): void {
+    const added = this.awaited && !sentence.endsWith(NOT_SENT) ? ` ${NOT_SENT}` : '';
+    Object.assign(transfer, { state, sentence: sentence + added });
+    this._settle(false);
+    this._changed.emit();
+  }
+
+  /** Let messages go that wait: at once if they are held back, else when none is on its way. */
+  private _settle(whole: boolean): void {
+    if (!whole || !this.running) {
+      for (const resolve of this._waiting.splice(0)) {
+        resolve(whole);
+      }
+      this._changed.emit();
+    }
+  }
+
+  private _all: ITransfer[] = [];
+  private _current: ITransfer | null = null;
+  private _working = false;
+  private _waiting: ((whole: boolean) => void)[] = [];
+  private _news = '';
+  private _stop: () => void = () => undefined;
+  private _changed = new Signal<this, void>(this);
+}
+
+/** Whether a file is on its way. */
+export function isRunning(transfer: ITransfer): boolean {
+  return ['waiting', 'sending', 'checking'].includes(transfer.state);
+}
+
+/** Whether there is anything to send: browsers give folders, too, as files. */
+async function isReadable(file: File): Promise<boolean> {
+  try {
+    await file.slice(0, 1).arrayBuffer();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The server's sentence in an answer that is one of ours; else nothing. */
+function sentenceOf(answer: string): string {
+  try {
+    const { message } = JSON.parse(answer) as { message?: unknown };
+    return typeof message === 'string' ? message : '';
+  } catch {
+    return '';
+  }
+}

@@ -1,0 +1,352 @@
+/**
+ * Files from this computer for the agent: dropped on a chat or chosen by a button in
+ * its toolbar, shown above its input while they are on their way (transfers.ts).
+ */
+
+import {
+  IChatCommandRegistry,
+  IChatTracker,
+  TooltippedIconButton,
+  type IChatPanel,
+  type IInputModel,
+  type IToolbarItemProps
+} from '@jupyter/chat';
+import type { JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { ReactWidget, UseSignal } from '@jupyterlab/apputils';
+import { FileDialog } from '@jupyterlab/filebrowser';
+import {
+  closeIcon,
+  fileIcon,
+  folderIcon,
+  LabIcon,
+  refreshIcon
+} from '@jupyterlab/ui-components';
+import { Widget } from '@lumino/widgets';
+import * as React from 'react';
+
+import {
+  isRunning,
+  Limits,
+  sizeOf,
+  Transfers,
+  type ITransfer
+} from './transfers';
+
+const clipIcon = new LabIcon({
+  name: 'caesarion:clip',
+  svgstr:
+    '<svg xmlns="http://www.w3.org/2000/svg" width="16" viewBox="0 0 24 24">' +
+    '<path class="jp-icon3" fill="#616161" d="M15 6v10.5a3 3 0 0 1-6 0V5a4.5 4.5 0 0 1 9 0v11.5' +
+    'a6 6 0 0 1-12 0V6h1.6v10.5a4.4 4.4 0 0 0 8.8 0V5a2.9 2.9 0 0 0-5.8 0v11.5' +
+    'a1.4 1.4 0 0 0 2.8 0V6z"/></svg>'
+});
+
+/** The bar of one file, and the bytes beside it. */
+function Progress({ transfer }: { transfer: ITransfer }): React.JSX.Element {
+  const size = transfer.file!.size;
+  const percent = size ? Math.floor((100 * transfer.sent) / size) : 100;
+  const told = {
+    waiting: 'waits for the file before it',
+    sending: `${percent} % of ${sizeOf(size)}`,
+    checking: 'is being looked into'
+  }[transfer.state as 'waiting' | 'sending' | 'checking'];
+  return (
+    <>
+      <div
+        className="jp-Caesarion-uploadBar"
+        role="progressbar"
+        aria-label={`Upload of ${transfer.name}`}
+        aria-valuemin={0}
+        aria-valuemax={100}
+        aria-valuenow={percent}
+        aria-valuetext={told}
+      >
+        <div style={{ width: `${percent}%` }} />
+      </div>
+      <span className="jp-Caesarion-uploadSize">{told}</span>
+    </>
+  );
+}
+
+function IconButton(props: {
+  icon: LabIcon;
+  label: string;
+  onClick: () => void;
+}): React.JSX.Element {
+  return (
+    <button
+      type="button"
+      className="jp-Caesarion-uploadButton"
+      aria-label={props.label}
+      title={props.label}
+      onClick={props.onClick}
+    >
+      <props.icon.react tag="span" width="14px" height="14px" />
+    </button>
+  );
+}
+
+/** One file: how far it is, or why it did not arrive. */
+function Row(props: { transfers: Transfers; one: ITransfer }): React.JSX.Element {
+  const { transfers, one } = props;
+  const running = isRunning(one);
+  return (
+    <li className="jp-Caesarion-upload" data-state={one.state}>
+      <fileIcon.react tag="span" width="14px" height="14px" />
+      <span className="jp-Caesarion-uploadName" title={one.name}>
+        {one.name}
+      </span>
+      {running ? (
+        <Progress transfer={one} />
+      ) : (
+        <span className="jp-Caesarion-uploadSentence" role="alert">
+          {one.sentence}
+        </span>
+      )}
+      {one.state === 'broken' && (
+        <IconButton
+          icon={refreshIcon}
+          label={`Upload ${one.name} again`}
+          onClick={() => transfers.retry(one)}
+        />
+      )}
+      <IconButton
+        icon={closeIcon}
+        label={running ? `Cancel the upload of ${one.name}` : `Dismiss ${one.name}`}
+        onClick={() => (running ? transfers.cancel(one) : transfers.dismiss(one))}
+      />
+    </li>
+  );
+}
+
+/** The files of one chat. */
+function Rows({ transfers }: { transfers: Transfers }): React.JSX.Element {
+  return (
+    <UseSignal signal={transfers.changed}>
+      {() => (
+        <>
+          {transfers.all.length > 0 && (
+            <ul className="jp-Caesarion-uploads" aria-label="Uploads">
+              {transfers.all.map((one, index) => (
+                <Row key={`${index} ${one.name}`} transfers={transfers} one={one} />
+              ))}
+            </ul>
+          )}
+          <div className="jp-Caesarion-uploadsNote" role="status">
+            {transfers.awaited ? (
+              'Your message is sent as soon as the upload is done.'
+            ) : (
+              <span className="jp-Caesarion-forScreenReaders">{transfers.news}</span>
+            )}
+          </div>
+        </>
+      )}
+    </UseSignal>
+  );
+}
+
+/** Keep `widget` right above the input of `chat`, however often the chat is drawn anew. */
+function putAboveInput(chat: IChatPanel, widget: Widget): void {
+  const host = document.createElement('div');
+  host.className = 'jp-Caesarion-aboveInput';
+  const selector = `.jp-chat-input-container[data-input-id="${chat.model.input.id}"]`;
+  const place = (): void => {
+    const input = chat.node.querySelector(selector);
+    if (input && host.nextSibling !== input) {
+      input.before(host);
+    }
+    if (host.isConnected && !widget.isAttached) {
+      Widget.attach(widget, host);
+    }
+  };
+  const observer = new MutationObserver(place);
+  observer.observe(chat.node, { childList: true, subtree: true });
+  chat.disposed.connect(() => {
+    observer.disconnect();
+    widget.dispose();
+  });
+  place();
+}
+
+/** Let files from the desktop be dropped on `chat`. Drags within the lab are not the browser's. */
+function takeDrops(chat: IChatPanel, transfers: Transfers): void {
+  const { node } = chat.widget;
+  const target = document.createElement('div');
+  target.className = 'jp-Caesarion-dropTarget';
+  target.textContent = 'Drop files here to upload and attach them.';
+
+  const brings = (event: DragEvent): boolean =>
+    event.dataTransfer?.types.includes('Files') ?? false;
+  const over = (event: DragEvent): void => {
+    if (brings(event)) {
+      event.preventDefault();
+      event.stopPropagation();
+      event.dataTransfer!.dropEffect = 'copy';
+      if (!target.isConnected) {
+        node.append(target);
+      }
+    }
+  };
+  node.addEventListener('dragenter', over, true);
+  node.addEventListener('dragover', over, true);
+  node.addEventListener('dragleave', event => {
+    if (!node.contains(event.relatedTarget as Node | null)) {
+      target.remove();
+    }
+  });
+  node.addEventListener(
+    'drop',
+    event => {
+      target.remove();
+      if (brings(event)) {
+        event.preventDefault();
+        event.stopPropagation();
+        const { files, folders } = dropped(event.dataTransfer!);
+        transfers.add(files, folders);
+        chat.model.input.focus();
+      }
+    },
+    true
+  );
+}
+
+/** Tell files from folders, which look like files but for one old call. */
+function dropped(data: DataTransfer): { files: File[]; folders: string[] } {
+  const files: File[] = [];
+  const folders: string[] = [];
+  for (const item of data.items) {
+    const file = item.kind === 'file' ? item.getAsFile() : null;
+    if (item.webkitGetAsEntry()?.isDirectory) {
+      folders.push(item.webkitGetAsEntry()!.name);
+    } else if (file) {
+      files.push(file);
+    }
+  }
+  return { files, folders };
+}
+
+/**
+ * Keep Enter from breaking the line where a message waits for an upload: the chat
+ * forbids it only when the message goes.
+ */
+function keepLineWhole(chat: IChatPanel, transfers: Transfers): void {
+  chat.widget.node.addEventListener(
+    'keydown',
+    event => {
+      const sends = event.shiftKey === !!chat.model.input.config.sendWithShiftEnter;
+      if (event.key === 'Enter' && sends && transfers.running) {
+        event.preventDefault();
+      }
+    },
+    true
+  );
+}
+
+/** Let the user choose files of this computer. */
+function choose(transfers: Transfers, limits: Limits): void {
+  const chooser = document.createElement('input');
+  chooser.type = 'file';
+  chooser.multiple = true;
+  chooser.accept = (limits.known?.types ?? []).map(type => `.${type}`).join(',');
+  chooser.onchange = () => transfers.add(chooser.files ?? []);
+  chooser.click();
+}
+
+/** Let the user choose files that are on the server already. */
+async function attach(input: IInputModel): Promise<void> {
+  const chosen = await FileDialog.getOpenFiles({
+    title: 'Attach files that are on the server',
+    manager: input.documentManager!
+  });
+  for (const file of chosen.value ?? []) {
+    if (file.type !== 'directory') {
+      input.addAttachment({ type: 'file', value: file.path });
+    }
+  }
+}
+
+function AttachButton({ model }: IToolbarItemProps): React.JSX.Element | null {
+  const label = 'Attach files that are on the server';
+  return model.documentManager ? (
+    <TooltippedIconButton
+      tooltip={label}
+      onClick={() => void attach(model)}
+      buttonProps={{ title: label, className: 'jp-chat-attach-button' }}
+    >
+      <folderIcon.react tag="span" width="16px" height="16px" />
+    </TooltippedIconButton>
+  ) : null;
+}
+
+function uploadButton(transfers: Transfers, limits: Limits) {
+  return function UploadButton({ edit }: IToolbarItemProps): React.JSX.Element | null {
+    const label = 'Upload files from this computer';
+    return edit ? null : (
+      <TooltippedIconButton
+        tooltip={label}
+        onClick={() => choose(transfers, limits)}
+        buttonProps={{ title: label, className: 'jp-Caesarion-uploadFiles' }}
+      >
+        <clipIcon.react tag="span" width="16px" height="16px" />
+      </TooltippedIconButton>
+    );
+  };
+}
+
+/** Holds a message back while files that belong to it are on their way. */
+class Patience {
+  readonly id = '@caesarion/labextension:uploads';
+
+  private _transfers = new Map<IInputModel, Transfers>();
+
+  watch(chat: IChatPanel, transfers: Transfers): void {
+    const { input } = chat.model;
+    this._transfers.set(input, transfers);
+    chat.disposed.connect(() => this._transfers.delete(input));
+  }
+
+  async listCommandCompletions(): Promise<[]> {
+    return [];
+  }
+
+  async onSubmit(input: IInputModel): Promise<void> {
+    if (!((await this._transfers.get(input)?.settled()) ?? true)) {
+      // A promise that is kept by nobody: the message stays in the box. To reject
+      // would be an uncaught error in the chat.
+      await new Promise(() => undefined);
+    }
+  }
+}
+
+export const uploads: JupyterFrontEndPlugin<void> = {
+  id: '@caesarion/labextension:uploads',
+  description: 'Uploads files that are dropped on a chat or chosen in it.',
+  autoStart: true,
+  optional: [IChatTracker, IChatCommandRegistry],
+  activate: (
+    app,
+    chats: IChatTracker | null,
+    commands: IChatCommandRegistry | null
+  ) => {
+    const limits = new Limits(app.serviceManager.serverSettings);
+    const patience = new Patience();
+    commands?.addProvider(patience);
+    const serve = (chat: IChatPanel): void => {
+      const transfers = new Transfers(chat.model.input, limits);
+      patience.watch(chat, transfers);
+      chat.disposed.connect(() => transfers.dispose());
+      putAboveInput(chat, ReactWidget.create(<Rows transfers={transfers} />));
+      takeDrops(chat, transfers);
+      keepLineWhole(chat, transfers);
+      const toolbar = chat.widget.inputToolbarRegistry;
+      toolbar?.hide('attach'); // Ours says where the files are that it attaches.
+      toolbar?.addItem('caesarion-attach', { element: AttachButton, position: 20 });
+      toolbar?.addItem('caesarion-upload', {
+        element: uploadButton(transfers, limits),
+        position: 21
+      });
+    };
+    chats?.forEach(serve);
+    chats?.widgetAdded.connect((_, chat) => serve(chat));
+  }
+};
