@@ -88,7 +88,8 @@ function refusal(file: File, limits: ILimits | null): string {
     return `This is not of a type that is taken. Those are: ${types}.`;
   }
   if (file.size > limits.max_size) {
-    return `This has ${sizeOf(file.size)}; at most ${sizeOf(limits.max_size)} are taken.`;
+    const [size, most] = [file.size, limits.max_size].map(n => n.toLocaleString('en'));
+    return `This has ${size} bytes; at most ${most} are taken.`;
   }
   return '';
 }
