@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from anyio.from_thread import start_blocking_portal
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Dialog
 
 from tests.browser.lab import Lab, chromium, visit
 from tests.fakes.openai_server import OpenAIServer
@@ -135,7 +135,10 @@ def rested(eve: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
     """Eve, who tidies up after a test that failed or has opened a notebook."""
     yield eve
     if request.node.stash[FAILED] or eve.notebook.count():
+        # A notebook that is not saved asks whether to leave.
+        eve.page.on("dialog", Dialog.accept)
         eve.page.goto(f"{eve.hub.url}/user/eve/lab?reset")
+        eve.page.remove_listener("dialog", Dialog.accept)
         eve.wait_for_chat()
 
 

@@ -114,6 +114,13 @@ class Lab:
         expect(self.title).not_to_have_text(before or "")
         self.wait_for_chat()
 
+    def open_chat(self, name: str) -> None:
+        """Go to a chat that is there."""
+        self.side.get_by_placeholder("Select a chat").fill(name)
+        self.page.locator(".jp-chat-selector-popup-item", has_text=name).click()
+        expect(self.title).to_have_text(name)
+        self.wait_for_chat()
+
     def send(self, question: str) -> None:
         """Send a message."""
         self.box.fill(question)

@@ -2,6 +2,7 @@
 
 import json
 
+from caesarion.tools.weather import CARD_MIME, make_card
 from playwright.sync_api import Locator, expect
 
 from tests.browser.conftest import Visits
@@ -171,3 +172,51 @@ def test_a_call_that_could_not_be_done_says_why(lab: Lab, provider: OpenAIServer
     line = lab.side.locator(".caesarion-call")
     expect(line).to_contain_text("get_weather(place='Rome')")
     expect(line).to_contain_text("There is no tool 'get_weather'.")
+
+
+FORECAST = {
+    "timezone": "Europe/Lisbon",
+    "current_units": {
+        "temperature_2m": "°C",
+        "relative_humidity_2m": "%",
+        "wind_speed_10m": "km/h",
+    },
+    "current": {
+        "time": "2026-11-23T12:00",
+        "weather_code": 61,
+        "temperature_2m": 17.2,
+        "relative_humidity_2m": 64,
+        "wind_speed_10m": 9.0,
+    },
+    "daily_units": {"temperature_2m_max": "°C"},
+    "daily": {
+        "time": ["2026-11-23", "2026-11-24", "2026-11-25"],
+        "sunrise": ["2026-11-23T07:24", "2026-11-24T07:25", "2026-11-25T07:26"],
+        "sunset": ["2026-11-23T17:18", "2026-11-24T17:17", "2026-11-25T17:17"],
+        "temperature_2m_max": [18.0, 17.1, 15.9],
+        "temperature_2m_min": [12.5, 11.0, 9.6],
+    },
+}
+
+
+def test_the_weather_is_a_card(lab: Lab, provider: OpenAIServer, visits: Visits) -> None:
+    """Shown by code, as the service cannot be reached from a test."""
+    bundle = {CARD_MIME: make_card("Lisbon, Portugal", FORECAST), "text/plain": "rain"}
+    provider.add(
+        python(f"from IPython.display import display\n\ndisplay({bundle!r}, raw=True)"),
+        Text("It rains."),
+    )
+    lab.ask("weather in Lisbon?", "It rains.")
+    card = lab.side.get_by_role("group", name="The weather in Lisbon, Portugal")
+    for told in ("17.2 °C", "rain", "64 %", "24 Tue", "10 to 16 °C", "sun 07:24 to 17:18"):
+        expect(card).to_contain_text(told)
+
+
+def test_a_card_that_is_none_is_shown_as_its_text(lab: Lab, provider: OpenAIServer) -> None:
+    bundle = {CARD_MIME: {"place": "nowhere"}, "text/plain": "no card"}
+    provider.add(
+        python(f"from IPython.display import display\n\ndisplay({bundle!r}, raw=True)"),
+        Text("Done."),
+    )
+    lab.ask("weather?", "Done.")
+    expect(lab.outputs).to_contain_text("no card")

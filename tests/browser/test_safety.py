@@ -1,5 +1,8 @@
 """What an agent shows is not run as script in the lab's page."""
 
+import json
+
+from caesarion.records import CALL_MIME, OUTPUT_MIME
 from playwright.sync_api import Dialog, expect
 
 from tests.browser.lab import Lab
@@ -51,6 +54,76 @@ display(Javascript("window.ran = 'javascript'; alert('javascript')"))"""
         expect(lab.messages.locator(hostile)).to_have_count(0)
     assert lab.page.evaluate("window.ran") is None
     assert dialogs == []
+
+
+FORM = """\
+<form action="/hub/logout" method="get"><input name="a"><button>send it</button></form>
+<button formaction="javascript:window.ran = 'formaction'">go</button>
+"""
+
+
+def test_a_form_that_the_agent_shows_leads_nowhere(lab: Lab, provider: OpenAIServer) -> None:
+    provider.add(
+        python(f"from IPython.display import HTML\n\nHTML({FORM!r})"), Text(FORM, "\n\nEnd.")
+    )
+    lab.ask("attack", "End.")
+    address = lab.page.url
+    lab.page.evaluate("window.stayed = true")
+    for button in lab.messages.get_by_text("send it", exact=True).all():
+        button.click()
+    for button in lab.messages.get_by_text("go", exact=True).all():
+        button.click()
+    assert lab.page.evaluate("[window.stayed, window.ran ?? null]") == [True, None]
+    assert lab.page.url == address
+
+
+def test_a_chat_file_from_elsewhere_runs_neither_script_nor_command(
+    lab: Lab, provider: OpenAIServer
+) -> None:
+    """Nothing of ours has looked at what is in it."""
+    hostile = COMMAND + SCRIPTS
+    bundles = [
+        {CALL_MIME: {"id": "c", "name": "n", "status": hostile, "code": hostile, "place": hostile}},
+        {CALL_MIME: {"id": "c", "name": "n", "status": "ok", "label": hostile, "told": hostile}},
+        {OUTPUT_MIME: {"call": hostile, "output_type": hostile}, "text/html": hostile},
+        {"text/html": hostile},
+        {"text/markdown": hostile},
+    ]
+    said = {"type": "msg", "time": 1.0, "sender": "elsewhere", "body": hostile}
+    messages = [
+        {**said, "id": "0"},
+        *(
+            {**said, "id": str(number), "time": 1.0 + number, "mime_model": {"data": bundle}}
+            for number, bundle in enumerate(bundles, start=1)
+        ),
+    ]
+    chat = {"messages": messages, "users": {}, "attachments": {}, "metadata": {"id": "hostile"}}
+    (lab.hub.home(lab.user) / "chats" / "hostile.chat").write_text(json.dumps(chat))
+    lab.open_chat("hostile")
+    commands = lab.messages.get_by_text("a command", exact=True)
+    expect(commands.first).to_be_visible()
+    for command in commands.all():
+        command.click()
+    for link in lab.messages.get_by_text("a link", exact=True).all():
+        link.click()
+    expect(lab.page.locator("body")).to_have_attribute("data-jp-theme-light", "true")
+    for hostile in ("script", "iframe[srcdoc]", "[onload]", "[onerror]", "[ontoggle]"):
+        expect(lab.messages.locator(hostile)).to_have_count(0)
+    assert lab.page.evaluate("window.ran") is None
+
+
+def test_a_files_name_is_text(lab: Lab, provider: OpenAIServer) -> None:
+    """In the list of files, and among what a message carries along."""
+    name = "<img src=x onerror=window.ran=1>.csv"
+    (lab.hub.home(lab.user) / name).write_text("a,b\n1,2\n")
+    provider.add(
+        python(f"from IPython.display import FileLink\n\nFileLink({name!r})"), Text("End.")
+    )
+    lab.ask("link it", "End.")
+    lab.refresh_files()
+    expect(lab.files.get_by_text(name)).to_be_visible()
+    expect(lab.messages.locator("[onerror]")).to_have_count(0)
+    assert lab.page.evaluate("window.ran") is None
 
 
 def test_what_the_agent_shows_runs_no_command(lab: Lab, provider: OpenAIServer) -> None:

@@ -6,6 +6,8 @@
 import type { IRenderMime } from '@jupyterlab/rendermime';
 import { Widget } from '@lumino/widgets';
 
+import { weatherSign } from './weather_sign';
+
 export const WEATHER_MIME = 'application/vnd.caesarion.weather+json';
 
 interface IDay {
@@ -29,21 +31,6 @@ interface ICard {
   readonly days: readonly IDay[];
 }
 
-/** The highest code of each kind of weather, and its sign. */
-const SIGNS: readonly (readonly [number, string])[] = [
-  [0, '☀️'],
-  [1, '🌤️'],
-  [2, '⛅'],
-  [3, '☁️'],
-  [48, '🌫️'],
-  [57, '🌦️'],
-  [67, '🌧️'],
-  [77, '🌨️'],
-  [82, '🌧️'],
-  [86, '🌨️'],
-  [99, '⛈️']
-];
-
 function element(name: string, ...inside: (string | Node)[]): HTMLElement {
   const made = document.createElement('div');
   made.className = `caesarion-weather-${name}`;
@@ -65,7 +52,7 @@ function drawDay(day: IDay, unit: string): HTMLElement {
     'day',
     element('date', shortDay(day.date)),
     element('range', range),
-    element('sun', `sun ${day.sunrise} – ${day.sunset}`)
+    element('sun', `sun ${day.sunrise} to ${day.sunset}`)
   );
 }
 
@@ -78,12 +65,20 @@ export class WeatherRenderer extends Widget implements IRenderMime.IRenderer {
 
   async renderModel(model: IRenderMime.IMimeModel): Promise<void> {
     const card = model.data[WEATHER_MIME] as unknown as ICard;
+    try {
+      this._draw(card);
+    } catch {
+      // Code of the user's can show any JSON under this type.
+      this.node.className = '';
+      this.node.textContent = String(model.data['text/plain'] ?? '');
+    }
+  }
+
+  private _draw(card: ICard): void {
     const [first, ...rest] = card.now;
-    const sign = element('sign', SIGNS.find(([code]) => card.code <= code)?.[1] ?? '');
-    sign.setAttribute('aria-hidden', 'true');
     const head = element(
       'head',
-      sign,
+      element('sign', weatherSign(card.code)),
       element('degrees', first?.[1] ?? ''),
       element(
         'where',
