@@ -36,6 +36,16 @@ DROP = """\
   }
 }"""
 
+PASTE = """\
+(box, data) => {
+  const clipboardData = new DataTransfer();
+  const bytes = Uint8Array.from(atob(data), c => c.charCodeAt(0));
+  clipboardData.items.add(new File([bytes], 'image.png', {type: 'image/png'}));
+  box.dispatchEvent(
+    new ClipboardEvent('paste', {clipboardData, bubbles: true, cancelable: true})
+  );
+}"""
+
 
 def rows(lab: Lab) -> Locator:
     return lab.side.get_by_role("list", name="Uploads").get_by_role("listitem")
@@ -129,6 +139,8 @@ def test_a_dropped_file_is_known_to_the_agent_before_it_looks(
     )
     assert asked(provider).startswith(known["content"])
     expect(attachments(lab)).to_have_count(0)
+    lab.side.get_by_text("What the agent was told of rain.csv").click()
+    expect(lab.side.get_by_text("Table, 12 rows, 2 columns")).to_be_visible()
 
 
 def test_progress_is_shown_and_a_message_waits_for_it(
@@ -211,10 +223,10 @@ def test_what_is_refused_or_broken_is_said_in_its_row(
     assert there(lab) == ["rain (2).csv", "rain.csv"]
 
 
-def test_an_image_is_shown_to_the_model(empty: Lab, provider: OpenAIServer, visits: Visits) -> None:
+def test_an_image_that_is_pasted_is_shown_to_the_model(empty: Lab, provider: OpenAIServer, visits: Visits) -> None:
     lab = empty
-    drop(lab, {"a.png": png(640, 480)})
-    expect(attachments(lab)).to_have_text(["a.png"])
+    lab.box.evaluate(PASTE, base64.b64encode(png(640, 480)).decode())
+    expect(attachments(lab)).to_have_text(["image.png"])
     provider.add(Text("An empty picture."))
     lab.ask("What do you see?", "An empty picture.")
     words, image = asked(provider)

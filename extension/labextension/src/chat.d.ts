@@ -78,6 +78,16 @@ declare module '@jupyter/chat' {
     children: ReactElement;
   }>;
 
+  export interface IPreambleProps {
+    message: { readonly metadata?: Readonly<Record<string, unknown>> };
+  }
+
+  /** What stands above a message; drawn again when the message changes. */
+  export interface IMessagePreambleRegistry {
+    addComponent(component: FunctionComponent<IPreambleProps>): void;
+  }
+  export const IMessagePreambleRegistry: Token<IMessagePreambleRegistry>;
+
   /** An entry of the menu that opens while one types. */
   export interface ChatCommand {
     name: string;

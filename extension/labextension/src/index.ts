@@ -12,6 +12,7 @@ import { cells } from './cells';
 import { context } from './context';
 import { followAnswers } from './following';
 import { nameAsListed, openOnFirstVisit } from './opening';
+import { told } from './told';
 import { untrusted } from './untrusted';
 import { uploads } from './uploads';
 
@@ -50,4 +51,4 @@ const opening: JupyterFrontEndPlugin<void> = {
   }
 };
 
-export default [cells, context, following, opening, untrusted, uploads];
+export default [cells, context, following, opening, told, untrusted, uploads];

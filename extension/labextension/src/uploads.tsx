@@ -1,6 +1,6 @@
 /**
- * Files from this computer for the agent: dropped on a chat or chosen by a button in
- * its toolbar, shown above its input while they are on their way (transfers.ts).
+ * Files from this computer for the agent: dropped on a chat, pasted into it or chosen by a
+ * button in its toolbar, shown above its input while they are on their way (transfers.ts).
  */
 
 import {
@@ -210,6 +210,23 @@ function takeDrops(chat: IChatPanel, transfers: Transfers): void {
   );
 }
 
+/** Let images that are pasted into the box of `chat` be uploaded, such as a picture of the screen. */
+function takePastes(chat: IChatPanel, transfers: Transfers): void {
+  chat.widget.node.addEventListener(
+    'paste',
+    event => {
+      const { files, types } = event.clipboardData!;
+      // What office programs copy is text, and a picture of it.
+      if (files.length > 0 && !types.includes('text/plain')) {
+        event.preventDefault();
+        event.stopPropagation();
+        transfers.add(files);
+      }
+    },
+    true
+  );
+}
+
 /** Tell files from folders, which look like files but for one old call. */
 function dropped(data: DataTransfer): { files: File[]; folders: string[] } {
   const files: File[] = [];
@@ -337,6 +354,7 @@ export const uploads: JupyterFrontEndPlugin<void> = {
       chat.disposed.connect(() => transfers.dispose());
       putAboveInput(chat, ReactWidget.create(<Rows transfers={transfers} />));
       takeDrops(chat, transfers);
+      takePastes(chat, transfers);
       keepLineWhole(chat, transfers);
       const toolbar = chat.widget.inputToolbarRegistry;
       toolbar?.hide('attach'); // Ours says where the files are that it attaches.
