@@ -139,8 +139,13 @@ def _values(chat: BaseChatModel, message: Message) -> list[str]:
 
 
 def _remembered(message: Message) -> dict[str, dict[str, str]]:
-    known: dict[str, dict[str, str]] = _ours(message).get("attached", {})
-    return known
+    known = _ours(message).get("attached")
+    # A program may have sent anything with its message.
+    return {
+        value: {"path": str(file["path"]), "digest": str(file["digest"])}
+        for value, file in (known.items() if isinstance(known, dict) else ())
+        if isinstance(file, dict) and file.keys() >= {"path", "digest"}
+    }
 
 
 def _asked(

@@ -223,7 +223,9 @@ def test_what_is_refused_or_broken_is_said_in_its_row(
     assert there(lab) == ["rain (2).csv", "rain.csv"]
 
 
-def test_an_image_that_is_pasted_is_shown_to_the_model(empty: Lab, provider: OpenAIServer, visits: Visits) -> None:
+def test_an_image_that_is_pasted_is_shown_to_the_model(
+    empty: Lab, provider: OpenAIServer, visits: Visits
+) -> None:
     lab = empty
     lab.box.evaluate(PASTE, base64.b64encode(png(640, 480)).decode())
     expect(attachments(lab)).to_have_text(["image.png"])

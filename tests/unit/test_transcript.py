@@ -511,6 +511,14 @@ async def test_what_was_found_in_a_file_stays_with_its_message(chat: Chat, asked
     assert (stored.body, stored.sender, stored.attachments) == ("and now?", USER, ["1"])
 
 
+@pytest.mark.parametrize("known", ["x", {"a.csv": "x"}, {"a.csv": {"path": 1}}, ["a.csv"], None])
+async def test_a_memory_that_is_none_of_ours_is_passed_over(chat: Chat, known: Any) -> None:
+    chat._attachments = {"1": {"type": "file", "value": "a.csv"}}
+    asked = chat.says("?", attachments=["1"], metadata={"caesarion": {"attached": known}})
+    assert unknown(chat, asked) == [(asked.id, "a.csv")]
+    assert read(chat, PERSONA, asked, ROOT) == [prompt.user_message("?", [("/home/ada/a.csv", "")])]
+
+
 async def test_images_stand_in_the_messages_they_came_with(chat: Chat, asked: Message) -> None:
     later = chat.says("and now?", attachments=["1"])
     assert attached(chat, later) == [
