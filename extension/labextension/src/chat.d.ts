@@ -23,6 +23,9 @@ declare module '@jupyter/chat' {
     /** What attaches files of the server; null where there is none. */
     readonly documentManager: IDocumentManager | null;
     addAttachment(attachment: { type: 'file'; value: string }): void;
+    /** Send a message with all that goes along, and clear the input. */
+    send(body: string): void;
+    readonly metadataChanged: ISignal<IInputModel, unknown>;
     getMetadata(): Readonly<Record<string, unknown>>;
     /** Merge `patch`, key by key; a key set to undefined is not sent. */
     updateMetadata(patch: Record<string, unknown>): void;
@@ -35,6 +38,8 @@ declare module '@jupyter/chat' {
     /** The path of its file. */
     readonly name: string;
     readonly input: IInputModel;
+    /** Who is writing has changed: a turn begins or ends, or goes on to something else. */
+    readonly writersChanged: ISignal<IChatModel, unknown>;
     sendMessage(message: {
       body: string;
       metadata?: Record<string, unknown>;
@@ -77,6 +82,11 @@ declare module '@jupyter/chat' {
     buttonProps?: { title: string; className: string };
     children: ReactElement;
   }>;
+  /** Makes what an empty chat shows. */
+  export interface IChatBodyPlaceholderFactory {
+    create(props: { onSend: (body: string) => void }): JSX.Element | null;
+  }
+  export const IChatBodyPlaceholderFactory: Token<IChatBodyPlaceholderFactory>;
 
   export interface IPreambleProps {
     message: { readonly metadata?: Readonly<Record<string, unknown>> };

@@ -11,7 +11,9 @@ import { IMultiChatPanel, IWidgetConfig } from 'jupyterlab-chat';
 import { cells } from './cells';
 import { context } from './context';
 import { followAnswers } from './following';
+import { light } from './light';
 import { nameAsListed, openOnFirstVisit } from './opening';
+import { suggesting, suggestions } from './suggestions';
 import { told } from './told';
 import { untrusted } from './untrusted';
 import { uploads } from './uploads';
@@ -51,4 +53,15 @@ const opening: JupyterFrontEndPlugin<void> = {
   }
 };
 
-export default [cells, context, following, opening, told, untrusted, uploads];
+export default [
+  cells,
+  context,
+  following,
+  light,
+  opening,
+  suggesting,
+  suggestions,
+  told,
+  untrusted,
+  uploads
+];
