@@ -1,13 +1,18 @@
 """What the extension and the hub share without importing each other: names, held at both ends."""
 
+import re
+
 from caesarion import context, prompt
 from caesarion.config import CaesarionAgent, CaesarionModel
 from caesarion_hub import spawner
 from caesarion_hub.gateway.config import from_environment
-from caesarion_hub.gateway.demo.turn import read_turn
+from caesarion_hub.gateway.demo.rules import PYTHON, WEATHER, answer
+from caesarion_hub.gateway.demo.turn import Turn, read_turn
 from caesarion_hub.gateway.handlers import MAX_BODY
 from caesarion_hub.values import Values, check
 from traitlets.config import Config
+
+from tests.hub import REPOSITORY
 
 
 def values() -> Values:
@@ -80,3 +85,12 @@ def test_images_of_the_greatest_size_fit_into_a_request_to_the_gateway() -> None
     images = 4 * settings.image_bytes // 3
     history = 4 * CaesarionAgent().history_tokens
     assert images + history < MAX_BODY
+
+
+def test_the_demo_model_acts_on_every_question_that_an_empty_chat_offers() -> None:
+    source = (REPOSITORY / "extension/labextension/src/suggestions.tsx").read_text("utf-8")
+    questions = re.findall(r"question: '([^']+)'", source)
+    assert len(questions) == 5
+    tools: dict[str, frozenset[str]] = {PYTHON: frozenset(), WEATHER: frozenset()}
+    for question in questions:
+        assert answer(Turn(question, tools=tools)).call, question

@@ -155,6 +155,9 @@ class Light {
   }
 
   private async _look(): Promise<void> {
+    if (document.hidden) {
+      return;
+    }
     const kernelId = this._kernelId;
     const panel = kernelId ? this._panelOf(kernelId) : undefined;
     panel?.sessionContext.statusChanged.connect(this._emit, this);

@@ -26,7 +26,8 @@ INTRODUCTION = (
 ABILITIES = (
     "I can run Python (`run 6 * 7`, or a fenced python block), plot an expression (`plot a sine "
     "wave`), show a value (`print x+1`), compute `factorial of 20`, tell the `weather in Oslo`, "
-    "and look at your files (`what files do I have`) and variables. Anything else is beyond my rules."
+    "and look at your files (`what files do I have`) and variables. Anything else is beyond my "
+    "rules."
 )
 BLIND = "I do not see images."
 PLOTS = "I can plot `a sine wave`, `cos(x)`, `sin(x)*x`, `x**2` and other expressions of x."
@@ -50,9 +51,7 @@ _VALUE = re.compile(
 )
 _FACTORIAL = re.compile(r"\bfactorial\s+of\s+(\d+)\b|\b(\d+)\s+factorial\b", re.IGNORECASE)
 _FILES = re.compile(r"\b(?:what|which|list|show|see|any|my)\b[^`()=]*\bfiles\b", re.IGNORECASE)
-_VARIABLES = re.compile(
-    r"\b(?:what|which|list|show|any|my)\b[^`()=]*\bvariables\b", re.IGNORECASE
-)
+_VARIABLES = re.compile(r"\b(?:what|which|list|show|any|my)\b[^`()=]*\bvariables\b", re.IGNORECASE)
 _COORDINATES = re.compile(r"(-?\d+(?:\.\d+)?)\s*,\s*(-?\d+(?:\.\d+)?)")
 _PLACE = re.compile(r"\bweather\b.*?\b(?:in|at|for|of)\s+(.+)", re.IGNORECASE | re.DOTALL)
 _TRAILING = re.compile(
@@ -164,7 +163,7 @@ def abilities(turn: Turn) -> Reply:
 
 
 RULES: tuple[Rule, ...] = (
-    *(too_long, fenced, run, weather, factorial, plot, files, value),
+    *(too_long, fenced, run, weather, factorial, plot, files, variables, value),
     *(attached, abilities),
 )
 
