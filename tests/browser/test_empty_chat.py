@@ -28,6 +28,8 @@ def test_a_suggestion_is_sent_with_all_that_goes_along(
     expect(lab.side.locator(".jp-Caesarion-chip")).to_have_count(2)
     lab.box.fill("a draft")
     dark(lab, True)
+    expect(lab.page.locator("#jupyterlab-splash")).to_have_count(0)
+    lab.page.wait_for_timeout(700)
     visits.picture(lab, "dark theme")
     dark(lab, False)
     offered.filter(has_text="What variables do I have?").press("Enter")
