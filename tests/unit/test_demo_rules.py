@@ -3,11 +3,12 @@
 import ast
 import json
 import warnings
+from pathlib import Path
 from typing import Any
 
 import matplotlib
 import pytest
-from caesarion_hub.gateway.demo import files, model, plot, reading, rules
+from caesarion_hub.gateway.demo import chart, files, model, plot, reading, rules
 from caesarion_hub.gateway.demo.chunks import Call, Frame, Reply, stream, words
 from caesarion_hub.gateway.demo.turn import Turn, read_turn
 from caesarion_hub.gateway.errors import GatewayError
@@ -416,3 +417,58 @@ def test_the_data_of_images_is_not_counted_as_words() -> None:
         return model.usage(messages, Reply("no"))["prompt_tokens"]
 
     assert counted("QQ==") == counted("Q/Q+" * 10_000)
+
+
+SALES = (
+    "/home/ada/sales.csv",
+    (
+        "Table, 3 rows, 3 columns separated by ',':",
+        "  date: date",
+        "  region: text",
+        "  amount: number",
+        "It begins:",
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("amount by month", "2026-01 120.5 2026-02 175.0"),
+        ("the sales by region.", "north 215.5 south 80.0"),
+        ("amount by year", "2026 295.5"),
+    ],
+)
+def test_an_attached_table_is_plotted_by_what_it_is_asked_for(
+    words: str, shown: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "sales.csv"
+    file.write_text(
+        "date,region,amount\n2026-01-05,north,120.5\n2026-02-07,south,80\n2026-02-09,north,95\n"
+    )
+    code = chart.chart_code(words, [(str(file), SALES[1])])
+    assert code
+    scope = {"table": "the user's"}
+    with matplotlib.rc_context({"backend": "agg"}):
+        exec(code, scope)
+    assert " ".join(capsys.readouterr().out.split()).endswith(shown)
+    assert scope["table"] == "the user's"
+
+
+@pytest.mark.parametrize("words", ["amount", "amount by weather", "by", "x**2", ""])
+def test_what_an_attached_table_does_not_have_is_not_plotted(words: str) -> None:
+    assert chart.chart_code(words, [SALES]) is None
+    assert chart.chart_code("amount by month", []) is None
+    assert chart.chart_code("amount by month", [("a.txt", SALES[1])]) is None
+
+
+def test_a_table_of_an_earlier_question_can_be_plotted() -> None:
+    first = f"look{ATTACHED}"
+    messages = [
+        {"role": "user", "content": first},
+        {"role": "assistant", "content": "Yes."},
+        {"role": "user", "content": "plot rain by month"},
+    ]
+    turn = read_turn({"messages": messages})
+    assert turn.attached == ()
+    assert [path for path, _ in turn.files] == ["/home/ada/rain.csv"]

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
+from caesarion_hub.gateway.demo.chart import chart_code
 from caesarion_hub.gateway.demo.chunks import Call, Reply
 from caesarion_hub.gateway.demo.files import look
 from caesarion_hub.gateway.demo.plot import expression_of, plot_code
@@ -25,9 +26,9 @@ INTRODUCTION = (
 )
 ABILITIES = (
     "I can run Python (`run 6 * 7`, or a fenced python block), plot an expression (`plot a sine "
-    "wave`), show a value (`print x+1`), compute `factorial of 20`, tell the `weather in Oslo`, "
-    "and look at your files (`what files do I have`) and variables. Anything else is beyond my "
-    "rules."
+    "wave`) or an attached table (`plot sales by month`), show a value (`print x+1`), compute "
+    "`factorial of 20`, tell the `weather in Oslo`, and look at your files (`what files do I "
+    "have`) and variables. Anything else is beyond my rules."
 )
 BLIND = "I do not see images."
 PLOTS = "I can plot `a sine wave`, `cos(x)`, `sin(x)*x`, `x**2` and other expressions of x."
@@ -116,6 +117,13 @@ def factorial(turn: Turn) -> Reply | None:
     return _run(turn, f"import math\n\nprint(math.factorial({int(number)}))")
 
 
+def chart(turn: Turn) -> Reply | None:
+    """Plot a column of an attached table by another, or by time."""
+    asked = _PLOT.fullmatch(turn.question.strip())
+    code = chart_code(asked[1], turn.files) if asked else None
+    return _run(turn, code) if code else None
+
+
 def plot(turn: Turn) -> Reply | None:
     """Plot an expression of x."""
     asked = _PLOT.fullmatch(turn.question.strip())
@@ -163,7 +171,7 @@ def abilities(turn: Turn) -> Reply:
 
 
 RULES: tuple[Rule, ...] = (
-    *(too_long, fenced, run, weather, factorial, plot, files, variables, value),
+    *(too_long, fenced, run, weather, factorial, chart, plot, files, variables, value),
     *(attached, abilities),
 )
 

@@ -24,7 +24,8 @@ class Turn:
     One question.
 
     ``attached`` are the paths of the files that came with it, each with the lines that
-    are known of it; ``images`` counts its pictures. ``results`` are what the tools
+    are known of it; ``files`` are all that came so far, the newest first; ``images``
+    counts the question's pictures. ``results`` are what the tools
     answered since it was asked, oldest first; ``tools`` are those on offer, with the
     names of their arguments (none: they are not told); ``is_first`` says that the model
     has not spoken yet in this conversation.
@@ -35,6 +36,7 @@ class Turn:
     tools: Mapping[str, frozenset[str]] = field(default_factory=dict)
     is_first: bool = False
     attached: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    files: tuple[tuple[str, tuple[str, ...]], ...] = ()
     images: int = 0
 
     def offers(self, tool: str, *arguments: str) -> bool:
@@ -57,6 +59,12 @@ def read_turn(body: Mapping[str, Any]) -> Turn:
     return Turn(
         question=_ADDED.split(words, maxsplit=1)[0],
         attached=tuple(_attached(words)),
+        files=tuple(
+            file
+            for message in reversed(messages[: asked + 1])
+            if message.get("role") == "user"
+            for file in _attached(_text(message.get("content")))
+        ),
         images=_pictures(content),
         results=tuple(_ends(_text(m.get("content"))) for m in since if m.get("role") == "tool"),
         tools={} if body.get("tool_choice") == "none" else dict(_tools(body.get("tools"))),

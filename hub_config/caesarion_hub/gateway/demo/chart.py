@@ -1,0 +1,74 @@
+"""
+What the demo model can plot of an attached table: a column by another, or by time. Pure.
+
+Called by ``rules``. What is known of a file is the digest that came with it, whose
+lines ``  name: type`` are its columns.
+"""
+
+import re
+from collections.abc import Sequence
+
+_READERS = {
+    ".csv": "pd.read_csv({path!r})",
+    ".tsv": 'pd.read_csv({path!r}, sep="\\t")',
+    ".xlsx": "pd.read_excel({path!r})",
+    ".parquet": "pd.read_parquet({path!r})",
+}
+_PERIODS = {"day": "D", "week": "W", "month": "M", "quarter": "Q", "year": "Y"}
+_COLUMN = re.compile(r"  (?P<name>.+): (?P<type>[a-z]+)\b.*")
+
+_CODE = """\
+import matplotlib.pyplot as plt
+import pandas as pd
+
+def _plot(table):
+    by = {by}
+    totals = table.groupby(by)[{column!r}].sum()
+    totals.plot.bar(title={title!r}, xlabel={axis!r}, ylabel={column!r}, rot=30)
+    plt.tight_layout()
+    plt.show()
+    print(totals.to_string())
+
+_plot({reader})"""
+
+
+def chart_code(words: str, files: Sequence[tuple[str, tuple[str, ...]]]) -> str | None:
+    """
+    Return Python that plots what ``words`` ("sales by month") name of the first table in ``files``.
+
+    None if there is no table, nothing behind "by" that it has, or no number to add up.
+    """
+    wanted = re.fullmatch(r"(?P<what>.*?)\bby\s+(?P<by>.+?)[\s.?!]*", words.strip(), re.I | re.S)
+    table = next((file for file in files if _reader(file[0])), None)
+    if wanted is None or table is None:
+        return None
+    path, known = table
+    columns = {found["name"]: found["type"] for line in known if (found := _COLUMN.fullmatch(line))}
+    axis = _named(wanted["by"], columns) or wanted["by"].strip("\"'` ").lower()
+    numbers = [name for name, kind in columns.items() if kind == "number" and name != axis]
+    column = _named(wanted["what"], numbers) or next(iter(numbers), None)
+    dates = [name for name, kind in columns.items() if kind.startswith("date")]
+    if axis in columns:
+        by = f"table[{axis!r}]"
+    elif axis in _PERIODS and dates:
+        by = f"pd.to_datetime(table[{dates[0]!r}]).dt.to_period({_PERIODS[axis]!r}).astype(str)"
+    else:
+        return None
+    if column is None:
+        return None
+    return _CODE.format(
+        by=by,
+        column=column,
+        axis=axis,
+        title=f"{column} by {axis}",
+        reader=_reader(path).format(path=path),
+    )
+
+
+def _reader(path: str) -> str:
+    return next((code for end, code in _READERS.items() if path.lower().endswith(end)), "")
+
+
+def _named(words: str, columns: Sequence[str] | dict[str, str]) -> str | None:
+    """Return the first column whose name stands in ``words``."""
+    return next((c for c in columns if re.search(rf"\b{re.escape(c)}\b", words, re.I)), None)
