@@ -93,6 +93,18 @@ def test_a_page_that_is_not_seen_does_not_ask(lab: Lab) -> None:
         look(lab)
 
 
+def test_the_lab_asks_for_no_news_and_no_updates(lab: Lab) -> None:
+    asked: list[str] = []
+    lab.page.on("request", lambda request: asked.append(request.url))
+    lab.page.reload()
+    lab.wait_for_chat()
+    expect(lab.side.locator(".jp-Caesarion-lamp").last).to_have_text("Ready")
+    assert any("/lab/api/" in url for url in asked)
+    assert [url for url in asked if "/lab/api/news" in url or "/lab/api/update" in url] == []
+    assert [url for url in asked if not url.startswith((lab.hub.url, "data:", "blob:"))] == []
+    expect(lab.page.locator(".Toastify__toast")).to_have_count(0)
+
+
 def look(lab: Lab) -> None:
     """Let the page think that somebody came back to it."""
     lab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")

@@ -164,3 +164,11 @@ async def test_halves_of_characters_go_no_further(kernel: Kernel) -> None:
     [told] = (await variables.digests(kernel, ["half"])).values()
     assert told is not None
     assert told.encode("utf-8")
+
+
+async def test_of_a_kernel_that_was_shut_down_it_is_said(pool: Any) -> None:
+    gone = Kernel(CaesarionKernel(), pool, await start(pool))
+    await pool.shutdown_kernel(gone.id, now=True)
+    assert await gone.state() == "failed"
+    with pytest.raises(KernelError, match=r"The kernel was shut down\."):
+        await variables.listed(gone)

@@ -36,6 +36,25 @@ import {
 /** Characters of a cell, and of what is selected in it, that are sent at most. */
 const SOURCE = 4000;
 
+/** The beginning of `text`; the agent is told how much is missing. */
+function clipped(text: string): string {
+  const over = text.length - SOURCE;
+  return over > 0
+    ? `${text.slice(0, SOURCE)}\n[... ${over.toLocaleString('en')} characters left out ...]`
+    : text;
+}
+
+/** The kernel of `panel`, if the agent's code, which is Python, can run there. */
+function pythonKernel(panel: NotebookPanel | null): string | undefined {
+  const context = panel?.sessionContext;
+  const kernel = context?.session?.kernel;
+  const specs = context?.specsManager.specs?.kernelspecs;
+  const language = kernel && specs?.[kernel.name]?.language;
+  return !language || language.toLowerCase() === 'python'
+    ? kernel?.id
+    : undefined;
+}
+
 /** A cell as the message carries it; `number` counts from 1. */
 interface ICell {
   number: number;
@@ -76,7 +95,7 @@ class Context {
 
   /** The kernel that @ is about. */
   get where(): Where | null {
-    const kernel = this._sent()?.sessionContext.session?.kernel?.id;
+    const kernel = pythonKernel(this._sent());
     const chat = this._chat.model.id;
     return kernel ? { kernel_id: kernel } : chat ? { chat_id: chat } : null;
   }
@@ -91,7 +110,9 @@ class Context {
         key: 'notebook',
         icon: notebookIcon,
         label: PathExt.basename(path),
-        what: `the notebook ${path}, in whose kernel the code runs`,
+        what: pythonKernel(panel)
+          ? `the notebook ${path}, in whose kernel the code runs`
+          : `the notebook ${path}`,
         on: !this._without.has('notebook'),
         toggle: () => this._toggle('notebook')
       });
@@ -181,10 +202,10 @@ class Context {
         'execution_count' in sharedModel
           ? (sharedModel.execution_count as number | null)
           : null,
-      source: source.slice(0, SOURCE),
-      selection: source
-        .slice(Math.min(...ends), Math.max(...ends))
-        .slice(0, SOURCE)
+      source: clipped(source),
+      selection: clipped(
+        source.slice(Math.min(...ends), Math.max(...ends))
+      )
     };
   }
 
@@ -201,7 +222,7 @@ class Context {
     // Every key is always there, so that a stamp wipes out the one before.
     const now: Record<string, unknown> = {
       notebook_path: panel?.context.localPath,
-      kernel_id: panel?.sessionContext.session?.kernel?.id,
+      kernel_id: pythonKernel(panel),
       cell: cell ? this._cell(cell) : undefined,
       variables: names.length ? names : undefined
     };

@@ -112,8 +112,11 @@ function Suggestions({ lab }: { lab: ILab }): JSX.Element {
 
   React.useEffect(() => {
     const input = chat?.model.input;
-    const look = (): void =>
-      setPath(String(input?.getMetadata()['notebook_path'] ?? ''));
+    const look = (): void => {
+      // Only of a notebook in whose kernel Python runs.
+      const { notebook_path, kernel_id } = input?.getMetadata() ?? {};
+      setPath(kernel_id ? String(notebook_path ?? '') : '');
+    };
     look();
     input?.metadataChanged.connect(look);
     return () => void input?.metadataChanged.disconnect(look);

@@ -1,6 +1,7 @@
 /**
- * What the agent was told of the files that came with a question, to be opened under
- * it. The server puts it into the message's metadata when it answers (docs/http.md).
+ * What the agent was told with a question, of files, the selected cell and variables, to
+ * be opened under it. The server puts it into the message's metadata when it answers
+ * (docs/http.md).
  */
 
 import {
@@ -17,14 +18,31 @@ interface IKnown {
   digest: string;
 }
 
+/** The names of what context.tsx has stamped on a message. */
+function wentAlong(metadata: Readonly<Record<string, unknown>>): string[] {
+  const cell = metadata['cell'] as { number?: number } | undefined;
+  const variables = metadata['variables'];
+  return [
+    ...(cell?.number ? [`cell ${cell.number}`] : []),
+    ...(Array.isArray(variables) ? variables.map(name => `@${name}`) : [])
+  ];
+}
+
 function Told({ message }: IPreambleProps): React.JSX.Element | null {
   const ours = message.metadata?.['caesarion'] as
-    { attached?: Record<string, IKnown> } | undefined;
+    { attached?: Record<string, IKnown>; context?: string } | undefined;
   const files = Object.values(ours?.attached ?? {});
-  if (files.length === 0) {
+  const parts: string[] = [];
+  if (files.length) {
+    parts.push(files.length > 1 ? `${files.length} files` : PathExt.basename(files[0]!.path));
+  }
+  if (ours?.context) {
+    parts.push(...wentAlong(message.metadata ?? {}));
+  }
+  if (parts.length === 0) {
     return null;
   }
-  const what = files.length > 1 ? `${files.length} files` : PathExt.basename(files[0]!.path);
+  const what = parts.join(', ');
   return (
     <details className="jp-Caesarion-told">
       <summary>What the agent was told of {what}</summary>
@@ -34,6 +52,7 @@ function Told({ message }: IPreambleProps): React.JSX.Element | null {
           <pre>{file.digest}</pre>
         </React.Fragment>
       ))}
+      {ours?.context && <pre>{ours.context}</pre>}
     </details>
   );
 }

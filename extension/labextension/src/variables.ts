@@ -116,15 +116,17 @@ export class VariableCompletion implements IChatCommandProvider {
     if (refusal) {
       return [{ name: word, providerId: this.id, description: refusal }];
     }
-    return variables
+    const found = variables
       .filter(one => one.name.toLowerCase().startsWith(start.toLowerCase()))
-      .reverse()
-      .slice(0, MOST)
-      .map(one => ({
+      .reverse();
+    if (found.length === 1 && found[0]!.name === start) {
+      return []; // Nothing is left to complete; Enter is to send the message.
+    }
+    return found.slice(0, MOST).map(one => ({
         name: `@${one.name}`,
         providerId: this.id,
         description: [one.type, one.shape].filter(Boolean).join(', '),
         spaceOnAccept: true
-      }));
+    }));
   }
 }
