@@ -153,22 +153,23 @@ class Kernels:
             if kernel_id in self._pool:
                 await asyncio.shield(ensure_async(self._pool.shutdown_kernel(kernel_id, now=True)))
 
-    async def kernelspec(self, conversation: str, notebook: str) -> dict[str, str]:
+    async def of_code(self, conversation: str, notebook: str) -> str | None:
         """
-        Return name, display_name and language of the kernel that a conversation has code run in.
+        Return the id of the kernel that runs and that a conversation had its code run in.
 
-        That is the kernel of ``notebook``, a path, or the conversation's own, or
-        the one that would be started for it.
+        That is the kernel of ``notebook``, a path, or the conversation's own.
         """
-        kernel_id = self._conversations.get(conversation)
         for session in await self._sessions.list_sessions():
             if notebook and session["path"] == notebook and session["kernel"]:
-                kernel_id = session["kernel"]["id"]
-        name = (
-            self._pool.get_kernel(kernel_id).kernel_name
-            if kernel_id in self._pool
-            else self._pool.default_kernel_name
-        )
+                return str(session["kernel"]["id"])
+        kernel_id = self._conversations.get(conversation)
+        return kernel_id if kernel_id in self._pool else None
+
+    def kernelspec(self, kernel_id: str | None) -> dict[str, str]:
+        """Return name, display_name and language of a kernel that runs, or would be started."""
+        name = self._pool.default_kernel_name
+        if kernel_id in self._pool:
+            name = self._pool.get_kernel(kernel_id).kernel_name
         spec = self._specs.get_kernel_spec(name)
         return {"name": name, "display_name": spec.display_name, "language": spec.language}
 

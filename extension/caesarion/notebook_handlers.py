@@ -74,7 +74,7 @@ class NotebooksHandler(_NotebookDoor):
     @web.authenticated
     @authorized
     async def post(self) -> None:
-        """Answer 201 and the notebook's path; 400, 404, 409, 413 or 507 with a sentence."""
+        """Answer 201, its path and its code's kernel; 400, 404, 409, 413 or 507 in a sentence."""
         path = self.body(Chat).chat.strip("/")
         file = self.file(path, ".chat", "chat")
         content = chatstore.content(file, self.settings.get("chats_by_id", {}).values())
@@ -86,7 +86,9 @@ class NotebooksHandler(_NotebookDoor):
         if not (folder.is_relative_to(self.root) and folder.is_dir()):
             folder = self.root
         chat_id = str((content.get("metadata") or {}).get("id", ""))
-        made = notebook.make(content, path, await self.shared.kernels.kernelspec(chat_id, place))
+        kernels = self.shared.kernels
+        kernel_id = await kernels.of_code(chat_id, place)
+        made = notebook.make(content, path, kernels.kernelspec(kernel_id))
         with self.storing():
             saved = await asyncio.to_thread(
                 lambda: files.write_new(folder, f"{file.stem}.ipynb", nbformat.writes(made))
@@ -95,7 +97,8 @@ class NotebooksHandler(_NotebookDoor):
             self.refuse(409, f"There are too many notebooks named {file.stem!r}. Delete some.")
             return
         self.set_status(201)
-        self.finish({"path": saved.relative_to(self.root).as_posix()})
+        path = saved.relative_to(self.root).as_posix()
+        self.finish({"path": path, "kernel_id": kernel_id})
 
 
 class RunNotebookHandler(_NotebookDoor):

@@ -8,8 +8,32 @@ declare module '@jupyter/chat' {
   import type { IDocumentManager } from '@jupyterlab/docmanager';
   import type { Token } from '@lumino/coreutils';
   import type { ISignal } from '@lumino/signaling';
+  import type { Toolbar } from '@jupyterlab/ui-components';
   import type { Widget } from '@lumino/widgets';
   import type { FunctionComponent, ReactElement } from 'react';
+
+  /** A file, or cells of a notebook. */
+  export interface IAttachment {
+    type: 'file' | 'notebook';
+    value: string;
+  }
+
+  export interface IUser {
+    username: string;
+    bot?: boolean;
+  }
+
+  /** A message; it stays the same object when it changes. */
+  export interface IMessage {
+    readonly id: string;
+    readonly body: string;
+    readonly sender: IUser;
+    readonly attachments?: IAttachment[];
+    readonly mentions?: IUser[];
+    readonly deleted?: boolean;
+    readonly metadata?: Readonly<Record<string, unknown>>;
+    readonly changed: ISignal<IMessage, void>;
+  }
 
   /** What is being typed; its metadata goes out with the next message. */
   export interface IInputModel {
@@ -18,11 +42,13 @@ declare module '@jupyter/chat' {
     readonly valueChanged: ISignal<IInputModel, string>;
     /** The word at the cursor, up to spaces. */
     readonly currentWord: string | null;
+    readonly attachments: IAttachment[];
+    clearAttachments(): void;
     focus(): void;
     readonly config: { readonly sendWithShiftEnter?: boolean };
     /** What attaches files of the server; null where there is none. */
     readonly documentManager: IDocumentManager | null;
-    addAttachment(attachment: { type: 'file'; value: string }): void;
+    addAttachment(attachment: IAttachment): void;
     /** Send a message with all that goes along, and clear the input. */
     send(body: string): void;
     readonly metadataChanged: ISignal<IInputModel, unknown>;
@@ -37,11 +63,16 @@ declare module '@jupyter/chat' {
     readonly id: string | undefined;
     /** The path of its file. */
     readonly name: string;
+    readonly user?: IUser;
+    readonly messages: readonly IMessage[];
+    readonly messagesUpdated: ISignal<IChatModel, void>;
     readonly input: IInputModel;
     /** Who is writing has changed: a turn begins or ends, or goes on to something else. */
     readonly writersChanged: ISignal<IChatModel, unknown>;
     sendMessage(message: {
       body: string;
+      attachments?: IAttachment[];
+      mentions?: IUser[];
       metadata?: Record<string, unknown>;
     }): unknown;
   }
@@ -52,6 +83,7 @@ declare module '@jupyter/chat' {
     /** What the side panel calls it; a chat in the main area has none. */
     name?: string;
     readonly model: IChatModel;
+    readonly toolbar: Toolbar;
     /** The chat itself, without a title and a toolbar around it. */
     readonly widget: Widget & {
       readonly inputToolbarRegistry?: IInputToolbarRegistry;
@@ -97,6 +129,20 @@ declare module '@jupyter/chat' {
     addComponent(component: FunctionComponent<IPreambleProps>): void;
   }
   export const IMessagePreambleRegistry: Token<IMessagePreambleRegistry>;
+
+  export interface IFooterProps {
+    model: IChatModel;
+    message: IMessage;
+  }
+
+  /** What stands under a message; one section at each position. */
+  export interface IMessageFooterRegistry {
+    addSection(section: {
+      component: FunctionComponent<IFooterProps>;
+      position: 'left' | 'center' | 'right';
+    }): void;
+  }
+  export const IMessageFooterRegistry: Token<IMessageFooterRegistry>;
 
   /** An entry of the menu that opens while one types. */
   export interface ChatCommand {

@@ -8,10 +8,12 @@ import { ILabShell, type JupyterFrontEndPlugin } from '@jupyterlab/application';
 import type { Widget } from '@lumino/widgets';
 import { IMultiChatPanel, IWidgetConfig } from 'jupyterlab-chat';
 
+import { asking } from './asking';
 import { cells } from './cells';
 import { context } from './context';
 import { followAnswers } from './following';
 import { light } from './light';
+import { notebooks } from './notebooks';
 import { nameAsListed, openOnFirstVisit } from './opening';
 import { suggesting, suggestions } from './suggestions';
 import { told } from './told';
@@ -54,10 +56,12 @@ const opening: JupyterFrontEndPlugin<void> = {
 };
 
 export default [
+  asking,
   cells,
   context,
   following,
   light,
+  notebooks,
   opening,
   suggesting,
   suggestions,
