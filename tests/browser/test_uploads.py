@@ -75,10 +75,10 @@ def there(lab: Lab) -> list[str]:
     return sorted(path.name for path in folder(lab).iterdir())
 
 
-def wait_until_empty(lab: Lab) -> None:
-    """Wait until the server has cleared away what it had of files that are not coming."""
-    deadline = time.monotonic() + 10
-    while there(lab):
+def wait_until_there(lab: Lab, *names: str) -> None:
+    """Wait until the folder for uploads holds ``names`` and nothing else."""
+    deadline = time.monotonic() + 15
+    while there(lab) != [*names]:
         assert time.monotonic() < deadline, there(lab)
         lab.page.wait_for_timeout(50)
 
@@ -189,7 +189,17 @@ def test_a_cancelled_upload_leaves_nothing_and_holds_its_message_back(
     lab.side.get_by_role("button", name="Dismiss again.txt").click()
     expect(rows(lab)).to_have_count(0)
     lab.box.fill("")
-    wait_until_empty(lab)
+    wait_until_there(lab)
+
+
+def test_an_upload_goes_on_while_another_chat_is_shown(empty: Lab) -> None:
+    lab = empty
+    with slowly(lab, 1_000_000):
+        drop(lab, {"large.txt": b""}, size=2_000_000)
+        expect(rows(lab)).to_contain_text(["% of 2.0 MB"])
+        lab.new_chat()
+        expect(rows(lab)).to_have_count(0)
+    wait_until_there(lab, "large.txt")
 
 
 def test_what_is_refused_or_broken_is_said_in_its_row(

@@ -69,6 +69,7 @@ declare module '@jupyter/chat' {
     readonly input: IInputModel;
     /** Who is writing has changed: a turn begins or ends, or goes on to something else. */
     readonly writersChanged: ISignal<IChatModel, unknown>;
+    readonly disposed: ISignal<IChatModel, void>;
     sendMessage(message: {
       body: string;
       attachments?: IAttachment[];

@@ -7,6 +7,7 @@ import {
   IChatCommandRegistry,
   IChatTracker,
   TooltippedIconButton,
+  type IChatCommandProvider,
   type IChatPanel,
   type IInputModel,
   type IToolbarItemProps
@@ -310,16 +311,22 @@ function uploadButton(transfers: Transfers, limits: Limits) {
   };
 }
 
-/** Holds a message back while files that belong to it are on their way. */
-class Patience {
+/** The files of each chat; and what holds a message back while some are on their way. */
+class Uploads implements IChatCommandProvider {
   readonly id = '@caesarion/labextension:uploads';
 
-  private _transfers = new Map<IInputModel, Transfers>();
+  constructor(readonly limits: Limits) {}
 
-  watch(chat: IChatPanel, transfers: Transfers): void {
+  /** The files of `chat`: they go on while another chat is shown in its place. */
+  of(chat: IChatPanel): Transfers {
     const { input } = chat.model;
-    this._transfers.set(input, transfers);
-    chat.disposed.connect(() => this._transfers.delete(input));
+    let transfers = this._transfers.get(input);
+    if (!transfers) {
+      const begun = (transfers = new Transfers(input, this.limits));
+      this._transfers.set(input, begun);
+      chat.model.disposed.connect(() => begun.dispose());
+    }
+    return transfers;
   }
 
   async listCommandCompletions(): Promise<[]> {
@@ -333,6 +340,8 @@ class Patience {
       await new Promise(() => undefined);
     }
   }
+
+  private _transfers = new WeakMap<IInputModel, Transfers>();
 }
 
 export const uploads: JupyterFrontEndPlugin<void> = {
@@ -346,12 +355,10 @@ export const uploads: JupyterFrontEndPlugin<void> = {
     commands: IChatCommandRegistry | null
   ) => {
     const limits = new Limits(app.serviceManager.serverSettings);
-    const patience = new Patience();
-    commands?.addProvider(patience);
+    const all = new Uploads(limits);
+    commands?.addProvider(all);
     const serve = (chat: IChatPanel): void => {
-      const transfers = new Transfers(chat.model.input, limits);
-      patience.watch(chat, transfers);
-      chat.disposed.connect(() => transfers.dispose());
+      const transfers = all.of(chat);
       putAboveInput(chat, ReactWidget.create(<Rows transfers={transfers} />));
       takeDrops(chat, transfers);
       takePastes(chat, transfers);
