@@ -18,6 +18,8 @@ from caesarion.inspection.heads import opened
 from caesarion.inspection.packed import image_kind
 from caesarion.uploads import Uploads
 
+_GONE = "There is no such file any more."
+
 IMAGES = ("png", "jpg", "jpeg", "gif", "webp")
 
 Key = TypeVar("Key", bound=Hashable)
@@ -50,6 +52,8 @@ class Attachments:
             limit = await asyncio.to_thread(self._image_limit, path)
         except Refused as refusal:
             return str(refusal)
+        except OSError:  # It went between two looks at it.
+            return _GONE
         return f"{await self._uploads.preview(path)}{limit}"
 
     async def images(self, wanted: Iterable[tuple[Key, str]]) -> dict[Key, str]:
@@ -66,7 +70,7 @@ class Attachments:
         try:
             path = self.path(value).resolve(strict=True)
         except FileNotFoundError as error:
-            raise Refused("There is no such file any more.") from error
+            raise Refused(_GONE) from error
         except (OSError, ValueError, RuntimeError) as error:
             raise Refused("There is no such file.") from error
         folders = (self._root, self._uploads.folder)

@@ -404,8 +404,8 @@ def test_of_attached_files_it_repeats_what_it_is_told_and_that_it_sees_no_images
     assert turn.images == 1
     said = rules.answer(turn).text
     assert said == (
-        f"{rules.INTRODUCTION} I am told of `/home/ada/rain.csv`: Table, 2 rows, 2 columns "
-        "separated by ','. I am told of `/home/ada/a.png`: nothing more. I do not see images. "
+        f"{rules.INTRODUCTION} I am told of `rain.csv`: Table, 2 rows, 2 columns "
+        "separated by ','. I am told of `a.png`: nothing more. I do not see images. "
         f"{rules.ABILITIES}"
     )
 

@@ -92,6 +92,15 @@ def test_a_kept_file_has_the_rights_that_any_new_file_has(uploads: Uploads, fold
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE((folder / "other").stat().st_mode)
 
 
+def test_a_message_calls_a_file_by_its_path_in_the_root_or_else_by_the_whole_one(
+    tmp_path: Path,
+) -> None:
+    inside = Uploads(CaesarionUploads(folder="data/in"), tmp_path)
+    assert inside.attachment(tmp_path / "data/in/a.csv") == "data/in/a.csv"
+    beside = Uploads(CaesarionUploads(folder="/uploaded_files"), tmp_path)
+    assert beside.attachment(Path("/uploaded_files/a.csv")) == "/uploaded_files/a.csv"
+
+
 def test_a_discarded_file_leaves_nothing(uploads: Uploads, folder: Path) -> None:
     incoming = uploads.receive("a.csv")
     incoming.write(b"1")

@@ -9,6 +9,7 @@ import ast
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import PurePosixPath
 
 from caesarion_hub.gateway.demo.chart import chart_code
 from caesarion_hub.gateway.demo.chunks import Call, Reply
@@ -161,7 +162,10 @@ def attached(turn: Turn) -> Reply | None:
     """Repeat what is known of the attached files, having read none of them."""
     if turn.results or not turn.attached:
         return None
-    told = [f"I am told of `{path}`: {_begins(known)}" for path, known in turn.attached]
+    told = [
+        f"I am told of `{PurePosixPath(path).name}`: {_begins(known)}"
+        for path, known in turn.attached
+    ]
     return Reply(" ".join([*told, *([BLIND] if turn.images else []), ABILITIES]))
 
 
@@ -177,7 +181,7 @@ RULES: tuple[Rule, ...] = (
 
 
 def _begins(known: tuple[str, ...]) -> str:
-    return f"{known[0].rstrip('.:')}." if known else "nothing more."
+    return f"{known[0].removesuffix(' It begins:').rstrip('.:')}." if known else "nothing more."
 
 
 def _run(turn: Turn, code: str) -> Reply:
