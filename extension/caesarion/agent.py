@@ -8,12 +8,16 @@ An async generator of events; the doors (:mod:`caesarion.persona`,
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Sequence
+from functools import partial
 from typing import Any
 
-from caesarion.config import CaesarionAgent
+from caesarion import approval
+from caesarion.approval import Approvals
+from caesarion.config import CaesarionAgent, Mode
 from caesarion.errors import ModelError, ToolError
 from caesarion.events import (
     Began,
+    Decided,
     Done,
     DoneReason,
     Event,
@@ -24,9 +28,10 @@ from caesarion.events import (
     ToolCall,
     ToolResult,
     Usage,
+    Waiting,
 )
 from caesarion.model import Finish, Model
-from caesarion.prompt import Message, call_message, fit, result_message
+from caesarion.prompt import Message, call_message, fit, result_message, with_mode
 from caesarion.tools.tool import Told, Tool
 
 _MUST_REPORT = (
@@ -36,12 +41,21 @@ _MUST_REPORT = (
 
 
 class Agent:
-    """One turn's worth of agent: a model, the tools it may call, and the bounds."""
+    """One turn's worth of agent: a model, the tools it may call, the bounds, and the mode."""
 
-    def __init__(self, settings: CaesarionAgent, model: Model, tools: Sequence[Tool[Any]]) -> None:
+    def __init__(
+        self,
+        settings: CaesarionAgent,
+        model: Model,
+        tools: Sequence[Tool[Any]],
+        approvals: Approvals | None = None,
+        mode: Mode = "auto",
+    ) -> None:
         self._settings = settings
         self._model = model
         self._tools = {tool.name: tool for tool in tools}
+        self._approvals = approvals or Approvals()
+        self._mode = mode
 
     async def run(self, messages: list[Message]) -> AsyncGenerator[Event, None]:
         """
@@ -54,7 +68,7 @@ class Agent:
         running tool is interrupted before the cancellation goes on.
         """
         began = time.monotonic()
-        turn = _Turn(list(messages))
+        turn = _Turn(with_mode(messages, self._mode))
         try:
             async with contextlib.aclosing(self._rounds(turn)) as events:
                 async for event in events:
@@ -66,10 +80,10 @@ class Agent:
         yield Done(turn.reason)
 
     async def repeat(self, call: ToolCall) -> AsyncGenerator[Event, None]:
-        """Run ``call`` as it is, without asking the model; the events are a turn's."""
+        """Run ``call``, which a person asks for themselves, as it is; the events are a turn's."""
         began = time.monotonic()
         turn = _Turn([])
-        async with contextlib.aclosing(self._call(call, turn)) as events:
+        async with contextlib.aclosing(self._call(call, turn, asks=False)) as events:
             async for event in events:
                 yield event
         yield turn.usage(time.monotonic() - began)
@@ -94,7 +108,8 @@ class Agent:
                     yield sentence
                 return
             for call in turn.calls:
-                async with contextlib.aclosing(self._call(call, turn)) as events:
+                asks = self._mode == "ask"
+                async with contextlib.aclosing(self._call(call, turn, asks=asks)) as events:
                     async for event in events:
                         yield event
         turn.reason = "rounds"
@@ -114,7 +129,7 @@ class Agent:
             turn.messages[-1] = {**last, "content": told}
         answer = self._model.stream(
             fit(turn.messages, self._settings.history_tokens),
-            [tool.definition() for tool in self._tools.values()],
+            [tool.definition() for tool in self._offered()],
             may_call=not turn.must_report,
         )
         async with contextlib.aclosing(answer) as parts:
@@ -131,29 +146,53 @@ class Agent:
         if turn.calls or turn.text:
             turn.messages.append(call_message(turn.calls, turn.text))
 
-    async def _call(self, call: ToolCall, turn: "_Turn") -> AsyncGenerator[Event, None]:
+    def _offered(self) -> list[Tool[Any]]:
+        tools = self._tools.values()
+        return [tool for tool in tools if self._mode != "read-only" or not tool.effects]
+
+    async def _call(
+        self, call: ToolCall, turn: "_Turn", *, asks: bool
+    ) -> AsyncGenerator[Event, None]:
         yield call
         told = Told("error", "The tool ended without a word.")
+        decided: Decided | None = None
         tool = self._tools.get(call.name)
         try:
             if tool is None:
                 raise ToolError(
                     f"There is no tool {call.name!r}. The tools are: "
-                    f"{', '.join(sorted(self._tools))}."
+                    f"{', '.join(sorted(tool.name for tool in self._offered()))}."
                 )
-            async with contextlib.aclosing(tool.run(tool.parse(call.arguments))) as steps:
-                async for step in steps:
-                    if isinstance(step, Told):
-                        told = step
-                    elif isinstance(step, Notice):
-                        yield step
-                    elif isinstance(step, RunStart):
-                        yield Began(call.id, step)
-                    else:
-                        yield Output(call.id, step)
+            arguments = tool.parse(call.arguments)
+            if tool.effects and asks:
+                with self._approvals.open(call, partial(tool.edit, call.arguments)) as pending:
+                    yield Waiting(call.id, pending.id)
+                    decided = await pending.decided()
+                yield decided
+                arguments = tool.parse(decided.arguments or call.arguments)
+            if tool not in self._offered():
+                told = Told("refused", approval.TOLD_READ_ONLY)
+            elif decided and decided.decision == "refuse":
+                told = Told("refused", approval.tell_refused(decided))
+            else:
+                async with contextlib.aclosing(tool.run(arguments)) as steps:
+                    async for step in steps:
+                        if isinstance(step, Told):
+                            told = step
+                        elif isinstance(step, Notice):
+                            yield step
+                        elif isinstance(step, RunStart):
+                            yield Began(call.id, step)
+                        else:
+                            yield Output(call.id, step)
         except ToolError as error:
             told = Told("error", str(error))
-        turn.failures = 0 if told.status == "ok" else turn.failures + 1
+        if decided and decided.arguments:
+            told = Told(told.status, approval.tell_edited(decided.arguments, told.text))
+        if told.status == "ok":
+            turn.failures = 0
+        elif not (decided and decided.decision == "refuse"):  # Which is no failure of the model's.
+            turn.failures += 1
         turn.messages.append(result_message(call.id, told.text))
         yield ToolResult(call.id, told.status, told.text)
 

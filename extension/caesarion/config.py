@@ -9,13 +9,17 @@ the environment. Imports nothing of ours but the errors.
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-from traitlets import Float, Integer, List, TraitError, Unicode, default, validate
+from traitlets import Enum, Float, Integer, List, TraitError, Unicode, default, validate
 from traitlets.config import Configurable
 from traitlets.utils.bunch import Bunch
 
 from caesarion.errors import SettingError
+
+Mode = Literal["read-only", "ask", "auto"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+"""How a call of a tool with effects comes to run, the strictest first."""
 
 
 class Settings(Configurable):
@@ -90,7 +94,22 @@ class CaesarionModel(Settings):
 
 
 class CaesarionAgent(Settings):
-    """The bounds of a turn."""
+    """The bounds of a turn, and who decides what runs in it."""
+
+    approval = Enum(
+        MODES,
+        "auto",
+        help="How a call that has effects (code, above all) comes to run where the chat does not "
+        "say it: 'auto' at once, 'ask' when a person says so, 'read-only' never. Never above "
+        "max_approval.",
+    ).tag(config=True)
+    max_approval = Enum(
+        MODES,
+        "auto",
+        help="The freest mode that may be chosen: read-only < ask < auto. A configuration file "
+        "cannot raise what the hub has set. It binds the agent, not the user, whose notebooks run "
+        "whatever they type.",
+    ).tag(config=True)
 
     max_rounds = Integer(
         10,
@@ -108,6 +127,12 @@ class CaesarionAgent(Settings):
         help="Budget of what is sent to the model, estimated at four characters a token. Over it, "
         "the oldest tool results shrink first, then the oldest turns go.",
     ).tag(config=True)
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        hubs = os.environ.get(self.variable("max_approval"))
+        if hubs in MODES:
+            self.max_approval = min(self.max_approval, hubs, key=MODES.index)
 
 
 class CaesarionKernel(Settings):

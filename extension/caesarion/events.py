@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 ResultStatus = Literal["ok", "error", "timeout", "refused", "interrupted", "dead"]
+Decision = Literal["run", "refuse"]
 DoneReason = Literal["stop", "length", "rounds", "cancelled", "error"]
 
 
@@ -74,6 +75,31 @@ class Began:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """A call waits for a person's answer, which names ``approval_id``."""
+
+    call_id: str
+    approval_id: str
+
+
+@dataclass(frozen=True)
+class Decided:
+    """
+    A person's answer: who, when (UTC, ISO 8601) and what.
+
+    ``arguments`` is the JSON text that runs instead of the model's, None if
+    nothing was edited; ``reason`` is theirs for a refusal, or empty.
+    """
+
+    call_id: str
+    decision: Decision
+    by: str
+    at: str
+    arguments: str | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class Notice:
     """A state worth a status line, such as "is waiting for your cell to finish"; not kept."""
 
@@ -105,4 +131,16 @@ class Done:
     reason: DoneReason
 
 
-Event = Text | ToolCall | Began | Output | ToolResult | Notice | Usage | Failure | Done
+Event = (
+    Text
+    | ToolCall
+    | Waiting
+    | Decided
+    | Began
+    | Output
+    | ToolResult
+    | Notice
+    | Usage
+    | Failure
+    | Done
+)

@@ -13,6 +13,8 @@ from typing import Any
 from jupyter_server.extension.application import ExtensionApp
 
 from caesarion import chatstore
+from caesarion.approval import Approvals
+from caesarion.approval_handler import ApprovalHandler
 from caesarion.attachments import Attachments
 from caesarion.config import (
     CaesarionAgent,
@@ -45,6 +47,7 @@ class Caesarion(ExtensionApp):
         CaesarionUploads,
     ]
     handlers: list[Any] = [  # noqa: RUF012
+        (r"/caesarion/api/approvals/([^/]+)", ApprovalHandler),
         (r"/caesarion/api/chat", ChatHandler),
         (r"/caesarion/api/execute", ExecuteHandler),
         (r"/caesarion/api/status", StatusHandler),
@@ -69,6 +72,7 @@ class Caesarion(ExtensionApp):
             uploads=uploads,
             attachments=Attachments(model_settings, uploads, root),
             agent_settings=CaesarionAgent(parent=self),
+            approvals=Approvals(),
             weather_settings=CaesarionWeather(parent=self),
         )
         assert self.serverapp.event_logger is not None

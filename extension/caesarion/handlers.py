@@ -18,11 +18,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tornado import web
 from tornado.iostream import StreamClosedError
 
-from caesarion import prompt, variables
+from caesarion import approval, prompt, variables
+from caesarion.config import Mode
 from caesarion.door import Door, Where, problem
 from caesarion.errors import KernelError
 from caesarion.events import (
     Began,
+    Decided,
     Done,
     Event,
     Failure,
@@ -33,6 +35,7 @@ from caesarion.events import (
     ToolCall,
     ToolResult,
     Usage,
+    Waiting,
 )
 from caesarion.kernel import Kernel, RunEnd
 
@@ -61,6 +64,7 @@ class Question(Where):
     """The body of ``POST caesarion/api/chat``."""
 
     messages: list[Said] = Field(min_length=1)
+    approval: Mode | None = None
 
 
 class Run(Where):
@@ -92,7 +96,8 @@ class ChatHandler(Door):
             spoke = asyncio.Event()
             beat = asyncio.create_task(self._beat(spoke))
             try:
-                async with contextlib.aclosing(self.shared.agent(find).run(history)) as events:
+                agent = self.shared.agent(find, question.approval)
+                async with contextlib.aclosing(agent.run(history)) as events:
                     async for event in events:
                         spoke.set()
                         self.write(server_sent(event))
@@ -181,7 +186,7 @@ class VariablesHandler(Door):
 
 
 class StatusHandler(Door):
-    """``GET caesarion/api/status``: version, model, gateway, kernels, uploads and their limits."""
+    """``GET caesarion/api/status``: version, model, modes, gateway, kernels, uploads and limits."""
 
     @web.authenticated
     @authorized
@@ -193,6 +198,10 @@ class StatusHandler(Door):
             {
                 "version": version("caesarion"),
                 "model": endpoint.model,
+                "approval": {
+                    "default": approval.mode(shared.agent_settings),
+                    "allowed": approval.allowed(shared.agent_settings),
+                },
                 "gateway_reachable": endpoint.reachable,
                 "problem": endpoint.problem,
                 "kernel": await self._kernel(),
@@ -228,6 +237,10 @@ def server_sent(event: Event) -> str:
         case Began():
             name = "running"
             data |= data.pop("run")
+        case Waiting():
+            name = "waiting"
+        case Decided():
+            name = "decided"
         case Output():
             name = event.output["output_type"]
             name = name if name in ("clear_output", "update_display_data") else "output"

@@ -23,6 +23,7 @@ from caesarion import context, prompt, transcript
 from caesarion.errors import CaesarionError, SettingError
 from caesarion.events import (
     Began,
+    Decided,
     Done,
     Event,
     Failure,
@@ -32,6 +33,7 @@ from caesarion.events import (
     ToolCall,
     ToolResult,
     Usage,
+    Waiting,
 )
 from caesarion.kernel import Kernel
 from caesarion.shared import Shared
@@ -187,7 +189,8 @@ class CaesarionPersona(BasePersona):
         """Return the events of a turn; one that only runs a cell again asks no model."""
         stamp = context.read(message.metadata)
         where = await self._place(stamp, message)
-        agent = self._shared.agent(lambda: self._uncut(where.find()))
+        wanted = (message.metadata or {}).get("approval")
+        agent = self._shared.agent(lambda: self._uncut(where.find()), wanted)
         if again := (message.metadata or {}).get("run_again"):
             call = transcript.find_call(self.chat, self.id, str(again))
             if call is None:
@@ -221,6 +224,12 @@ class CaesarionPersona(BasePersona):
             case Began(run=run):
                 shown.began(run)
                 self.set_status(_status_of("python_interpreter"))
+            case Waiting():
+                shown.waiting(event)
+                self.set_status("is waiting for you...")
+            case Decided():
+                shown.decided(event)
+                self.set_status("is thinking...")
             case Output():
                 shown.output(event)
             case ToolResult():

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from caesarion.agent import Agent
+from caesarion.approval import Approvals, mode
 from caesarion.attachments import Attachments
 from caesarion.config import CaesarionAgent, CaesarionWeather
 from caesarion.kernel import Kernel
@@ -23,9 +24,20 @@ class Shared:
     uploads: Uploads
     attachments: Attachments
     agent_settings: CaesarionAgent
+    approvals: Approvals
     weather_settings: CaesarionWeather
 
-    def agent(self, find_kernel: Callable[[], Awaitable[Kernel]]) -> Agent:
-        """Return an agent for one turn, whose code runs in what ``find_kernel`` gives."""
+    def agent(self, find_kernel: Callable[[], Awaitable[Kernel]], approval: object = None) -> Agent:
+        """
+        Return an agent for one turn, whose code runs in what ``find_kernel`` gives.
+
+        ``approval`` is the mode that was asked for; the settings clamp it.
+        """
         weather = CurrentWeather(self.weather_settings)
-        return Agent(self.agent_settings, self.model, [weather, PythonInterpreter(find_kernel)])
+        return Agent(
+            self.agent_settings,
+            self.model,
+            [weather, PythonInterpreter(find_kernel)],
+            self.approvals,
+            mode(self.agent_settings, approval),
+        )

@@ -18,7 +18,7 @@ from typing import Any
 from jupyterlab_chat.models import BaseChatModel, Message, MimeModel, NewMessage
 
 from caesarion import prompt
-from caesarion.events import Output, RunStart, Text, ToolCall, ToolResult, Usage
+from caesarion.events import Decided, Output, RunStart, Text, ToolCall, ToolResult, Usage, Waiting
 from caesarion.outputs import clip, overwritten, without_commands
 from caesarion.records import (
     CALL_MIME,
@@ -33,11 +33,16 @@ from caesarion.records import (
 )
 from caesarion.records import record as _ours
 
+_NEVER_RAN = "The server stopped while this call waited for the user's decision. It did not run."
+
 Attached = tuple[str, str]
 """A message's id, and the value of an attachment of it."""
 
 # What of a call's record the labextension is told as it is.
-_SHOWN = ("id", "name", "status", "execution_count", "kernel_id", "place", "started", "seconds")
+_SHOWN = (
+    *("id", "name", "status", "approval_id", "decided"),
+    *("execution_count", "kernel_id", "place", "started", "seconds"),
+)
 
 # Characters of a failed call's result that its cell shows.
 _TOLD = 600
@@ -72,7 +77,8 @@ def read(
         elif ours.get("kind") == "text":
             history.append(prompt.call_message([], message.body))
         elif ours.get("kind") == "call":
-            call = ToolCall(ours["id"], ours["name"], ours["arguments"])
+            # What the model wrote; what ran instead is told in the result.
+            call = ToolCall(ours["id"], ours["name"], ours.get("written", ours["arguments"]))
             asked = prompt.call_message([call], "")
             if history and history[-1]["role"] == "assistant" and "tool_calls" not in history[-1]:
                 asked["content"] = history.pop()["content"]
@@ -176,6 +182,8 @@ def mend(chat: BaseChatModel, persona_id: str) -> None:
     for message in chat.get_messages():
         ours = _ours(message)
         if message.sender == persona_id and ours.get("kind") == "call" and "result" not in ours:
+            if ours.pop("approval_id", None):
+                ours |= {"result": _NEVER_RAN, "told": True}
             ours["status"] = "interrupted"
             message.mime_model = MimeModel(data=call_bundle(ours))
             chat.update_message(message)
@@ -233,6 +241,34 @@ class Transcript:
             }
             live.show(call_bundle(live.record))
 
+    def waiting(self, event: Waiting) -> None:
+        """Show that the call under way waits for a person."""
+        if self._call:
+            _, live = self._call
+            live.record |= {"status": "waiting", "approval_id": event.approval_id}
+            live.show(call_bundle(live.record))
+
+    def decided(self, event: Decided) -> None:
+        """Record what a person decided about the call under way; show the code that will run."""
+        if self._call:
+            _, live = self._call
+            del live.record["approval_id"]
+            live.record |= {
+                "status": "queued",
+                "decided": {
+                    "decision": event.decision,
+                    "by": event.by,
+                    "at": event.at,
+                    "edited": event.arguments is not None,
+                },
+            }
+            if event.arguments is not None:
+                live.record |= {
+                    "written": live.record["arguments"],
+                    "arguments": event.arguments,
+                }
+            live.show(call_bundle(live.record))
+
     def output(self, event: Output) -> None:
         """Show an output, or change those that an update or a clearing means."""
         output = event.output
@@ -278,7 +314,10 @@ class Transcript:
     def interrupted(self, told: str) -> None:
         """Record that the call under way, if any, was stopped; ``told`` is for the model."""
         if self._call:
-            self.result(ToolResult(self._call[0].id, "interrupted", told))
+            call, live = self._call
+            if live.record.get("status") == "waiting":
+                told = f"{told} It had not run, as it waited for the user's decision."
+            self.result(ToolResult(call.id, "interrupted", told))
 
     def notice(self, sentence: str) -> None:
         """Show a sentence to the user that the model is not told."""
@@ -428,7 +467,8 @@ def call_bundle(record: dict[str, Any]) -> dict[str, Any]:
     The JSON has ``id``, ``name`` and ``status``, which is queued, running or a result's;
     ``code``, or of another tool than Python its ``label``; once it ran ``execution_count``,
     ``kernel_id``, ``place`` (a notebook's path, or empty), ``started`` (seconds since the epoch)
-    and ``seconds``; ``told``, what the model was told, where there is nothing else to see.
+    and ``seconds``; ``told``, what the model was told, where there is nothing else to see;
+    ``approval_id`` while it waits for a person, and what they ``decided``.
     """
     call = call_of(record)
     code = code_of(call)

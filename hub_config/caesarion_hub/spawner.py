@@ -36,6 +36,8 @@ def configure(c: Config, values: Values) -> None:
         RUN_VARIABLE: values.local.run,
         "CAESARION_MODEL_BASE_URL": gateway,
         "CAESARION_MODEL_NAME": values.gateway.model,
+        "CAESARION_AGENT_APPROVAL": values.agent.approval,
+        "CAESARION_AGENT_MAX_APPROVAL": values.agent.max_approval,
         **values.singleuser.extra_env,
     }
     # Without the user's role (auth.py) the last scope is dropped from the token in silence.

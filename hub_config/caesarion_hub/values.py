@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 import yaml
@@ -75,6 +75,16 @@ class Singleuser(Section):
     extra_env: dict[str, str] = Field({}, description='texts by variable, numbers quoted: "600"')
 
 
+Mode = Literal["read-only", "ask", "auto"]
+
+
+class Agent(Section):
+    """Who decides what the agent runs: nothing runs, a person decides on each call, all runs."""
+
+    approval: Mode = Field("auto", description="read-only, ask or auto")
+    max_approval: Mode = Field("auto", description="read-only, ask or auto")
+
+
 class Gateway(Section):
     """The way to the model; without a key and a base URL the demo model answers."""
 
@@ -111,6 +121,7 @@ class Values(Section):
 
     auth: Auth
     singleuser: Singleuser = Singleuser()
+    agent: Agent = Agent()
     gateway: Gateway = Gateway()
     cull: Cull = Cull()
     local: Local

@@ -119,6 +119,7 @@ async def test_the_status_says_what_there_is(
     assert status == {
         "version": version("caesarion"),
         "model": "gpt-4.1",
+        "approval": {"default": "auto", "allowed": ["read-only", "ask", "auto"]},
         "gateway_reachable": True,
         "problem": "",
         "kernel": None,

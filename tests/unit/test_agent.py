@@ -27,6 +27,7 @@ class ScriptedModel:
         self.rounds = list(rounds)
         self.asked: list[list[dict[str, Any]]] = []
         self.may_call: list[bool] = []
+        self.tools: list[list[dict[str, Any]]] = []
 
     async def stream(
         self, messages: list[dict[str, Any]], tools: list[dict[str, Any]], *, may_call: bool = True
@@ -34,6 +35,7 @@ class ScriptedModel:
         check_body(json.dumps({"model": "gpt-4.1", "messages": messages, "tools": tools}).encode())
         self.asked.append(messages)
         self.may_call.append(may_call)
+        self.tools.append(tools)
         parts = self.rounds.pop(0)
         if isinstance(parts, ModelError):
             raise parts
@@ -50,6 +52,7 @@ class Echo(Tool[Word]):
 
     name = "echo"
     description = "Says a word."
+    effects = False
     arguments = Word
 
     def __init__(self) -> None:

@@ -1,15 +1,16 @@
 """What the extension and the hub share without importing each other: names, held at both ends."""
 
 import re
+from typing import get_args
 
 from caesarion import context, prompt
-from caesarion.config import CaesarionAgent, CaesarionModel
+from caesarion.config import MODES, CaesarionAgent, CaesarionModel
 from caesarion_hub import spawner
 from caesarion_hub.gateway.config import from_environment
 from caesarion_hub.gateway.demo.rules import PYTHON, WEATHER, answer
 from caesarion_hub.gateway.demo.turn import Turn, read_turn
 from caesarion_hub.gateway.handlers import MAX_BODY
-from caesarion_hub.values import Values, check
+from caesarion_hub.values import Mode, Values, check
 from traitlets.config import Config
 
 from tests.hub import REPOSITORY
@@ -20,6 +21,7 @@ def values() -> Values:
         {
             "auth": {"userPassword": "u" * 8, "adminPassword": "a" * 32},
             "gateway": {"model": "some-model"},
+            "agent": {"approval": "ask", "maxApproval": "ask"},
             "local": {
                 "folder": "state",
                 "run": "mark",
@@ -42,6 +44,12 @@ def test_the_hub_sets_the_variables_that_the_extension_reads() -> None:
         environment[CaesarionModel.variable("base_url")]
         == "http://127.0.0.1:8003/services/gateway/v1"
     )
+    assert environment[CaesarionAgent.variable("approval")] == "ask"
+    assert environment[CaesarionAgent.variable("max_approval")] == "ask"
+
+
+def test_the_modes_of_approval_are_the_same_for_operators_and_servers() -> None:
+    assert get_args(Mode) == MODES
 
 
 def test_the_address_given_to_the_extension_is_the_one_the_gateway_listens_on() -> None:

@@ -141,6 +141,8 @@ def test_a_users_server_knows_the_gateway_and_may_ask_it() -> None:
                 "CAESARION_RUN": "abc",
                 "CAESARION_MODEL_BASE_URL": "http://127.0.0.1:8082/services/gateway/v1",
                 "CAESARION_MODEL_NAME": "m",
+                "CAESARION_AGENT_APPROVAL": "auto",
+                "CAESARION_AGENT_MAX_APPROVAL": "auto",
                 "CAESARION_X_Y": "1",
             },
             "server_token_scopes": [

@@ -61,7 +61,8 @@ def test_camel_case_in_the_file_is_snake_case_in_python() -> None:
         ),
         (
             {"banana": 1},
-            "Unknown key 'banana'. The keys there are: auth, cull, gateway, local, singleuser.",
+            "Unknown key 'banana'. "
+            "The keys there are: agent, auth, cull, gateway, local, singleuser.",
         ),
         (
             {"cull": {"enabled": "yes"}},

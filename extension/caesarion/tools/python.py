@@ -31,6 +31,7 @@ class PythonInterpreter(Tool[Code]):
         "outputs (text, tables, plots) as they appear; you are told a digest. Print what you "
         "need to know. input() is not available."
     )
+    effects = True
     arguments = Code
 
     def __init__(self, find_kernel: Callable[[], Awaitable[Kernel]]) -> None:

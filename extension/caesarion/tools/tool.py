@@ -35,6 +35,8 @@ class Tool(ABC, Generic[Arguments]):
 
     name: ClassVar[str]
     description: ClassVar[str]
+    effects: ClassVar[bool]
+    """Whether a call can change anything, and so needs what the mode of the turn asks for."""
     arguments: type[Arguments]
 
     @abstractmethod
@@ -78,6 +80,21 @@ class Tool(ABC, Generic[Arguments]):
                 f"The arguments of {self.name} are not right: {problems}. Call it again with "
                 "arguments as its description says."
             ) from error
+
+    def edit(self, arguments: str, code: str) -> str:
+        """
+        Return the JSON text ``arguments``, which can be parsed, with other code in it.
+
+        Raises ToolError if this tool runs no code, or not such code.
+        """
+        values = json.loads(arguments or "{}")
+        if "code" not in values:
+            raise ToolError(f"A call of {self.name} has no code to edit. Run it, or refuse it.")
+        if values["code"] == code:
+            return arguments
+        edited = json.dumps({**values, "code": code})
+        self.parse(edited)
+        return edited
 
 
 def _problem(problem: Mapping[str, Any]) -> str:

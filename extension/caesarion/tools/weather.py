@@ -71,6 +71,7 @@ class CurrentWeather(Tool[Place]):
         "Current weather at a place, with today's range and the next days' sunrise and sunset in "
         "local time. Give latitude and longitude, or the place's name. The user sees it as a card."
     )
+    effects = False
     arguments = Place
 
     def __init__(self, settings: CaesarionWeather) -> None:
