@@ -7,8 +7,9 @@ only what really lies below the server's root or in the uploads folder is opened
 
 import asyncio
 import base64
+import json
 import os
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,9 +17,14 @@ from caesarion.config import CaesarionModel
 from caesarion.filenames import suffix
 from caesarion.inspection.heads import opened
 from caesarion.inspection.packed import image_kind
+from caesarion.outputs import clip
 from caesarion.uploads import Uploads
 
 _GONE = "There is no such file any more."
+
+# Characters of an attached cell, and bytes of a notebook that cells are looked for in: made up.
+_CELL = 2_000
+_NOTEBOOK = 10_000_000
 
 IMAGES = ("png", "jpg", "jpeg", "gif", "webp")
 
@@ -45,16 +51,21 @@ class Attachments:
             return path
         return self._root / value.lstrip("/")
 
-    async def digest(self, value: str) -> str:
-        """Return what is in the attachment ``value``, or a sentence about why that is not known."""
+    async def digest(self, value: str, cells: Sequence[str] = ()) -> str:
+        """
+        Return what is in the attachment ``value``, or a sentence about why that is not known.
+
+        ``cells`` are the ids of those in a notebook that are meant; their sources come first.
+        """
         try:
             path = await asyncio.to_thread(self._found, value)
             limit = await asyncio.to_thread(self._image_limit, path)
+            sources = await asyncio.to_thread(_sources, path, cells) if cells else ""
         except Refused as refusal:
             return str(refusal)
         except OSError:  # It went between two looks at it.
             return _GONE
-        return f"{await self._uploads.preview(path)}{limit}"
+        return f"{sources}{await self._uploads.preview(path)}{limit}"
 
     async def images(self, wanted: Iterable[tuple[Key, str]]) -> dict[Key, str]:
         """
@@ -114,6 +125,25 @@ class Attachments:
                 room -= len(data)
                 images[key] = f"data:image/{kind.lower()};base64,{base64.b64encode(data).decode()}"
         return images
+
+
+def _sources(path: Path, cells: Sequence[str]) -> str:
+    """Return the cells of a notebook that have these ids, as they were saved last."""
+    try:
+        notebook = json.loads(_at_most(path, _NOTEBOOK))
+        numbered = enumerate(notebook["cells"], 1)
+        told = [
+            f"Cell {number} ({cell['cell_type']}):\n{clip(''.join(cell['source']), _CELL)}\n"
+            for number, cell in numbered
+            if cell.get("id") in cells
+        ]
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        told = []
+    if len(told) < len(cells):
+        told.append(
+            "Of the attached cells some are not in the file: it was not saved, or changed.\n"
+        )
+    return "".join([f"Attached of it: {len(cells)} cell{'s' * (len(cells) != 1)}.\n", *told])
 
 
 def _at_most(path: Path, limit: int) -> bytes:

@@ -207,7 +207,9 @@ class CaesarionPersona(BasePersona):
         attachments = self._shared.attachments
         if unknown := transcript.unknown(self.chat, question):
             self.set_status("is looking into the attached files...")
-            digests = await asyncio.gather(*(attachments.digest(value) for _, value in unknown))
+            digests = await asyncio.gather(
+                *(attachments.digest(one[1], transcript.cells(self.chat, one)) for one in unknown)
+            )
             for one, digest in zip(unknown, digests, strict=True):
                 transcript.remember(self.chat, one, attachments.path(one[1]), digest)
             self.set_status("is thinking...")

@@ -15,7 +15,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jupyterlab_chat.models import BaseChatModel, Message, MimeModel, NewMessage
+from jupyterlab_chat.models import (
+    BaseChatModel,
+    FileAttachment,
+    Message,
+    MimeModel,
+    NewMessage,
+    NotebookAttachment,
+)
 
 from caesarion import prompt
 from caesarion.events import Decided, Output, RunStart, Text, ToolCall, ToolResult, Usage, Waiting
@@ -125,6 +132,17 @@ def unknown(chat: BaseChatModel, question: Message) -> list[Attached]:
     ]
 
 
+def cells(chat: BaseChatModel, one: Attached) -> list[str]:
+    """Return the ids of the cells that are meant by an attachment that is a notebook."""
+    message = chat.get_message(one[0])
+    return [
+        cell.id
+        for attachment in (_attachments(chat, message) if message else ())
+        if attachment.value == one[1] and isinstance(attachment, NotebookAttachment)
+        for cell in attachment.cells or ()
+    ]
+
+
 def remember(chat: BaseChatModel, one: Attached, path: Path, digest: str) -> None:
     """Keep with a message what is in a file attached to it: the file may change, or go."""
     message_id, value = one
@@ -138,10 +156,15 @@ def _keep(chat: BaseChatModel, message: Message, name: str, value: Any) -> None:
     chat.update_message(message)
 
 
+def _attachments(
+    chat: BaseChatModel, message: Message
+) -> list[FileAttachment | NotebookAttachment]:
+    known = chat.get_attachments()
+    return [known[id] for id in message.attachments or () if id in known]
+
+
 def _values(chat: BaseChatModel, message: Message) -> list[str]:
-    attachments = chat.get_attachments()
-    values = [attachments[id].value for id in message.attachments or () if id in attachments]
-    return list(dict.fromkeys(values))
+    return list(dict.fromkeys(attachment.value for attachment in _attachments(chat, message)))
 
 
 def _remembered(message: Message) -> dict[str, dict[str, str]]:

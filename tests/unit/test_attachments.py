@@ -1,8 +1,10 @@
 """What is attached: only files of the server's own are opened, and images within bounds."""
 
 import base64
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from caesarion.attachments import Attachments
@@ -139,4 +141,32 @@ async def test_an_image_that_will_not_be_shown_is_told_as_such(root: Path) -> No
     )
     assert await attachments(root, max_images=0).digest("a.png") == (
         f"{seen}\nNo images are shown to you, only this text."
+    )
+
+
+def cell(id: str, source: str | list[str], kind: str = "code") -> dict[str, Any]:
+    return {"id": id, "cell_type": kind, "source": source, "metadata": {}, "outputs": []}
+
+
+async def test_the_cells_that_are_attached_are_told_with_their_notebook(root: Path) -> None:
+    cells = [cell("a", "x = 1"), cell("b", ["# Title\n", "words"], "markdown"), cell("c", "y")]
+    notebook = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    (root / "n.ipynb").write_text(json.dumps(notebook))
+    whole = await attachments(root).digest("n.ipynb")
+    assert await attachments(root).digest("n.ipynb", ["a", "b"]) == (
+        "Attached of it: 2 cells.\n"
+        f"Cell 1 (code):\nx = 1\nCell 2 (markdown):\n# Title\nwords\n{whole}"
+    )
+
+
+@pytest.mark.parametrize(
+    "notebook",
+    ["", "{", "[]", '{"cells": 1}', '{"cells": [1]}', '{"cells": [{"id": "a"}]}', "[" * 100_000],
+)
+async def test_a_cell_that_is_not_in_the_file_is_said(root: Path, notebook: str) -> None:
+    (root / "n.ipynb").write_text(notebook)
+    whole = await attachments(root).digest("n.ipynb")
+    assert await attachments(root).digest("n.ipynb", ["a"]) == (
+        "Attached of it: 1 cell.\n"
+        f"Of the attached cells some are not in the file: it was not saved, or changed.\n{whole}"
     )

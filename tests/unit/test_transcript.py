@@ -15,6 +15,7 @@ from caesarion.records import OUTPUT_MIME, describe_call
 from caesarion.transcript import (
     Transcript,
     attached,
+    cells,
     mend,
     read,
     remember,
@@ -531,6 +532,18 @@ async def test_images_stand_in_the_messages_they_came_with(chat: Chat, asked: Me
     assert history[1] == prompt.user_message(
         "and now?", [("/home/ada/a.csv", "")], ["data:image/png;base64,QQ=="]
     )
+
+
+async def test_the_cells_of_an_attached_notebook_are_known_by_their_ids(chat: Chat) -> None:
+    meant = [{"id": "x", "input_type": "code"}, {"id": "y", "input_type": "markdown"}]
+    chat._attachments = {
+        "1": {"type": "notebook", "value": "a.ipynb", "cells": meant},
+        "2": {"type": "file", "value": "b.ipynb"},
+    }
+    asked = chat.says("?", attachments=["1", "2"])
+    assert cells(chat, (asked.id, "a.ipynb")) == ["x", "y"]
+    assert cells(chat, (asked.id, "b.ipynb")) == []
+    assert cells(chat, ("gone", "a.ipynb")) == []
 
 
 async def test_what_comes_after_the_question_or_is_deleted_is_not_looked_into(
