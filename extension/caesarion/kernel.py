@@ -102,12 +102,12 @@ class Kernel:
         """Return what the kernel does, as far as is known without asking it."""
         if not self.exists or not await self._manager.is_alive():
             return "failed"
+        if self._connection and self._same_process():
+            # Better than the server's own idea, which can lag behind.
+            return "busy" if self._connection.busy.is_set() or self._turn.locked() else "ready"
         told = self._manager.execution_state
         if told in ("starting", "restarting", "autorestarting"):
             return "starting"
-        if self._connection and _process(self._manager) == self._process:
-            # Better than the server's own idea, which can lag behind.
-            return "busy" if self._connection.busy.is_set() or self._turn.locked() else "ready"
         return {"busy": "busy", "dead": "failed"}.get(told, "ready")  # type: ignore[return-value]
 
     @property
@@ -116,11 +116,12 @@ class Kernel:
             raise KernelError("The kernel was shut down. Ask again to start a new one.")
         return self._pool.get_kernel(self.id)
 
-    async def connect(self) -> None:
+    async def connect(self, *, patient: bool = True) -> None:
         """
         Open the channels now, so that the first run does not wait for them.
 
-        A kernel that is starting is given all the time it may take to answer.
+        A kernel that is starting is given all the time it may take to answer, if one is
+        ``patient``; else it counts as busy.
         """
         async with self._opening:
             process = _process(self._manager)
@@ -131,9 +132,10 @@ class Kernel:
             self._process = process
             if self._connection is None:
                 starting = reborn or self._manager.execution_state == "starting"
+                limit = self._settings.start_limit if patient and starting else _BUSY_AFTER
                 connection = Connection(self._manager)
                 try:
-                    await connection.open(self._settings.start_limit if starting else _BUSY_AFTER)
+                    await connection.open(limit)
                 except BaseException:
                     await connection.close()
                     raise
@@ -214,7 +216,7 @@ class Kernel:
         async with self._turn:
             if not await self._manager.is_alive():
                 raise KernelError(_DIED)
-            await self.connect()
+            await self.connect(patient=False)
             connection = self._connection
             assert connection is not None
             if connection.busy.is_set():

@@ -111,6 +111,8 @@ class OpenAIServer:
         port: int = 0,
     ) -> None:
         self.requests: list[Request] = []
+        # Requests for the list of models: pages look now and then, whatever a test is about.
+        self.looks: list[Request] = []
         self.replies_left: list[Reply] = [] if callable(script) else list(script)
         self._answer = script if callable(script) else self._next_reply
         self._served = 0
@@ -167,7 +169,8 @@ class OpenAIServer:
             body = parsed if isinstance(parsed, dict) else {}
         recorded = Request(request.method, request.path, request.headers, raw, body)
         async with self._arrival:
-            self.requests.append(recorded)
+            is_look = (request.method, request.path) == ("GET", "/v1/models")
+            (self.looks if is_look else self.requests).append(recorded)
             self._arrival.notify_all()
         try:
             refusal = self._check_key(request)

@@ -282,7 +282,7 @@ async def test_only_a_token_with_the_scope_may_ask(
             error = (await answer.json())["error"]
         assert (answer.status, error["code"]) == (status, code)
         assert error["type"] == "invalid_request_error"
-    assert provider.requests == []
+    assert provider.requests == provider.looks == []
 
 
 async def test_a_refused_caller_may_have_sent_a_long_request(http: aiohttp.ClientSession) -> None:
