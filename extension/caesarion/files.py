@@ -1,5 +1,5 @@
 """
-Files that are written whole or not at all. Called by the HTTP door of notebooks.
+Files that are written whole or not at all. Called for uploads and notebooks.
 
 A new file never takes the place of another; a number is added to its name.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from caesarion.filenames import numbered
 
-_MAX_NUMBER = 999
+MAX_NUMBER = 999
 
 
 def reserve(folder: Path, name: str) -> Path | None:
@@ -21,7 +21,7 @@ def reserve(folder: Path, name: str) -> Path | None:
     A rename would replace a file of that name without a word; creating one does
     not, even if two do it at once, and even where a file system has no links.
     """
-    for number in range(1, _MAX_NUMBER + 1):
+    for number in range(1, MAX_NUMBER + 1):
         place = folder / (name if number == 1 else numbered(name, number))
         with contextlib.suppress(FileExistsError):
             os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))

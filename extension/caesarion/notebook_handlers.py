@@ -18,9 +18,13 @@ import nbformat
 from jupyter_server.auth.decorator import authorized
 from pydantic import BaseModel, ConfigDict, Field
 from tornado import web
+from tornado.iostream import StreamClosedError
 
 from caesarion import chatstore, files, notebook
 from caesarion.door import Door
+
+# Seconds after which a run that goes on says so again.
+_HEARTBEAT = 5.0
 
 _WHERE = "Give its path, from the folder that JupyterLab shows as its root."
 
@@ -94,7 +98,9 @@ class NotebooksHandler(_NotebookDoor):
                 lambda: files.write_new(folder, f"{file.stem}.ipynb", nbformat.writes(made))
             )
         if saved is None:
-            self.refuse(409, f"There are too many notebooks named {file.stem!r}. Delete some.")
+            self.refuse(
+                409, f"There are {files.MAX_NUMBER} notebooks of {path!r} already. Delete some."
+            )
             return
         self.set_status(201)
         path = saved.relative_to(self.root).as_posix()
@@ -124,18 +130,33 @@ class RunNotebookHandler(_NotebookDoor):
 
         kernels = self.shared.kernels
         name = read.metadata.get("kernelspec", {}).get("name")
-        folder = file.parent.relative_to(self.root).as_posix().removeprefix(".")
+        folder = posixpath.dirname(file.relative_to(self.root).as_posix())
         async with contextlib.AsyncExitStack() as stack:
             with self.uncut():
                 kernel_id = await stack.enter_async_context(kernels.fresh(folder, name))
             self.set_header("Content-Type", "application/x-ndjson")
             steps = notebook_run.run(read, kernels.manager(kernel_id), kernels.settings)
+            beat = None
             async with contextlib.aclosing(steps):
-                async for step in steps:
-                    if isinstance(step, notebook_run.RunOver):
-                        await self._end(step, read, file)
-                    else:
-                        await self._tell(asdict(step))
+                try:
+                    async for step in steps:
+                        if beat:
+                            beat.cancel()
+                        if isinstance(step, notebook_run.RunOver):
+                            await self._end(step, read, file)
+                        else:
+                            await self._tell(asdict(step))
+                            beat = asyncio.create_task(self._repeat(asdict(step)))
+                finally:
+                    if beat:
+                        beat.cancel()
+
+    async def _repeat(self, line: dict[str, Any]) -> None:
+        """Say where the run is, again and again: a proxy may cut off what is silent."""
+        with contextlib.suppress(StreamClosedError):
+            while True:
+                await asyncio.sleep(_HEARTBEAT)
+                await self._tell(line)
 
     async def _end(self, over: Any, read: nbformat.NotebookNode, file: Path) -> None:
         """Save what ran, and say how it ended."""

@@ -23,15 +23,14 @@ from typing import Any
 from caesarion import inspection
 from caesarion.config import CaesarionUploads
 from caesarion.errors import CaesarionError
-from caesarion.filenames import numbered, safe_name, suffix
+from caesarion.filenames import safe_name, suffix
+from caesarion.files import MAX_NUMBER, reserve
 
 _UNFINISHED = ".caesarion-upload-"
 
 # Seconds that looking into a file may take; people wait for it. What grows with the
 # file ends itself after most of them; a parser that does not is left to end alone.
 _INSPECTION = 4.0
-
-_MAX_NUMBER = 999
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -209,7 +208,14 @@ class Incoming:
         with self._lock:
             try:
                 os.fsync(self._file)
-                place = self._reserve()
+                place = reserve(self._folder, self._name)
+                if place is None:
+                    self._drop()
+                    raise UploadError(
+                        409,
+                        f"There are {MAX_NUMBER} files named {self._name!r} already. "
+                        "Rename this one.",
+                    )
                 try:
                     self._path.replace(place)
                 except OSError:
@@ -236,24 +242,6 @@ class Incoming:
         # What could go wrong with the file has been heard from fsync.
         with contextlib.suppress(OSError):
             os.close(file)
-
-    def _reserve(self) -> Path:
-        """
-        Create an empty file under the first name that is free.
-
-        A rename would replace a file of that name without a word; creating one does
-        not, even if two do it at once, and even where a file system has no links.
-        """
-        for number in range(1, _MAX_NUMBER + 1):
-            name = self._name if number == 1 else numbered(self._name, number)
-            place = self._folder / name
-            with contextlib.suppress(FileExistsError):
-                os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-                return place
-        self._drop()
-        raise UploadError(
-            409, f"There are {_MAX_NUMBER} files named {self._name!r} already. Rename this one."
-        )
 
 
 def _too_large(limit: int) -> UploadError:

@@ -7,9 +7,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import nbformat
 import pytest
 from caesarion import prompt, transcript
 from caesarion.events import Event, Output, RunStart, Text, ToolCall, ToolResult, Usage
+from caesarion.notebook import make
 from caesarion.outputs import without_commands
 from caesarion.records import OUTPUT_MIME, describe_call
 from caesarion.transcript import (
@@ -629,6 +631,23 @@ def test_whatever_happened_the_next_question_has_a_history_that_providers_take(
     check_body(json.dumps({"model": "m", "messages": history}).encode())
     assert history[-1] == of_user("last")
     assert history.count(of_user("question")) == len(turns)
+
+
+@given(_turns)
+def test_whatever_happened_the_chat_can_be_saved_as_a_notebook(
+    turns: list[tuple[list[Any], str]],
+) -> None:
+    async def write() -> dict[str, Any]:
+        chat = Chat()
+        for steps, end in turns:
+            _write(chat, steps, end)
+        return chat.to_dict()
+
+    spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = make(asyncio.run(write()), "a.chat", spec)
+    nbformat.validate(notebook)
+    asked = [cell for cell in notebook.cells if cell.source.endswith("question")]
+    assert len(asked) == len(turns)
 
 
 def test_what_lets_a_click_run_a_command_of_the_lab_is_taken_out() -> None:
