@@ -39,6 +39,7 @@ _NOT_AGAIN = {
     "interrupted": "This was stopped, so it is not run again.",
     "timeout": "This took too long and was stopped, so it is not run again.",
     "dead": "The kernel died in this, so it is not run again.",
+    "waiting": "This waited for a decision when the notebook was made: it did not run.",
     "refused": "This was refused: it did not run.",
 }
 _NOT_ENDED = "This had not ended when the notebook was made, so it is not run again."

@@ -157,6 +157,7 @@ def test_code_that_failed_is_run_again_and_may_fail() -> None:
         ("interrupted", "This was stopped, so it is not run again."),
         ("timeout", "This took too long and was stopped, so it is not run again."),
         ("dead", "The kernel died in this, so it is not run again."),
+        ("waiting", "This waited for a decision when the notebook was made: it did not run."),
         ("refused", "This was refused: it did not run."),
         ("running", "This had not ended when the notebook was made, so it is not run again."),
         (None, "This had not ended when the notebook was made, so it is not run again."),
