@@ -218,12 +218,18 @@ def test_what_is_refused_or_broken_is_said_in_its_row(
     )
     drop(lab, {"a.exe": b"MZ"})
     expect(rows(lab)).to_contain_text(["huge", f"Those are: {TYPES}."])
+    folder(lab).rmdir()
+    folder(lab).touch()
+    drop(lab, {"a.csv": CSV.encode()})
+    said = f"{folder(lab)} is needed for uploads and is not a folder. Rename it."
+    expect(rows(lab).last).to_contain_text(said)
+    folder(lab).unlink()
     lab.page.route("**/caesarion/api/uploads", lambda route: route.abort())
     drop(lab, {"rain.csv": CSV.encode()})
     expect(rows(lab).last).to_contain_text("The connection to the server broke off.")
     visits.picture(lab, "refused")
     lab.page.unroute("**/caesarion/api/uploads")
-    for name in ("huge.csv", "a.exe"):
+    for name in ("huge.csv", "a.exe", "a.csv"):
         lab.side.get_by_role("button", name=f"Dismiss {name}").click()
     lab.side.get_by_role("button", name="Upload rain.csv again").click()
     expect(attachments(lab)).to_have_text(["rain.csv"])

@@ -278,7 +278,11 @@ export class Transfers {
   private async _delete(name: string): Promise<void> {
     const { settings } = this._limits;
     const url = URLExt.join(settings.baseUrl, UPLOADS, encodeURIComponent(name));
-    await ServerConnection.makeRequest(url, { method: 'DELETE' }, settings);
+    try {
+      await ServerConnection.makeRequest(url, { method: 'DELETE' }, settings);
+    } catch (error) {
+      console.warn(`${name} was cancelled too late and is in the folder for uploads.`, error);
+    }
   }
 
   private _arrived(transfer: ITransfer, uploaded: IUploaded): void {
@@ -288,12 +292,15 @@ export class Transfers {
   }
 
   private _refused(transfer: ITransfer, request: XMLHttpRequest): void {
-    const sentence = sentenceOf(request.responseText);
+    const { status, responseText } = request;
+    const sentence = sentenceOf(responseText);
     if (sentence) {
       this._end(transfer, 'refused', sentence);
+    } else if (status >= 400 && status < 500) {
+      // Not the server's own answer but that of something on the way, as below.
+      this._end(transfer, 'refused', `This was refused on its way to the server (${status}).`);
     } else {
-      // Not the server's own answer but that of something on the way.
-      this._end(transfer, 'broken', `The server is not to be reached (${request.status}).`);
+      this._end(transfer, 'broken', `The server cannot be reached now (${status}).`);
     }
   }
 
