@@ -71,8 +71,9 @@ def code(source: str) -> ToolCalls:
     return ToolCalls(call("python_interpreter", {"code": source}, id="c1"))
 
 
-def system(model: OpenAIServer) -> str:
-    return str(model.requests[-1].body["messages"][0]["content"]).split("\n\n")[-1]
+def system(model: OpenAIServer) -> list[str]:
+    """Return the paragraphs of the system message."""
+    return str(model.requests[-1].body["messages"][0]["content"]).split("\n\n")
 
 
 def question(model: OpenAIServer) -> str:
@@ -173,11 +174,12 @@ async def test_of_a_kernel_that_is_not_python_the_model_is_told_so(
     model.add(code("x = 41"), Text("Set."))
     async with open_chat(server, f"chats/other{has_kernel}.chat") as chat:
         await chat.ask("let x be 41", **stamp)
-    assert system(model) == (
+    told = (
         "In front of the user is the notebook other.ipynb, whose kernel speaks R. Your "
         "code is Python and does not run there but in this conversation's own kernel, which has "
         "none of the notebook's variables. Say so wherever it matters."
     )
+    assert told in system(model)
     assert await server.run_cell(kernel_id, "print('x' in globals())") == "False\n"
 
 
@@ -194,7 +196,8 @@ async def test_a_stamp_of_nonsense_is_passed_over(
     async with open_chat(server, "chats/nonsense.chat") as chat:
         await chat.ask("hello", **nonsense)
     assert question(model) == "hello"
-    assert system(model).startswith("No notebook is in front of the user")
+    own = "No notebook is in front of the user; your code runs in this conversation's kernel."
+    assert own in system(model)
 
 
 async def test_the_variables_of_a_kernel_are_listed_by_id_notebook_session_or_chat(
