@@ -127,6 +127,10 @@ class _Client(NotebookClient):
                 "Shut down kernels that are not in use, and try again."
             ) from error
         self.kc.allow_stdin = False
+        # Else the lab would add it when the notebook is opened, and call that a change.
+        told = await self.async_wait_for_reply(self.kc.kernel_info())
+        if told:
+            self.nb.metadata["language_info"] = told["content"]["language_info"]
 
     def disconnect(self) -> None:
         """Close the channels; the kernel is not ours."""
