@@ -116,6 +116,17 @@ class RunningServer:
                     return printed
         raise AssertionError("the kernel's socket was closed")
 
+    @property
+    def failures(self) -> list[str]:
+        """
+        The last lines of the tracebacks in the log.
+
+        Not of kernels that were interrupted, as those are that end while they start.
+        """
+        _, *after = self.log.split("Traceback (most recent call last):\n")
+        ends = [next(line for line in text.splitlines() if line[:1].strip()) for text in after]
+        return [end for end in ends if end != "KeyboardInterrupt"]
+
     def processes(self) -> list[psutil.Process]:
         """Return the server and its kernels, those that have ended excepted."""
         if self.process.poll() is not None:

@@ -197,7 +197,10 @@ class Kernel:
                     async for happening in happenings:
                         yield happening
             except (asyncio.CancelledError, GeneratorExit) as error:
-                note = await self._halt_shielded(connection, request)
+                try:
+                    note = await self._halt_shielded(connection, request)
+                except KernelError as failed:
+                    note = str(failed)  # The stop is a stop, whatever became of the kernel.
                 if isinstance(error, GeneratorExit):
                     raise
                 raise Stopped(note) from error

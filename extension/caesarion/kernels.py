@@ -31,6 +31,8 @@ class Kernels:
         self._specs = serverapp.kernel_spec_manager
         self._known: dict[str, Kernel] = {}
         self._conversations: dict[str, str] = {}
+        # Temporary kernels that are being shut down.
+        self._ending: set[asyncio.Future[None]] = set()
         # Held while a kernel is looked up and started: two questions at once
         # must not start two kernels for one notebook or conversation.
         self._starting = asyncio.Lock()
@@ -130,7 +132,8 @@ class Kernels:
             try:
                 yield self._kernel(kernel_id)
             finally:
-                await self._known.pop(kernel_id).close()
+                if kernel := self._known.pop(kernel_id, None):
+                    await kernel.close()
 
     @contextlib.asynccontextmanager
     async def fresh(self, folder: str = "", name: str | None = None) -> AsyncIterator[str]:
@@ -151,7 +154,10 @@ class Kernels:
             yield kernel_id
         finally:
             if kernel_id in self._pool:
-                await asyncio.shield(ensure_async(self._pool.shutdown_kernel(kernel_id, now=True)))
+                ending = asyncio.ensure_future(self._pool.shutdown_kernel(kernel_id, now=True))
+                self._ending.add(ending)
+                ending.add_done_callback(self._ending.discard)
+                await asyncio.shield(ending)
 
     async def of_code(self, conversation: str, notebook: str) -> str | None:
         """
@@ -187,6 +193,8 @@ class Kernels:
     async def close(self) -> None:
         """Close all connections; kernels live on until the server shuts them down."""
         await asyncio.gather(*(kernel.close() for kernel in self._known.values()))
+        # Otherwise the server would shut the same kernels down at the same time.
+        await asyncio.gather(*self._ending, return_exceptions=True)
         self._known.clear()
 
     def _kernel(self, kernel_id: str, place: str = "") -> Kernel:

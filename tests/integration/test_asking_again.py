@@ -25,7 +25,7 @@ async def server(
 ) -> AsyncIterator[RunningServer]:
     with running_server(tmp_path_factory.mktemp("again"), model_url=model.base_url) as server:
         yield server
-    assert "Traceback" not in server.log
+    assert server.failures == []
 
 
 def visible(chat: Chat) -> list[str]:

@@ -45,8 +45,7 @@ async def server(
 ) -> AsyncIterator[RunningServer]:
     with running_server(tmp_path_factory.mktemp("door"), model_url=provider.base_url) as server:
         yield server
-        # Before it stops: a kernel that is only starting then complains in its own way.
-        assert "Traceback" not in server.log
+    assert server.failures == []
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -199,6 +199,24 @@ async def test_stop_of_a_loop_that_ignores_it_says_what_that_cost(
     assert (await run(kernel, "1 + 1")).end.digest == "2"
 
 
+async def test_a_stop_is_a_stop_though_the_kernel_cannot_be_restarted(
+    make: Callable[..., Kernel], pool: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise OSError("no process can be started")
+
+    kernel = make(stop_limit=0.5)
+    task = await begin(kernel, FOREVER, first=DEAF)
+    with monkeypatch.context() as patch:
+        patch.setattr(pool, "restart_kernel", fail)
+        sentence, _ = await stop(task)
+    assert sentence == (
+        "The kernel did not stop and could not be restarted. Shut it down in the Running panel "
+        "and ask again."
+    )
+    await pool.restart_kernel(kernel.id, now=True)
+
+
 async def test_whoever_stops_listening_stops_the_run(kernel: Kernel) -> None:
     async with contextlib.aclosing(
         kernel.run("print('begun')\nimport time; time.sleep(60); late = 1")

@@ -37,7 +37,7 @@ async def server(
         environment={"CAESARION_MODEL_RETRIES": "0", "CAESARION_KERNEL_TIME_LIMIT": "6"},
     ) as server:
         yield server
-    assert "Traceback" not in server.log
+    assert server.failures == []
 
 
 @pytest_asyncio.fixture(loop_scope="module")
