@@ -137,8 +137,10 @@ def rested(eve: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
     if request.node.stash[FAILED] or eve.notebook.count():
         # A notebook that is not saved asks whether to leave.
         eve.page.on("dialog", Dialog.accept)
-        eve.page.goto(f"{eve.hub.url}/user/eve/lab?reset")
-        eve.page.remove_listener("dialog", Dialog.accept)
+        try:
+            eve.page.goto(f"{eve.hub.url}/user/eve/lab?reset")
+        finally:
+            eve.page.remove_listener("dialog", Dialog.accept)
         eve.wait_for_chat()
 
 

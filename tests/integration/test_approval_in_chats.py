@@ -36,7 +36,7 @@ async def server(
 ) -> AsyncIterator[RunningServer]:
     with running_server(tmp_path_factory.mktemp("asks"), model_url=provider.base_url) as server:
         yield server
-    assert "Traceback" not in server.log
+    assert server.failures == []
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
