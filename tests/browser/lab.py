@@ -74,7 +74,7 @@ class Lab:
         page.on("pageerror", lambda error: self.console.append(f"uncaught: {error.stack or error}"))
 
         self.side = page.locator(".jp-chat-sidepanel")
-        self.box = self.side.get_by_role("combobox")
+        self.box = self.side.locator(".jp-chat-input-textfield").get_by_role("combobox")
         self.title = self.side.locator(".jp-chat-sidepanel-widget-title")
         self.messages = self.side.locator(".jp-chat-rendered-message")
         self.cells = self.side.locator(".caesarion-cell")
@@ -117,7 +117,8 @@ class Lab:
     def open_chat(self, name: str) -> None:
         """Go to a chat that is there."""
         self.side.get_by_placeholder("Select a chat").fill(name)
-        self.page.locator(".jp-chat-selector-popup-item", has_text=name).click()
+        item = self.page.locator(".jp-chat-selector-popup-item-name")
+        item.get_by_text(name, exact=True).click()
         expect(self.title).to_have_text(name)
         self.wait_for_chat()
 

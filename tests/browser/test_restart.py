@@ -35,3 +35,29 @@ def test_a_chat_that_was_cut_off_is_readable_and_answers_again(
     assert len(half) >= 10
     provider.replies_left[:] = [Text("Here I am again.")]
     lab.ask("are you there?", "Here I am again.")
+
+
+def test_what_is_sent_while_the_server_is_away_is_kept_in_the_box(
+    lab: Lab, provider: OpenAIServer, visits: Visits
+) -> None:
+    provider.add(Text("Welcome back."))
+    server_of(lab.hub, "eve").kill()
+    dialog = lab.page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Your server at /user/eve/ is not running")
+    dialog.get_by_role("button", name="Dismiss").click()
+    away = lab.side.get_by_text("The server is away. Your message is kept")
+    expect(away).to_be_visible()
+    lab.send("are you there?")
+    visits.picture(lab, "away")
+    expect(lab.box).to_have_value("are you there?")
+    expect(lab.messages).to_have_count(0)
+    lab.hub.login("eve").start_server()
+    # The new server does not know the page's token.
+    expect(lab.side.get_by_text("The server is back, but it does not know")).to_be_visible()
+    expect(lab.box).to_have_value("are you there?")
+    visits.picture(lab, "back")
+    lab.page.reload()
+    lab.wait_for_chat()
+    lab.new_chat()
+    lab.send("are you there?")
+    expect(lab.messages.last).to_contain_text("Welcome back.")

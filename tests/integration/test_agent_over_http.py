@@ -34,6 +34,7 @@ class Counter(Tool[Code]):
     name = "python_interpreter"
     description = "Counts."
     arguments = Code
+    effects = False
 
     def __init__(self) -> None:
         self.runs: list[str] = []

@@ -205,11 +205,8 @@ async def test_code_runs_in_the_kernel_of_the_notebook_in_front_both_ways(
         answer = await chat.ask("print x + 1", notebook_path="front.ipynb", kernel_id=kernel_id)
     assert shown(answer)[1] == {"text/plain": "42\n"}
     assert await server.run_cell(kernel_id, "print(y)") == "41\n"
-    assert (
-        model.requests[0]
-        .body["messages"][0]["content"]
-        .endswith("In front of the user is the notebook front.ipynb; your code runs in its kernel.")
-    )
+    where = "In front of the user is the notebook front.ipynb; your code runs in its kernel."
+    assert where in model.requests[0].body["messages"][0]["content"]
 
 
 async def test_a_cell_runs_again_without_the_model_which_is_told_later(
@@ -270,11 +267,8 @@ async def test_a_notebook_that_is_named_lends_its_kernel(
     async with open_chat(server, "chats/named.chat") as chat:
         answer = await chat.ask("What is x + 1 in `deep/named.ipynb`?")
     assert shown(answer)[1] == {"text/plain": "42\n"}
-    assert (
-        model.requests[0]
-        .body["messages"][0]["content"]
-        .endswith("The user names the notebook deep/named.ipynb; your code runs in its kernel.")
-    )
+    where = "The user names the notebook deep/named.ipynb; your code runs in its kernel."
+    assert where in model.requests[0].body["messages"][0]["content"]
 
 
 async def test_code_waits_for_the_users_running_cell_and_stop_leaves_that_cell_alone(

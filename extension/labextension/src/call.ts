@@ -15,6 +15,7 @@ import {
 } from '@jupyterlab/ui-components';
 import { Panel, Widget } from '@lumino/widgets';
 
+import { deciding, inWordsOf, type IDecided } from './deciding';
 import { folded, toggle } from './folding';
 
 export const CALL_MIME = 'application/vnd.caesarion.call+json';
@@ -46,6 +47,9 @@ export interface ICall {
   /** Seconds since the epoch, and seconds it took. */
   readonly started?: number;
   readonly seconds?: number;
+  /** What answers it while it waits for a person, and what they said. */
+  readonly approval_id?: string;
+  readonly decided?: IDecided;
   /** What the model was told, where there is nothing else to see. */
   readonly told?: string;
 }
@@ -90,6 +94,9 @@ function describe(call: ICall): string {
   }
   if (call.place) {
     words.push(`in ${call.place}`);
+  }
+  if (call.decided) {
+    words.push(inWordsOf(call.decided));
   }
   return words.join(' · ');
 }
@@ -145,6 +152,11 @@ export class CallRenderer extends Panel implements IRenderMime.IRenderer {
     }
     if (call.told) {
       this.addWidget(new Widget({ node: element('div', 'told', call.told) }));
+    }
+    if (call.approval_id) {
+      const code = this.node.querySelector<HTMLElement>('.caesarion-call-code');
+      const node = deciding(call.approval_id, call.code, code ?? undefined);
+      this.addWidget(new Widget({ node }));
     }
     this._addFoot(call);
   }

@@ -59,6 +59,11 @@ declare module '@jupyter/chat' {
 
   /** The messages of a chat, and the box below them. */
   export interface IChatModel {
+    /** Not part of the public interface of 0.25: a chat without a shared document has it. */
+    readonly _wsHandler?: {
+      readonly _socket: WebSocket | null;
+      _openSocket(): void;
+    };
     /** The chat's own id; it comes with the connection. */
     readonly id: string | undefined;
     /** The path of its file. */
@@ -70,6 +75,11 @@ declare module '@jupyter/chat' {
     /** Who is writing has changed: a turn begins or ends, or goes on to something else. */
     readonly writersChanged: ISignal<IChatModel, unknown>;
     readonly disposed: ISignal<IChatModel, void>;
+    /** The chat's own connection: private there, and the only sign that it is down. */
+    readonly _wsHandler?: {
+      readonly _socket: WebSocket | null;
+      _openSocket(): void;
+    } | null;
     sendMessage(message: {
       body: string;
       attachments?: IAttachment[];

@@ -8,8 +8,10 @@ import { ILabShell, type JupyterFrontEndPlugin } from '@jupyterlab/application';
 import type { Widget } from '@lumino/widgets';
 import { IMultiChatPanel, IWidgetConfig } from 'jupyterlab-chat';
 
+import { approval } from './approval';
 import { asking } from './asking';
 import { cells } from './cells';
+import { connection } from './connection';
 import { context } from './context';
 import { followAnswers } from './following';
 import { light } from './light';
@@ -56,8 +58,10 @@ const opening: JupyterFrontEndPlugin<void> = {
 };
 
 export default [
+  approval,
   asking,
   cells,
+  connection,
   context,
   following,
   light,

@@ -1,0 +1,185 @@
+/**
+ * A sentence above the input when the chat has lost its server; a message stays in the box
+ * until it can be sent.
+ *
+ * jupyterlab-chat 0.25 drops a message that is sent while its socket is down, without
+ * a word, and opens the socket again only after an abnormal end (code 1006): a server
+ * that was stopped in good order never gets its chats back.
+ */
+
+import { IChatTracker, type IChatPanel } from '@jupyter/chat';
+import type { JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { PageConfig, URLExt } from '@jupyterlab/coreutils';
+import { ServerConnection } from '@jupyterlab/services';
+import { Widget } from '@lumino/widgets';
+
+import { putIntoLine } from './line';
+
+/** Milliseconds between two looks at the socket, which cost nothing. */
+const EVERY = 1_000;
+
+/** Milliseconds between two questions to a server that is away; upstream opens sockets every second. */
+const PAUSE = 4_000;
+
+/** Milliseconds that the return of the server is told of. */
+const BACK = 15_000;
+
+const AWAY =
+  'The server is away. Your message is kept: it can be sent when the server is back.';
+const LOGIN =
+  'The server is back, but it does not know this page. Copy your message, then reload the page.';
+const RETURNED = 'The server is back.';
+const RETURNED_KEPT = 'The server is back. Your message was not sent yet: send it now.';
+
+/** Where the hub starts this server, if there is a hub. */
+function startUrl(): string {
+  const prefix = PageConfig.getOption('hubPrefix');
+  const user = PageConfig.getOption('hubUser');
+  return prefix && user ? URLExt.join(prefix, 'spawn', user) : '';
+}
+
+/** One chat's connection. */
+class Watch {
+  constructor(private _chat: IChatPanel) {
+    this._widget = new Widget();
+    this._widget.addClass('jp-Caesarion-away');
+    this._widget.node.setAttribute('role', 'status');
+    this._widget.hide();
+    putIntoLine(_chat, this._widget);
+    this._guard();
+    const timer = window.setInterval(() => this._look(), EVERY);
+    const online = (): void => this._look();
+    window.addEventListener('offline', online);
+    _chat.disposed.connect(() => {
+      window.clearInterval(timer);
+      window.removeEventListener('offline', online);
+    });
+  }
+
+  /** Let nothing be sent into the void, and nothing be cleared that was not sent. */
+  private _guard(): void {
+    const { model } = this._chat;
+    const { input } = model;
+    const sendInput = input.send.bind(input);
+    const sendMessage = model.sendMessage.bind(model);
+    input.send = body => {
+      if (this._lost()) {
+        this._refuse();
+      } else {
+        sendInput(body);
+        this._show('');
+      }
+    };
+    model.sendMessage = message => {
+      if (this._lost()) {
+        this._refuse();
+        return null;
+      }
+      return sendMessage(message);
+    };
+    input.valueChanged.connect(() => {
+      if (this._away) {
+        }
+    });
+  }
+
+  /** Whether what is sent now would be lost; before the first connection the chat cannot be used. */
+  private _lost(): boolean {
+    const socket = this._chat.model._wsHandler?._socket;
+    return socket ? socket.readyState !== WebSocket.OPEN || !navigator.onLine : false;
+  }
+
+  private _refuse(): void {
+    this._away = true;
+    this._show(this._told || AWAY);
+    // Said again, where it stands already.
+    this._widget.node.classList.remove('jp-Caesarion-awayAgain');
+    void this._widget.node.offsetWidth;
+    this._widget.node.classList.add('jp-Caesarion-awayAgain');
+  }
+
+  private _look(): void {
+    const lost = this._lost() && this._chat.model.id !== undefined;
+    if (lost && !this._away) {
+      this._away = true;
+      this._asked = Date.now();
+      this._show(AWAY);
+    } else if (!lost && this._away) {
+      this._away = false;
+      this._told = '';
+      const kept = this._chat.model.input.value.trim() !== '';
+      this._show(kept ? RETURNED_KEPT : RETURNED);
+      window.setTimeout(() => {
+        if (!this._away) {
+          this._show('');
+        }
+      }, BACK);
+    }
+    void this._reopen();
+  }
+
+  /** Ask now and then whether the server answers: open a socket that stays shut, or say why not. */
+  private async _reopen(): Promise<void> {
+    const handler = this._chat.model._wsHandler;
+    if (!handler || !this._away || Date.now() - this._asked < PAUSE) {
+      return;
+    }
+    this._asked = Date.now();
+    const socket = handler._socket;
+    try {
+      const settings = ServerConnection.makeSettings();
+      const url = URLExt.join(settings.baseUrl, 'caesarion/api/status');
+      const answer = await ServerConnection.makeRequest(url, {}, settings);
+      const shut = socket?.readyState === WebSocket.CLOSED;
+      if (answer.ok && shut && handler._socket === socket && !this._chat.isDisposed) {
+        handler._openSocket();
+      } else if ([401, 403].includes(answer.status) && this._away) {
+        // A server that was started anew does not know this page's token.
+        this._told = LOGIN;
+        this._show(LOGIN);
+      }
+    } catch {
+      // Still away.
+    }
+  }
+
+  private _show(sentence: string): void {
+    const { node } = this._widget;
+    if (node.dataset.sentence === sentence) {
+      return;
+    }
+    node.dataset.sentence = sentence;
+    node.classList.toggle('jp-Caesarion-awayBack', sentence.startsWith(RETURNED));
+    node.textContent = sentence;
+    const start = startUrl();
+    if (sentence === AWAY && start) {
+      const link = document.createElement('a');
+      link.href = start;
+      link.target = '_blank';
+      link.rel = 'noopener';
+      link.textContent = 'Start it';
+      node.append(' ', link);
+    }
+    this._widget.setHidden(sentence === '');
+  }
+
+  private readonly _widget: Widget;
+  private _away = false;
+  private _told = '';
+  /** When the server was asked last, in milliseconds. */
+  private _asked = 0;
+}
+
+export const connection: JupyterFrontEndPlugin<void> = {
+  id: '@caesarion/labextension:connection',
+  description: 'Says when the chat has lost its server, and keeps what was not sent.',
+  autoStart: true,
+  optional: [IChatTracker],
+  activate: (_app, chats: IChatTracker | null) => {
+    const watch = (chat: IChatPanel): void => {
+      new Watch(chat);
+    };
+    chats?.forEach(watch);
+    chats?.widgetAdded.connect((_, chat) => watch(chat));
+  }
+};

@@ -1,0 +1,187 @@
+/**
+ * What a person does with a call that waits for them: run it, edit its code first, or
+ * refuse it and say why. Drawn by call.ts in the cell; the answer goes to the server,
+ * which shows every tab what became of it.
+ */
+
+import { URLExt } from '@jupyterlab/coreutils';
+import { ServerConnection } from '@jupyterlab/services';
+
+/** What is kept of a call that waited. */
+export interface IDecided {
+  readonly decision: 'run' | 'refuse';
+  readonly by: string;
+  /** UTC, ISO 8601. */
+  readonly at: string;
+  readonly edited: boolean;
+}
+
+interface IAnswer {
+  decision: 'run' | 'refuse';
+  code?: string;
+  reason?: string;
+}
+
+/** Code that is being edited, by approval: a cell is drawn anew when its chat is. */
+const drafts = new Map<string, string>();
+
+/** "approved by hana 14:02", in the reader's own time. */
+export function inWordsOf(decided: IDecided): string {
+  const at = new Date(decided.at);
+  const today = at.toDateString() === new Date().toDateString();
+  const time = today
+    ? at.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })
+    : at.toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' });
+  const did =
+    decided.decision === 'refuse'
+      ? 'refused'
+      : decided.edited
+        ? 'edited and approved'
+        : 'approved';
+  return `${did} by ${decided.by} ${time}`;
+}
+
+/** Send the answer; return what stood in its way, or nothing. */
+async function send(approval: string, answer: IAnswer): Promise<string> {
+  const settings = ServerConnection.makeSettings();
+  const url = URLExt.join(
+    settings.baseUrl,
+    'caesarion/api/approvals',
+    encodeURIComponent(approval)
+  );
+  try {
+    const init = { method: 'POST', body: JSON.stringify(answer) };
+    const told = await ServerConnection.makeRequest(url, init, settings);
+    if (told.ok) {
+      return '';
+    }
+    const { message } = (await told.json()) as { message?: string };
+    return message ?? `The server answered ${told.status}.`;
+  } catch {
+    return 'The server does not answer, so nothing was decided. Try again when it is back.';
+  }
+}
+
+function button(label: string, press: () => void): HTMLButtonElement {
+  const made = document.createElement('button');
+  made.type = 'button';
+  made.className = 'caesarion-deciding-button';
+  made.textContent = label;
+  made.addEventListener('click', press);
+  return made;
+}
+
+/** Run is where Enter goes, unless somebody is busy elsewhere, typing above all. */
+function focusGently(run: HTMLButtonElement): void {
+  requestAnimationFrame(() => {
+    const at = document.activeElement;
+    if (run.isConnected && (at === null || at === document.body)) {
+      run.focus({ preventScroll: true });
+    }
+  });
+}
+
+/**
+ * Make the buttons of a call that waits. `code` is undefined where there is none to be
+ * edited; `shown` is the drawn code, which the editor takes the place of.
+ */
+export function deciding(
+  approval: string,
+  code: string | undefined,
+  shown: HTMLElement | undefined
+): HTMLElement {
+  const node = document.createElement('div');
+  node.className = 'caesarion-deciding';
+  const problem = document.createElement('div');
+  problem.className = 'caesarion-deciding-problem';
+  problem.setAttribute('role', 'alert');
+  const buttons = document.createElement('div');
+  buttons.className = 'caesarion-deciding-buttons';
+  node.append(buttons, problem);
+
+  const editor = document.createElement('textarea');
+  editor.className = 'caesarion-deciding-code';
+  editor.setAttribute('aria-label', 'Code to run');
+  editor.spellcheck = false;
+  const reason = document.createElement('input');
+  reason.className = 'caesarion-deciding-reason';
+  reason.setAttribute('aria-label', 'Reason, told to the agent');
+  reason.placeholder = 'Reason, told to the agent (optional)';
+  reason.maxLength = 2000;
+
+  const answer = async (given: IAnswer): Promise<void> => {
+    const controls = [...buttons.querySelectorAll('button')];
+    controls.forEach(control => (control.disabled = true));
+    problem.textContent = await send(approval, given);
+    controls.forEach(control => (control.disabled = problem.textContent === ''));
+    if (problem.textContent === '') {
+      drafts.delete(approval);
+    }
+  };
+  const run = button('Run', () => {
+    const edited = drafts.get(approval);
+    void answer({ decision: 'run', ...(edited === undefined ? {} : { code: edited }) });
+  });
+  run.classList.add('caesarion-deciding-run');
+  const fit = (): void => {
+    editor.rows = Math.min(20, Math.max(2, editor.value.split('\n').length));
+    run.disabled = editor.value.trim() === '';
+  };
+  const edit = button('Edit', () => {
+    drafts.set(approval, drafts.get(approval) ?? code ?? '');
+    show();
+    editor.focus();
+  });
+  const back = (): void => {
+    drafts.delete(approval);
+    reason.remove();
+    show();
+    run.focus();
+  };
+  const cancel = button('Cancel', back);
+  const refuse = button('Refuse', () => {
+    if (!reason.isConnected) {
+      buttons.replaceChildren(reason, refuse, cancel);
+      reason.focus();
+    } else {
+      void answer({ decision: 'refuse', reason: reason.value });
+    }
+  });
+  const show = (): void => {
+    const draft = drafts.get(approval);
+    run.disabled = false;
+    editor.remove();
+    shown?.classList.toggle('caesarion-deciding-hidden', draft !== undefined);
+    if (draft === undefined) {
+      buttons.replaceChildren(run, ...(code === undefined ? [] : [edit]), refuse);
+    } else {
+      editor.value = draft;
+      shown?.after(editor);
+      buttons.replaceChildren(run, cancel, refuse);
+      fit();
+    }
+  };
+  editor.addEventListener('input', () => {
+    drafts.set(approval, editor.value);
+    fit();
+  });
+  editor.addEventListener('keydown', event => {
+    if (event.key === 'Enter' && (event.shiftKey || event.ctrlKey)) {
+      event.preventDefault();
+      run.click();
+    } else if (event.key === 'Escape') {
+      back();
+    }
+  });
+  reason.addEventListener('keydown', event => {
+    if (event.key === 'Enter') {
+      event.preventDefault();
+      refuse.click();
+    } else if (event.key === 'Escape') {
+      back();
+    }
+  });
+  show();
+  focusGently(run);
+  return node;
+}
