@@ -77,10 +77,6 @@ class Watch {
       }
       return sendMessage(message);
     };
-    input.valueChanged.connect(() => {
-      if (this._away) {
-        }
-    });
   }
 
   /** Whether what is sent now would be lost; before the first connection the chat cannot be used. */
