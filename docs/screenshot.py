@@ -1,8 +1,9 @@
 """
-Retake ``docs/chat.png``, the README's picture: ``.venv/bin/python docs/screenshot.py``.
+Retake the README's pictures, ``docs/*.png``: ``.venv/bin/python docs/screenshot.py``.
 
 Starts what ``make up`` starts, with the demo model, and is a person in a browser: runs a
-notebook, asks in the chat beside it for a plot of what the notebook has computed.
+notebook, asks in the chat beside it for a plot of what the notebook has computed; drops a
+table on another chat, asks for a plot of it, and takes the cell into a notebook.
 """
 
 import sys
@@ -16,6 +17,7 @@ DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
 
 from tests.browser.lab import chromium, visit  # noqa: E402
+from tests.browser.test_uploads import drop  # noqa: E402
 from tests.hub import running_hub  # noqa: E402
 
 CELLS = [
@@ -47,13 +49,21 @@ CELLS = [
 QUESTION = 'run hours.plot(title="Hours of daylight");'
 
 
-def take(target: Path) -> None:
-    """Write the picture to ``target``."""
+TABLE = "date,region,sales\n" + "".join(
+    f"2026-{month:02}-{day:02},{region},{100 + 37 * month * factor % 90 + 5 * month}\n"
+    for month in range(1, 13)
+    for day, region, factor in ((4, "north", 3), (18, "south", 7))
+)
+
+
+def take(folder: Path) -> None:
+    """Write the pictures to ``folder``."""
     with (
-        tempfile.TemporaryDirectory() as folder,
-        running_hub(Path(folder) / "state") as hub,
+        tempfile.TemporaryDirectory() as state,
+        running_hub(Path(state) / "state") as hub,
         chromium() as browser,
         visit(browser, hub, "ada") as ada,
+        visit(browser, hub, "hana") as hana,
     ):
         session = hub.login("ada")
         session.start_server()
@@ -74,8 +84,21 @@ def take(target: Path) -> None:
         ada.page.mouse.move(0, 0)
         expect(ada.messages.first).to_be_in_viewport(ratio=1)
         expect(ada.messages.last).to_be_in_viewport(ratio=1)
-        ada.page.screenshot(path=target)
+        ada.page.screenshot(path=folder / "chat.png")
+
+        hana.log_in()
+        drop(hana, {"sales.csv": TABLE.encode()})
+        expect(hana.side.locator(".jp-chat-input-container .jp-chat-attachment")).to_be_visible()
+        hana.ask("plot sales by month", "shown above")
+        expect(hana.plot).to_be_visible()
+        hana.cells.get_by_role("button", name="Insert into the notebook").click()
+        hana.wait_for_kernel()
+        hana.notebook.locator(".jp-CodeCell .cm-content").first.click()
+        hana.page.keyboard.press("Control+Enter")
+        expect(hana.notebook.locator("img")).to_be_visible()
+        expect(hana.plot).to_be_in_viewport(ratio=1)
+        hana.page.screenshot(path=folder / "table.png")
 
 
 if __name__ == "__main__":
-    take(DOCS / "chat.png")
+    take(DOCS)

@@ -122,6 +122,14 @@ class Lab:
         expect(self.title).to_have_text(name)
         self.wait_for_chat()
 
+    def reload(self) -> None:
+        """Load the page again, and go back to the chat: the lab remembers it only after a while."""
+        name = self.title.text_content() or ""
+        self.page.reload()
+        self.wait_for_chat()
+        if self.title.text_content() != name:
+            self.open_chat(name)
+
     def send(self, question: str) -> None:
         """Send a message."""
         self.box.fill(question)

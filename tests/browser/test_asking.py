@@ -21,8 +21,7 @@ def test_what_an_answer_took_stands_under_it_and_survives_a_reload(
     counted = re.compile(r"^1,234 tokens in, 56 out · \d+\.\d s$")
     expect(usage).to_have_text(counted)
     visits.picture(lab, "light")
-    lab.page.reload()
-    lab.wait_for_chat()
+    lab.reload()
     expect(usage).to_have_text(counted)
 
 

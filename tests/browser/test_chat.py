@@ -116,8 +116,7 @@ def test_a_reload_keeps_the_conversation(lab: Lab, provider: OpenAIServer) -> No
     lab.ask("plot the squares", "These are squares.")
     expect(lab.plot).to_have_count(1)
     before = lab.messages.all_inner_texts()
-    lab.page.reload()
-    lab.wait_for_chat()
+    lab.reload()
     expect(lab.plot).to_have_count(1)
     assert lab.messages.all_inner_texts() == before
     provider.add(Text("Yes, three of them."))

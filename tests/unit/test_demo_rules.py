@@ -425,7 +425,7 @@ SALES = (
         "Table, 3 rows, 3 columns separated by ',':",
         "  date: date",
         "  region: text",
-        "  amount: number",
+        "  amount: whole number",
         "It begins:",
     ),
 )

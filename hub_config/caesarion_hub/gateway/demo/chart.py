@@ -15,7 +15,7 @@ _READERS = {
     ".parquet": "pd.read_parquet({path!r})",
 }
 _PERIODS = {"day": "D", "week": "W", "month": "M", "quarter": "Q", "year": "Y"}
-_COLUMN = re.compile(r"  (?P<name>.+): (?P<type>[a-z]+)\b.*")
+_COLUMN = re.compile(r"  (?P<name>.+): (?P<type>[a-z ]+).*")
 
 _CODE = """\
 import matplotlib.pyplot as plt
@@ -45,7 +45,7 @@ def chart_code(words: str, files: Sequence[tuple[str, tuple[str, ...]]]) -> str 
     path, known = table
     columns = {found["name"]: found["type"] for line in known if (found := _COLUMN.fullmatch(line))}
     axis = _named(wanted["by"], columns) or wanted["by"].strip("\"'` ").lower()
-    numbers = [name for name, kind in columns.items() if kind == "number" and name != axis]
+    numbers = [name for name, kind in columns.items() if "number" in kind and name != axis]
     column = _named(wanted["what"], numbers) or next(iter(numbers), None)
     dates = [name for name, kind in columns.items() if kind.startswith("date")]
     if axis in columns:
