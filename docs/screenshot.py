@@ -89,7 +89,7 @@ def take(folder: Path) -> None:
         hana.log_in()
         drop(hana, {"sales.csv": TABLE.encode()})
         expect(hana.side.locator(".jp-chat-input-container .jp-chat-attachment")).to_be_visible()
-        hana.ask("plot sales by month", "shown above")
+        hana.ask("plot sales by month", "The result has")
         expect(hana.plot).to_be_visible()
         hana.cells.get_by_role("button", name="Insert into the notebook").click()
         hana.wait_for_kernel()

@@ -59,11 +59,6 @@ declare module '@jupyter/chat' {
 
   /** The messages of a chat, and the box below them. */
   export interface IChatModel {
-    /** Not part of the public interface of 0.25: a chat without a shared document has it. */
-    readonly _wsHandler?: {
-      readonly _socket: WebSocket | null;
-      _openSocket(): void;
-    };
     /** The chat's own id; it comes with the connection. */
     readonly id: string | undefined;
     /** The path of its file. */
