@@ -22,6 +22,7 @@ from uuid import uuid4
 import aiohttp
 from caesarion.records import CALL_MIME, OUTPUT_MIME
 
+from tests.fakes.openai_server import ToolCalls, call
 from tests.server import RunningServer
 
 PERSONA = "jupyter-ai-personas::caesarion::CaesarionPersona"
@@ -186,3 +187,8 @@ def call_shown(message: Json) -> Json:
     """Return what the labextension is told of a call."""
     shown: Json = message["mime_model"]["data"][CALL_MIME]
     return shown
+
+
+def code(source: str, id: str = "c1", text: str = "") -> ToolCalls:
+    """Return what the model says that wants ``source`` to run."""
+    return ToolCalls(call("python_interpreter", {"code": source}, id=id), text=text)

@@ -16,14 +16,3 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
     """A hub with the demo model; tests share it, each with users of its own."""
     with running_hub(tmp_path_factory.mktemp("hub") / "state") as hub:
         yield hub
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """
-    Give what drives real processes another chance: a loaded machine can be late for them.
-
-    A test that needs it is reported as rerun; one that fails each time fails.
-    """
-    for item in items:
-        if item.path.parent.name in ("browser", "integration"):
-            item.add_marker(pytest.mark.flaky(reruns=2))

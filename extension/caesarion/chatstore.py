@@ -37,6 +37,10 @@ _SHARE = 20
 _RETRY = 5.0
 
 
+FOLDER = "chats"
+"""Where chats are made, below the root; the lab's settings say the same (overrides.json)."""
+
+
 def install(events: EventLogger, root: Path) -> None:
     """
     Let every chat that is opened from now on be a :class:`DurableChat`.
@@ -47,6 +51,10 @@ def install(events: EventLogger, root: Path) -> None:
     async def follow(logger: EventLogger, schema_id: str, data: dict[str, Any]) -> None:
         _follow(root, data)
 
+    # Else the browser makes it, under another name first, which whoever lists the root
+    # in that moment finds and does not find: a new user was greeted by an error.
+    with contextlib.suppress(OSError):
+        (root / FOLDER).mkdir(exist_ok=True)
     chat_manager.WsChatModel = DurableChat  # type: ignore[attr-defined]
     events.add_listener(schema_id=CONTENTS_EVENT_SCHEMA_ID, listener=follow)
 

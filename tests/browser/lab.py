@@ -104,6 +104,8 @@ class Lab:
     def wait_for_chat(self) -> None:
         """Wait until the lab shows a chat in which Caesarion listens."""
         self.page.locator("#main.jp-LabShell").wait_for(timeout=LAB_WITHIN)
+        # The launcher, or what the workspace remembers: it takes the focus when it comes.
+        self.page.locator("#jp-main-dock-panel .lm-DockPanel-widget").first.wait_for()
         persona = self.side.locator(".jp-jai-personaControls-persona", has_text="Caesarion")
         persona.wait_for(timeout=LAB_WITHIN)
 

@@ -32,6 +32,7 @@ def test_code_waits_for_run_and_the_cell_says_who_approved(
     lab.send("compute")
     expect(state(lab.cells.last)).to_have_text("waiting for you")
     expect(lab.outputs).to_have_count(0)
+    expect(lab.box).to_be_focused()
     visits.picture(lab, "light")
     dark(lab, True)
     visits.picture(lab, "dark")

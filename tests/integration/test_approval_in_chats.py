@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 from caesarion.approval import TOLD_READ_ONLY
 
-from tests.chat import Chat, open_chat
-from tests.fakes.openai_server import OpenAIServer, Text, ToolCalls, call
+from tests.chat import Chat, code, open_chat
+from tests.fakes.openai_server import OpenAIServer, Text
 from tests.server import RunningServer, running_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -25,36 +25,12 @@ LATE = {
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def provider() -> AsyncIterator[OpenAIServer]:
-    async with OpenAIServer() as provider:
-        yield provider
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server(
     provider: OpenAIServer, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[RunningServer]:
     with running_server(tmp_path_factory.mktemp("asks"), model_url=provider.base_url) as server:
         yield server
     assert server.failures == []
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def http(server: RunningServer) -> AsyncIterator[httpx.AsyncClient]:
-    async with server.client() as http:
-        yield http
-
-
-@pytest.fixture
-def model(provider: OpenAIServer) -> OpenAIServer:
-    """The model, with nothing asked of it and nothing to answer yet."""
-    provider.requests.clear()
-    provider.replies_left.clear()
-    return provider
-
-
-def code(source: str, id: str = "c1") -> ToolCalls:
-    return ToolCalls(call("python_interpreter", {"code": source}, id=id))
 
 
 def heard(model: OpenAIServer) -> str:

@@ -14,16 +14,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def model() -> AsyncIterator[OpenAIServer]:
-    async with OpenAIServer() as model:
-        yield model
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server(
-    model: OpenAIServer, tmp_path_factory: pytest.TempPathFactory
+    provider: OpenAIServer, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[RunningServer]:
-    with running_server(tmp_path_factory.mktemp("again"), model_url=model.base_url) as server:
+    with running_server(tmp_path_factory.mktemp("again"), model_url=provider.base_url) as server:
         yield server
     assert server.failures == []
 

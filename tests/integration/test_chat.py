@@ -13,8 +13,8 @@ import pytest_asyncio
 from caesarion import prompt
 from nbformat.v4 import new_notebook
 
-from tests.chat import PERSONA, call_shown, open_chat, seen
-from tests.fakes.openai_server import Fault, OpenAIServer, Text, ToolCalls, call
+from tests.chat import PERSONA, call_shown, code, open_chat, seen
+from tests.fakes.openai_server import Fault, OpenAIServer, Text
 from tests.server import RunningServer, eventually, running_server
 from tests.unit.test_uploads_inspection import png
 
@@ -23,12 +23,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 Json = dict[str, Any]
 
 WORDS = [f"word{number} " for number in range(1_000)]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def provider() -> AsyncIterator[OpenAIServer]:
-    async with OpenAIServer() as provider:
-        yield provider
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -42,18 +36,6 @@ async def server(
     ) as server:
         yield server
     assert server.failures == []
-
-
-@pytest.fixture
-def model(provider: OpenAIServer) -> OpenAIServer:
-    """The model, with nothing asked of it and nothing to answer yet."""
-    provider.requests.clear()
-    provider.replies_left.clear()
-    return provider
-
-
-def code(source: str, id: str = "c1", text: str = "") -> ToolCalls:
-    return ToolCalls(call("python_interpreter", {"code": source}, id=id), text=text)
 
 
 def shown(answer: list[Json]) -> list[Any]:

@@ -16,7 +16,8 @@ from caesarion.config import CaesarionUploads
 from caesarion.extension import Caesarion
 from nbformat.v4 import new_notebook
 
-from tests.fakes.openai_server import Fault, OpenAIServer, Text, ToolCalls, call
+from tests.chat import code
+from tests.fakes.openai_server import Fault, OpenAIServer, Text
 from tests.server import RunningServer, eventually, running_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -34,12 +35,6 @@ except KeyboardInterrupt:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def provider() -> AsyncIterator[OpenAIServer]:
-    async with OpenAIServer() as provider:
-        yield provider
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server(
     provider: OpenAIServer, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[RunningServer]:
@@ -48,26 +43,8 @@ async def server(
     assert server.failures == []
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def http(server: RunningServer) -> AsyncIterator[httpx.AsyncClient]:
-    async with server.client() as http:
-        yield http
-
-
-@pytest.fixture
-def model(provider: OpenAIServer) -> OpenAIServer:
-    """The model, with nothing asked of it and nothing to answer yet."""
-    provider.requests.clear()
-    provider.replies_left.clear()
-    return provider
-
-
 def question(text: str, **where: str) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": text}], **where}
-
-
-def code(source: str) -> ToolCalls:
-    return ToolCalls(call("python_interpreter", {"code": source}, id="c1"))
 
 
 def events(text: str) -> list[tuple[str, Any]]:

@@ -8,6 +8,7 @@ import aiohttp
 import httpx
 import psutil
 import pytest
+from caesarion.chatstore import FOLDER
 
 from tests.hub import SERVER_WITHIN, RunningHub, Session, running_hub
 
@@ -132,7 +133,8 @@ def test_a_server_reads_the_settings_that_the_wheel_ships(hub: RunningHub) -> No
     hana = hub.login("hana")
     hana.start_server()
     settings = hana.get("/user/hana/lab/api/settings/jupyterlab-chat-extension:factory").json()
-    assert settings["schema"]["properties"]["defaultDirectory"]["default"] == "chats"
+    assert settings["schema"]["properties"]["defaultDirectory"]["default"] == FOLDER
+    assert (hub.home("hana") / FOLDER).is_dir(), "the browser need not make it"
     page = hana.get("/user/hana/lab").text
     assert (
         '"jupyter_ai_default_persona": "jupyter-ai-personas::caesarion::CaesarionPersona"' in page

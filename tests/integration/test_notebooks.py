@@ -10,8 +10,8 @@ import nbformat
 import pytest
 import pytest_asyncio
 
-from tests.chat import open_chat
-from tests.fakes.openai_server import Fault, OpenAIServer, Text, ToolCalls, call
+from tests.chat import code, open_chat
+from tests.fakes.openai_server import Fault, OpenAIServer, Text
 from tests.server import RunningServer, eventually, running_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -19,12 +19,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 Json = dict[str, Any]
 
 PLOT = "import matplotlib.pyplot as plt\nplt.plot([1, 2]);"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def provider() -> AsyncIterator[OpenAIServer]:
-    async with OpenAIServer() as provider:
-        yield provider
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -38,23 +32,6 @@ async def server(
     ) as server:
         yield server
     assert server.failures == []
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def http(server: RunningServer) -> AsyncIterator[httpx.AsyncClient]:
-    async with server.client() as http:
-        yield http
-
-
-@pytest.fixture
-def model(provider: OpenAIServer) -> OpenAIServer:
-    provider.requests.clear()
-    provider.replies_left.clear()
-    return provider
-
-
-def code(source: str, id: str = "c1") -> ToolCalls:
-    return ToolCalls(call("python_interpreter", {"code": source}, id=id))
 
 
 def read(path: Path) -> Any:
