@@ -19,7 +19,7 @@ from uuid import uuid4
 from jupyter_ai_persona_manager import BasePersona, PersonaDefaults
 from jupyterlab_chat.models import ChatMessageAction, ChatMessageEvent, Message
 
-from caesarion import context, prompt, transcript
+from caesarion import context, history, prompt, transcript
 from caesarion.errors import CaesarionError, SettingError
 from caesarion.events import (
     Began,
@@ -90,7 +90,7 @@ class CaesarionPersona(BasePersona):
         if latest and latest.deleted:
             return  # Taken back while another was being answered.
         if replaced := _replaced(message):
-            transcript.take_back(self.chat, replaced)
+            history.take_back(self.chat, replaced)
         self._answering = message.id
         self._turn = asyncio.ensure_future(self._answer(message))
         try:
@@ -148,7 +148,7 @@ class CaesarionPersona(BasePersona):
         """Take a question back, and stop its answer first; it may not have begun at all."""
         if self._answering == replaced:
             await self.cancel_response()
-        transcript.take_back(self.chat, replaced)
+        history.take_back(self.chat, replaced)
 
     def _begin(self, work: Coroutine[Any, Any, Result]) -> "asyncio.Task[Result]":
         task = asyncio.create_task(work)
@@ -192,28 +192,28 @@ class CaesarionPersona(BasePersona):
         wanted = (message.metadata or {}).get("approval")
         agent = self._shared.agent(lambda: self._uncut(where.find()), wanted)
         if again := (message.metadata or {}).get("run_again"):
-            call = transcript.find_call(self.chat, self.id, str(again))
+            call = history.find_call(self.chat, self.id, str(again))
             if call is None:
                 raise CaesarionError("That cell is not in this chat any more, so it was not run.")
             return agent.repeat(replace(call, id=f"again_{uuid4().hex}"))
-        transcript.keep_context(self.chat, message, await context.sent_along(stamp, where))
+        history.keep_context(self.chat, message, await context.sent_along(stamp, where))
         images = await self._look_at_attachments(message)
         root = Path(self.parent.root_dir)
-        history = transcript.read(self.chat, self.id, message, root, images)
-        return agent.run([prompt.system_message(where.told), *history])
+        messages = history.read(self.chat, self.id, message, root, images)
+        return agent.run([prompt.system_message(where.told), *messages])
 
-    async def _look_at_attachments(self, question: Message) -> dict[transcript.Attached, str]:
+    async def _look_at_attachments(self, question: Message) -> dict[history.Attached, str]:
         """Remember what is in the files attached up to ``question``; return images to show."""
         attachments = self._shared.attachments
-        if unknown := transcript.unknown(self.chat, question):
+        if unknown := history.unknown(self.chat, question):
             self.set_status("is looking into the attached files...")
             digests = await asyncio.gather(
-                *(attachments.digest(one[1], transcript.cells(self.chat, one)) for one in unknown)
+                *(attachments.digest(one[1], history.cells(self.chat, one)) for one in unknown)
             )
             for one, digest in zip(unknown, digests, strict=True):
-                transcript.remember(self.chat, one, attachments.path(one[1]), digest)
+                history.remember(self.chat, one, attachments.path(one[1]), digest)
             self.set_status("is thinking...")
-        newest_first = reversed(transcript.attached(self.chat, question))
+        newest_first = reversed(history.attached(self.chat, question))
         return await attachments.images((one, one[1]) for one in newest_first)
 
     def _show(self, event: Event, shown: transcript.Transcript) -> None:

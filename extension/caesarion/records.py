@@ -1,8 +1,8 @@
 """
 What a chat remembers of its turns: records in the metadata of the messages.
 
-Written by :mod:`caesarion.transcript`; read back by it, for the model, and by
-:mod:`caesarion.notebook`. Pure.
+Written by :mod:`caesarion.transcript`; read back by :mod:`caesarion.history`, for
+the model, and by :mod:`caesarion.notebook`. Pure.
 """
 
 import json

@@ -11,19 +11,11 @@ import nbformat
 import pytest
 from caesarion import prompt, transcript
 from caesarion.events import Event, Output, RunStart, Text, ToolCall, ToolResult, Usage
+from caesarion.history import attached, cells, read, remember, take_back, unknown
 from caesarion.notebook import make
 from caesarion.outputs import without_commands
 from caesarion.records import OUTPUT_MIME, describe_call
-from caesarion.transcript import (
-    Transcript,
-    attached,
-    cells,
-    mend,
-    read,
-    remember,
-    take_back,
-    unknown,
-)
+from caesarion.transcript import Transcript, mend
 from hypothesis import given
 from hypothesis import strategies as st
 from jupyterlab_chat.models import Message
