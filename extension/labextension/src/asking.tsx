@@ -20,6 +20,7 @@ import { editIcon, refreshIcon } from '@jupyterlab/ui-components';
 import { Signal, type ISignal } from '@lumino/signaling';
 import * as React from 'react';
 
+import { inWords } from './call';
 import { putIntoLine } from './line';
 
 /** What a turn took; the tokens are 0 if they are not known. */
@@ -32,14 +33,6 @@ interface IUsage {
 /** The key of a message's metadata that names the question it replaces. */
 const REPLACES = 'replaces';
 
-function duration(seconds: number): string {
-  if (seconds < 60) {
-    return `${Math.max(0.1, seconds).toFixed(1)} s`;
-  }
-  const whole = Math.round(seconds);
-  return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-}
-
 function usageOf(message: IMessage): IUsage | undefined {
   const ours = message.metadata?.caesarion as { usage?: IUsage } | undefined;
   return ours?.usage;
@@ -47,7 +40,7 @@ function usageOf(message: IMessage): IUsage | undefined {
 
 function Usage(props: { usage: IUsage }): JSX.Element {
   const { prompt_tokens: sent, completion_tokens: received } = props.usage;
-  const time = duration(props.usage.seconds);
+  const time = inWords(props.usage.seconds);
   const tokens = sent + received > 0;
   const numbers = `${sent.toLocaleString('en')} tokens in, ${received.toLocaleString('en')} out · ${time}`;
   const spelled = tokens

@@ -76,7 +76,8 @@ const STATUS_WORDS: Record<CallStatus, string> = {
 /** Seconds as people say them. */
 export function inWords(seconds: number): string {
   if (seconds < 10) {
-    return `${seconds.toFixed(1)} s`;
+    // Nothing takes no time.
+    return `${Math.max(0.1, seconds).toFixed(1)} s`;
   }
   if (seconds < 60) {
     return `${Math.floor(seconds)} s`;

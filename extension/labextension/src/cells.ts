@@ -71,11 +71,13 @@ function actions(
     },
     rerun: (call, node) => {
       const model = chatOf(node)?.model;
+      // A question that is being edited has nothing to do with this.
+      const { replaces: _, ...stamp } = model?.input.getMetadata() ?? {};
       model?.sendMessage({
         body: call.execution_count
           ? `Run cell ${call.execution_count} again.`
           : 'Run this cell again.',
-        metadata: { ...model.input.getMetadata(), run_again: call.id }
+        metadata: { ...stamp, run_again: call.id }
       });
     }
   };
