@@ -462,7 +462,7 @@ async def test_a_new_chat_that_is_given_an_old_name_does_not_take_over_its_copy(
 
 
 async def test_files_that_are_no_chats_are_left_alone(path: Path, contents: Contents) -> None:
-    path.parent.mkdir()
+    path.parent.mkdir(exist_ok=True)
     other = path.with_name(".a.txt.last")
     other.touch()
     await contents.tells(action="delete", path="chats/a.txt")
