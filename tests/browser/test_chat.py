@@ -67,6 +67,9 @@ def test_the_end_of_an_answer_stays_in_view_unless_one_scrolls_up(
     lab.page.mouse.wheel(0, -5000)
     expect(lab.messages.last).to_contain_text("word299")
     expect(lab.messages.first).to_be_in_viewport()
+    provider.add(Text("At the end."))
+    lab.ask("and now?", "At the end.")
+    expect(lab.messages.last).to_be_in_viewport(ratio=1)
 
 
 def test_stop_ends_words_within_a_second(lab: Lab, provider: OpenAIServer, visits: Visits) -> None:
