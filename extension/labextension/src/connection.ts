@@ -1,6 +1,6 @@
 /**
  * A sentence above the input when the chat has lost its server; a message stays in the box
- * until it can be sent.
+ * until it can be sent, also if the page must be loaded again for it.
  *
  * jupyterlab-chat 0.25 drops a message that is sent while its socket is down, without
  * a word, and opens the socket again only after an abnormal end (code 1006): a server
@@ -27,7 +27,7 @@ const BACK = 15_000;
 const AWAY =
   'The server is away. Your message is kept: it can be sent when the server is back.';
 const LOGIN =
-  'The server is back, but it does not know this page. Copy your message, then reload the page.';
+  'The server is back, but it does not know this page. Reload the page: your message is kept.';
 const RETURNED = 'The server is back.';
 const RETURNED_KEPT = 'The server is back. Your message was not sent yet: send it now.';
 
@@ -68,6 +68,7 @@ class Watch {
       } else {
         sendInput(body);
         this._show('');
+        window.localStorage.removeItem(this._key);
       }
     };
     model.sendMessage = message => {
@@ -77,6 +78,28 @@ class Watch {
       }
       return sendMessage(message);
     };
+    input.valueChanged.connect((_, value) => {
+      if (value.trim() === '') {
+        window.localStorage.removeItem(this._key);
+      } else if (this._away) {
+        window.localStorage.setItem(this._key, value);
+      }
+    });
+  }
+
+  /** Where the message is kept; a chat that is only being made has its path, but no id yet. */
+  private get _key(): string {
+    const { baseUrl } = ServerConnection.makeSettings();
+    return `caesarion:kept:${baseUrl}:${this._chat.model.name}`;
+  }
+
+  /** Bring back what was kept when the page went; it stays kept, as a chat may be drawn twice. */
+  private _restore(): void {
+    const { input } = this._chat.model;
+    const kept = window.localStorage.getItem(this._key);
+    if (kept && !input.value) {
+      input.value = kept;
+    }
   }
 
   /** Whether what is sent now would be lost; before the first connection the chat cannot be used. */
@@ -95,6 +118,10 @@ class Watch {
   }
 
   private _look(): void {
+    if (!this._restored && this._chat.model.id !== undefined) {
+      this._restored = true;
+      this._restore();
+    }
     const lost = this._lost() && this._chat.model.id !== undefined;
     if (lost && !this._away) {
       this._away = true;
@@ -160,6 +187,7 @@ class Watch {
   }
 
   private readonly _widget: Widget;
+  private _restored = false;
   private _away = false;
   private _told = '';
   /** When the server was asked last, in milliseconds. */
