@@ -37,10 +37,10 @@ help:
 up: $(VENV)/.up $(VENV)/.proxy
 	@exec $(BIN)/python -m caesarion_hub.up
 
-test: $(VENV)/.test $(VENV)/.proxy $(VENV)/.chromium
+test: $(VENV)/.test $(VENV)/.proxy $(VENV)/.chromium $(VENV)/.helm
 	@$(BIN)/python -m pytest $(TESTS)
 
-check: $(VENV)/.test $(VENV)/.node
+check: $(VENV)/.test $(VENV)/.node $(VENV)/.helm
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -51,7 +51,7 @@ format: $(VENV)/.test
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.test $(VENV)/.proxy
+bench: $(VENV)/.test $(VENV)/.proxy $(VENV)/.helm
 	@$(BIN)/python -m tests.bench
 
 clean:
@@ -92,6 +92,10 @@ $(VENV)/.proxy: $(VENV)/.venv hub_config/proxy/package.json hub_config/proxy/pac
 	@cp hub_config/proxy/package.json hub_config/proxy/package-lock.json $(PROXY)
 	$(call quietly,Installing the proxy,PATH="$(CURDIR)/$(BIN):$$PATH" \
 		npm ci --prefix $(PROXY) --ignore-scripts --no-audit --no-fund)
+	@touch $@
+
+$(VENV)/.helm: $(VENV)/.venv helm/install_tools.py
+	$(call quietly,Installing helm and kubectl,$(BIN)/python helm/install_tools.py $(BIN))
 	@touch $@
 
 # The system's, else Debian's when we may install it, else Playwright's own.
