@@ -10,11 +10,11 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
-from caesarion_hub.gateway.config import Config, ConfigError, Upstream, from_environment
+from caesarion_hub.gateway.config import Config, ConfigError, from_environment
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.handlers import checked_body
 from caesarion_hub.gateway.scrub import scrub
-from caesarion_hub.gateway.translate import connection_error, status_error
+from caesarion_hub.gateway.provider.translate import connection_error, status_error
 
 HUB = {"JUPYTERHUB_API_URL": "http://127.0.0.1:8081/hub/api"}
 KEY = "sk-proj-abcdefghijklmnopqrstuvwxyz0123"

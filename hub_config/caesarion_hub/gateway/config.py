@@ -9,10 +9,12 @@ say where the model is.
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
+
+from caesarion_hub.gateway.provider.upstream import Timeouts, Upstream
 
 OPENAI = "https://api.openai.com/v1"
 
@@ -22,30 +24,9 @@ class ConfigError(Exception):
 
 
 @dataclass(frozen=True)
-class Upstream:
-    """
-    The provider: where it is, and its key if it wants one.
-
-    ``base_url`` has no slash at its end. ``proxy`` is the HTTP proxy on the way
-    to it. ``silence`` is the seconds that it may send nothing, before its
-    answer begins or within it; a model that thinks is silent for long.
-    """
-
-    base_url: str
-    key: str | None = field(default=None, repr=False)
-    proxy: str | None = field(default=None, repr=False)
-    silence: float = 300.0
-
-    @property
-    def host(self) -> str:
-        """Host and port, for sentences."""
-        return urlsplit(self.base_url).netloc
-
-
-@dataclass(frozen=True)
 class Config:
     """
-    All settings. Without ``upstream`` the demo model answers.
+    All settings. Without ``upstreams`` the demo model answers.
 
     ``prefix`` begins and ends with a slash. Port 0 lets the system choose.
     """
@@ -56,7 +37,7 @@ class Config:
     host: str
     port: int
     default_model: str
-    upstream: Upstream | None
+    upstreams: tuple[Upstream, ...]
     warning: str = ""
 
 
@@ -97,7 +78,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
         host=setting.get("CAESARION_GATEWAY_HOST") or host,
         port=port,
         default_model=setting.get("CAESARION_GATEWAY_DEFAULT_MODEL") or "gpt-4.1",
-        upstream=_upstream(base_url, key, setting) if base_url else None,
+        upstreams=(_upstream(base_url, key, setting),) if base_url else (),
         warning=warning,
     )
 
@@ -134,7 +115,8 @@ def _upstream(base_url: str, key: str | None, setting: Mapping[str, str]) -> Ups
             f"CAESARION_GATEWAY_SILENCE is {silence!r}. It must be a number of seconds above 0."
         )
     proxy = None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
-    return Upstream(base_url.rstrip("/"), key, proxy, seconds)
+    timeouts = Timeouts(first_byte=seconds, silence=seconds)
+    return Upstream(base_url.rstrip("/"), key, proxy, timeouts=timeouts)
 
 
 def _key(setting: Mapping[str, str]) -> tuple[str | None, str]:
