@@ -4,6 +4,7 @@ import json
 import os
 import ssl
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,38 @@ def test_the_key_comes_from_its_file_first(tmp_path: Path) -> None:
     )
 
 
+def test_a_file_holds_the_section_and_variables_win_over_it(tmp_path: Path) -> None:
+    key, file = tmp_path / "key", tmp_path / "gateway.yaml"
+    key.write_text(KEY)
+    file.write_text(
+        f"{{model: m, baseUrl: 'http://model.test/v1', keyFile: {key}, "
+        "prices: {m: {prompt: 2.50, completion: 10}}}"
+    )
+    told = HUB | {"CAESARION_GATEWAY_CONFIG": str(file)}
+    config = from_environment(told)
+    assert config.upstream == Upstream("http://model.test/v1", KEY)
+    assert config.default_model == "m"
+    assert config.values.prices["m"].prompt == Decimal("2.50")
+    other = from_environment(told | {"OPENAI_BASE_URL": "http://other.test/v1"}).upstream
+    assert other == Upstream("http://other.test/v1", KEY)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a: [", r"gateway\.yaml is not YAML"),
+        ("[a]", r"gateway\.yaml holds no table of keys"),
+        ("{banana: 1}", r"gateway\.banana: Extra inputs are not permitted"),
+        ("{budgets: [{scope: user, window: day}]}", r"gateway\.budgets\.0: neither tokens nor"),
+    ],
+)
+def test_an_unusable_file_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=sentence):
+        from_environment(HUB | {"CAESARION_GATEWAY_CONFIG": str(file)})
+
+
 def test_proxies_are_the_usual_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.test:3128")
     monkeypatch.setenv("NO_PROXY", "localhost,127.0.0.1")
@@ -101,6 +134,7 @@ def test_proxies_are_the_usual_variables(monkeypatch: pytest.MonkeyPatch) -> Non
         ({"OPENAI_BASE_URL": "http://me:secret@model.test"}, "without a name or a password in it"),
         ({"OPENAI_API_KEY": "two words"}, "OPENAI_API_KEY holds more than one word"),
         ({"CAESARION_GATEWAY_KEY_FILE": "missing"}, "missing cannot be read: No such file"),
+        ({"CAESARION_GATEWAY_CONFIG": "missing"}, "missing cannot be read: No such file"),
         (
             {"OPENAI_BASE_URL": "http://model.test", "CAESARION_GATEWAY_SILENCE": "soon"},
             "CAESARION_GATEWAY_SILENCE is 'soon'",

@@ -1,9 +1,9 @@
 """
-The gateway's settings, from its environment alone: the only reader of it here.
+The gateway's settings, from its environment: the only reader of it here.
 
 Called by ``__main__``. What the hub sets for every service (``JUPYTERHUB_*``)
-says who it is and where it listens; ``OPENAI_*`` and ``CAESARION_GATEWAY_*``
-say where the model is.
+says who it is and where it listens; a YAML file, which one variable names, is
+the ``gateway`` section of the values; other variables win over it.
 """
 
 import os
@@ -13,6 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
+
+import yaml
+
+from caesarion_hub import gateway_values
+from caesarion_hub.gateway_values import CONFIG_VARIABLE
 
 OPENAI = "https://api.openai.com/v1"
 
@@ -57,6 +62,7 @@ class Config:
     port: int
     default_model: str
     upstream: Upstream | None
+    values: gateway_values.Gateway = field(default_factory=gateway_values.Gateway)
     warning: str = ""
 
 
@@ -69,6 +75,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
     JUPYTERHUB_SERVICE_NAME          ``gateway``; callers need ``access:services`` of it
     JUPYTERHUB_SERVICE_PREFIX        ``/services/gateway/``
     JUPYTERHUB_SERVICE_URL           ``http://127.0.0.1:8005``: host and port to listen on
+    CAESARION_GATEWAY_CONFIG         a YAML file: the ``gateway`` section of the values
     CAESARION_GATEWAY_HOST           another address to listen on, such as 0.0.0.0 in a pod
     OPENAI_BASE_URL                  an OpenAI-compatible endpoint, up to its ``/v1``
     CAESARION_GATEWAY_KEY_FILE       a file that holds the provider's key
@@ -88,18 +95,40 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
     name = setting.get("JUPYTERHUB_SERVICE_NAME") or "gateway"
     prefix = setting.get("JUPYTERHUB_SERVICE_PREFIX") or f"/services/{name}/"
     host, port = _address(setting.get("JUPYTERHUB_SERVICE_URL") or "http://127.0.0.1:8005")
-    key, warning = _key(setting)
-    base_url = setting.get("OPENAI_BASE_URL") or (OPENAI if key else None)
+    values = _values(setting.get(CONFIG_VARIABLE))
+    key, warning = _key(setting, values)
+    base_url = setting.get("OPENAI_BASE_URL") or values.base_url or (OPENAI if key else None)
     return Config(
         hub_api_url=hub_api_url.rstrip("/"),
         service_name=name,
         prefix=f"/{prefix.strip('/')}/",
         host=setting.get("CAESARION_GATEWAY_HOST") or host,
         port=port,
-        default_model=setting.get("CAESARION_GATEWAY_DEFAULT_MODEL") or "gpt-4.1",
+        default_model=setting.get("CAESARION_GATEWAY_DEFAULT_MODEL") or values.model,
         upstream=_upstream(base_url, key, setting) if base_url else None,
+        values=values,
         warning=warning,
     )
+
+
+def _values(named: str | None) -> gateway_values.Gateway:
+    if not named:
+        return gateway_values.Gateway()
+    try:
+        table = yaml.safe_load(Path(named).read_text("utf-8"))
+    except OSError as problem:
+        raise ConfigError(
+            f"The settings file {named} cannot be read: {problem.strerror}. {CONFIG_VARIABLE} "
+            "must name a file that the gateway's user can open."
+        ) from problem
+    except (yaml.YAMLError, UnicodeDecodeError) as problem:
+        raise ConfigError(f"The settings file {named} is not YAML.") from problem
+    if not isinstance(table, dict | None):
+        raise ConfigError(f"The settings file {named} holds no table of keys.")
+    try:
+        return gateway_values.check(table or {})
+    except ValueError as problem:
+        raise ConfigError(str(problem)) from problem
 
 
 def _address(url: str) -> tuple[str, int]:
@@ -137,9 +166,11 @@ def _upstream(base_url: str, key: str | None, setting: Mapping[str, str]) -> Ups
     return Upstream(base_url.rstrip("/"), key, proxy, seconds)
 
 
-def _key(setting: Mapping[str, str]) -> tuple[str | None, str]:
+def _key(setting: Mapping[str, str], values: gateway_values.Gateway) -> tuple[str | None, str]:
     """Return the provider's key and what the operator should hear about its file."""
     named = setting.get("CAESARION_GATEWAY_KEY_FILE")
+    if not named and values.key_file and not setting.get("OPENAI_API_KEY"):
+        named = str(values.key_file)
     if not named:
         return _checked(setting.get("OPENAI_API_KEY", ""), "OPENAI_API_KEY") or None, ""
     file = Path(named)
