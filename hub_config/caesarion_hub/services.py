@@ -12,7 +12,8 @@ from typing import Any
 
 from traitlets.config import Config
 
-from caesarion_hub.names import GATEWAY_KEY_FILE_VARIABLE, NETWORK_VARIABLES, RUN_VARIABLE
+from caesarion_hub.gateway_values import CONFIG_VARIABLE
+from caesarion_hub.names import GATEWAY_VALUES_FILE, NETWORK_VARIABLES, RUN_VARIABLE
 from caesarion_hub.values import Values
 
 CULLER_SCOPES = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
@@ -29,14 +30,10 @@ def configure(c: Config, values: Values) -> None:
 
 
 def gateway(values: Values, inherited: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """Return the gateway as a service; it alone learns where the provider's key lies."""
+    """Return the gateway as a service; its section of the values lies in a file."""
     environment = {name: inherited[name] for name in NETWORK_VARIABLES if name in inherited}
     environment[RUN_VARIABLE] = values.local.run
-    environment["CAESARION_GATEWAY_DEFAULT_MODEL"] = values.gateway.model
-    if values.gateway.base_url:
-        environment["OPENAI_BASE_URL"] = values.gateway.base_url
-    if values.gateway.key_file:
-        environment[GATEWAY_KEY_FILE_VARIABLE] = str(values.gateway.key_file)
+    environment[CONFIG_VARIABLE] = str(values.local.folder / GATEWAY_VALUES_FILE)
     return {
         "name": "gateway",
         "url": f"http://127.0.0.1:{values.local.gateway_port}",

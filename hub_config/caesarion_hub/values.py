@@ -1,7 +1,7 @@
 """
 The operator's values: what they may be, read from YAML and checked.
 
-Called by ``jupyterhub_config.py`` and by ``make up``; calls nobody. The YAML is
+Called by ``jupyterhub_config.py`` and by ``make up``. The YAML is
 camelCase, as in helm, and meets Python's snake_case here only. Names are
 zero-to-jupyterhub's where the meaning is the same. A field's description ends
 the sentence "it must be ...", so it is at once help and error message.
@@ -13,14 +13,15 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic import model_validator as after_fields
-from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
+
+from caesarion_hub.gateway_values import Gateway
+from caesarion_hub.section import Section
 
 VALUES_VARIABLE = "CAESARION_VALUES"
 """Names the YAML files, separated as in ``PATH``; a later file wins."""
@@ -30,27 +31,7 @@ class ValuesError(Exception):
     """The values cannot be used; ``str`` of it is one sentence a line, for the operator."""
 
 
-def _web_address(address: str) -> str:
-    parts = urlsplit(address)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise PydanticCustomError("web_address", "not a web address")
-    return address
-
-
 Port = Annotated[int, Field(ge=1, le=65535, description="a port, a whole number from 1 to 65535")]
-WebAddress = Annotated[str, AfterValidator(_web_address)]
-
-
-class Section(BaseModel):
-    """A table of keys: none unknown, none converted, none changed later."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        alias_generator=to_camel,
-        hide_input_in_errors=True,
-    )
 
 
 class Auth(Section):
@@ -83,16 +64,6 @@ class Agent(Section):
 
     approval: Mode = Field("auto", description="read-only, ask or auto")
     max_approval: Mode = Field("auto", description="read-only, ask or auto")
-
-
-class Gateway(Section):
-    """The way to the model; without a key and a base URL the demo model answers."""
-
-    model: str = Field("gpt-4.1", min_length=1, description="the name of a model")
-    base_url: WebAddress | None = Field(
-        None, description="a web address such as http://127.0.0.1:11434/v1"
-    )
-    key_file: Path | None = Field(None, description="the path of a file that holds the key")
 
 
 class Cull(Section):

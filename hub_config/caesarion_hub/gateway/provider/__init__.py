@@ -12,5 +12,6 @@ or an account comes down. Floors, top to bottom::
     endpoint            one upstream over HTTP: one attempt
     translate | breaker what a failure means | who is left alone
     routing | sse       who has a model | a stream is whole events
-    upstream            the operator's word on one of them
+    settings            the upstreams, from variables and values
+    upstream            what the operator says of one of them
 """
