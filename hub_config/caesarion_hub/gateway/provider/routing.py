@@ -69,7 +69,8 @@ def ordered(
 
 
 def unknown(model: str, known: Sequence[str]) -> GatewayError:
-    """Return what to say of a model that nobody has."""
+    """Return what to say of a model that nobody has, though it may be listed."""
+    known = [name for name in known if name != model]
     message = f"There is no model '{model[:100]}' here."
     if near := difflib.get_close_matches(model, known, n=1):
         message += f" Did you mean '{near[0]}'?"

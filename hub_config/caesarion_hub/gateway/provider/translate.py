@@ -58,8 +58,7 @@ def status_error(
     status: int, body: bytes, headers: Mapping[str, str], upstream: Upstream
 ) -> UpstreamError:
     """Return what becomes of an answer of 300 or more."""
-    said = json_object(body)
-    error = _said(status, said, headers, upstream)
+    error = _said(status, json_object(body), headers, upstream)
     if headers.get("X-Should-Retry") == "false":
         error.again = False
     if error.passed and "X-Request-Id" in headers:
@@ -96,6 +95,24 @@ def _said(
                 NO_RETRY,
                 ill=False,
             )
+        case 408 | 409:
+            return _error(
+                *(status, "upstream_error"),
+                f"The model provider at {host} did not finish the request ({status}). "
+                "Ask again in a moment.",
+                _retry_after(headers),
+                again=True,
+                ill=False,
+            )
+        case 413:
+            return _error(
+                *(413, "request_too_large"),
+                f"The model provider at {host} takes no request that is this long. "
+                "Begin a new conversation, or send less.",
+                NO_RETRY,
+                elsewhere=False,
+                ill=False,
+            )
         case 429:
             return _rate_limit(said, headers, host)
         case _ if status < 400:
@@ -130,9 +147,7 @@ def _refused(
         f"The model provider at {host} answered {status}"
         + (f": {reason}" if reason else "." if passed else f". Check {address}."),
         headers=_retry_after(headers),
-        # Time-outs and conflicts of the provider's own: it may do better next time.
-        again=status in (408, 409),
-        elsewhere=status in (404, 408, 409),
+        elsewhere=status == 404,
         ill=False,
         passed=passed,
     )
