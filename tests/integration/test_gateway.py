@@ -204,6 +204,19 @@ async def test_half_a_character_waits_for_its_other_half(
     assert "naïve 🙂 café" in "".join(pieces)
 
 
+async def test_a_hundred_thousand_pieces_pass(
+    provider: OpenAIServer, http: aiohttp.ClientSession
+) -> None:
+    provider.add(Fault("many_chunks", size=100_000))
+    timeout = aiohttp.ClientTimeout(120)
+    async with http.post(
+        "v1/chat/completions", json=BODY | {"stream": True}, timeout=timeout
+    ) as answer:
+        content = await answer.read()
+    assert content.count(b'"content": "word "') == 100_000
+    assert content.endswith(b"data: [DONE]\n\n")
+
+
 async def test_nothing_of_the_callers_but_the_body_goes_up(
     provider: OpenAIServer, http: aiohttp.ClientSession
 ) -> None:
@@ -353,15 +366,23 @@ async def test_a_request_over_ten_mebibytes_is_too_large(
 @pytest.mark.parametrize(
     ("fault", "status", "code"),
     [
+        (Fault(400), 400, None),
         (Fault(401), 502, "upstream_unauthorized"),
         (Fault(403), 502, "upstream_forbidden"),
         (Fault(404), 404, "model_not_found"),
-        (Fault(413), 413, None),
+        (Fault(408), 408, "upstream_error"),
+        (Fault(409), 409, "upstream_error"),
+        (Fault(413), 413, "request_too_large"),
+        (Fault(429), 429, "rate_limit_exceeded"),
         (Fault(429, retry_after=7), 429, "rate_limit_exceeded"),
         (Fault(500), 500, "upstream_error"),
+        (Fault(502), 502, "upstream_error"),
         (Fault(503, retry_after=7), 503, "upstream_error"),
+        (Fault(504), 504, "upstream_error"),
         (Fault("reset_before_headers"), 502, "upstream_disconnected"),
         (Fault("stall_before_headers"), 504, "upstream_timeout"),
+        (Fault("reset_before_body"), 502, "upstream_disconnected"),
+        (Fault("stall_before_body"), 504, "upstream_timeout"),
     ],
 )
 async def test_the_providers_failures_are_openais_errors(
@@ -378,6 +399,7 @@ async def test_the_providers_failures_are_openais_errors(
     error = json.loads(text)["error"]
     assert (answer.status, error["code"]) == (status, code)
     assert set(error) == {"message", "type", "param", "code"}
+    assert error["message"].endswith(".")
     assert KEY not in text + str(answer.headers)
     assert answer.headers.get("Retry-After") == ("7" if fault.retry_after else None)
     assert "Set-Cookie" not in answer.headers
@@ -431,6 +453,7 @@ async def test_without_a_provider_the_connection_is_refused(
         ("cut_mid_stream", "broke before the answer was complete"),
         ("stall_mid_stream", "was silent for 1 seconds"),
         ("error_mid_stream", "The engine broke"),
+        ("garbage_sse", "sent something that is no answer of the OpenAI protocol"),
     ],
 )
 async def test_a_stream_that_breaks_ends_in_an_error_event(
@@ -503,6 +526,52 @@ async def test_a_whole_answer_that_breaks_is_an_error(
     with pytest.raises(openai.InternalServerError, match=message) as raised:
         await client.chat.completions.create(model="gpt-4.1", messages=ASKED)
     assert raised.value.status_code == status
+
+
+async def test_two_upstreams_stand_in_for_each_other_and_neither_key_is_told(
+    hub: BareHub, tokens: Tokens, tmp_path: Path
+) -> None:
+    other_key = "another-key-9876543210"
+    refusal = Fault(400, message="Not with {key}.")
+    async with (
+        OpenAIServer([Fault(503), Text("not asked")], key=KEY) as first,
+        OpenAIServer([Text("here"), refusal], key=other_key) as second,
+    ):
+        upstreams: list[dict[str, Any]] = []
+        for name, server, key in (("first", first, KEY), ("second", second, other_key)):
+            file = tmp_path / name
+            file.write_text(key)
+            file.chmod(0o600)
+            upstreams.append(
+                {
+                    "name": name,
+                    "baseUrl": server.base_url,
+                    "keyFile": str(file),
+                    "priority": len(upstreams),
+                    "breaker": {"failures": 1},
+                    "retries": 0,
+                }
+            )
+        values = tmp_path / "gateway.yaml"
+        values.write_text(json.dumps({"upstreams": upstreams}))
+        settings = {
+            "JUPYTERHUB_API_URL": hub.api_url,
+            "CAESARION_GATEWAY_CONFIG": str(values),
+            "OPENAI_API_KEY": "not-used",
+        }
+        with gateway_process(tmp_path, settings) as gateway:
+            async with openai.AsyncOpenAI(
+                base_url=gateway.base_url, api_key=tokens.right, max_retries=0
+            ) as client:
+                assert spoken(await stream(client)) == "here"
+                with pytest.raises(openai.BadRequestError) as raised:
+                    await stream(client)
+            said = gateway.log.read_text()
+    assert raised.value.message == "Error code: 400 - Not with [key]."
+    assert len(first.requests) == 1
+    assert "OPENAI_API_KEY is not used, since gateway.upstreams is set." in said
+    assert KEY not in said
+    assert other_key not in said
 
 
 # Coming and going.

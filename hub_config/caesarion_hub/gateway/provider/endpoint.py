@@ -205,10 +205,14 @@ class Endpoint:
             if whole := events.feed(data):
                 yield whole
                 limit = self.upstream.timeouts.silence
-            if events.error:
-                raise translate.told(events.error, self.upstream)
             if events.is_garbled:
                 raise translate.garbled(self.upstream)
+            if events.error:
+                raise translate.told(events.error, self.upstream)
+        if last := events.end():
+            yield last
+        if events.error:
+            raise translate.told(events.error, self.upstream)
         if not events.is_complete:
             raise translate.cut(self.upstream)
 

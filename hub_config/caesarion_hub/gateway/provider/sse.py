@@ -34,11 +34,6 @@ class Events:
         self.is_garbled = False
         self.error: dict[str, Any] | None = None
 
-    @property
-    def is_cut(self) -> bool:
-        """Whether half an event was fed."""
-        return bool(self._rest.strip())
-
     def feed(self, data: bytes) -> bytes:
         """
         Return the bytes of all events that ``data`` completes, or none.
@@ -60,6 +55,13 @@ class Events:
                 return whole[:begin]
             begin = mark.end()
         return whole
+
+    def end(self) -> bytes:
+        """Return the last event if only its empty line is missing; half a one is dropped."""
+        last = bytes(self._rest).strip()
+        self._rest.clear()
+        self._check(last)
+        return b"" if not last or self.is_garbled or self.error else last + b"\n\n"
 
     def _end(self, mark: bytes, searched: int) -> int:
         place = self._rest.rfind(mark, searched)
