@@ -204,15 +204,17 @@ async def test_half_a_character_waits_for_its_other_half(
     assert "naïve 🙂 café" in "".join(pieces)
 
 
-async def test_a_hundred_thousand_pieces_pass(
-    provider: OpenAIServer, http: aiohttp.ClientSession
-) -> None:
-    provider.add(Fault("many_chunks", size=100_000))
-    timeout = aiohttp.ClientTimeout(120)
-    async with http.post(
-        "v1/chat/completions", json=BODY | {"stream": True}, timeout=timeout
-    ) as answer:
-        content = await answer.read()
+async def test_a_hundred_thousand_pieces_pass(hub: BareHub, tokens: Tokens, tmp_path: Path) -> None:
+    async with OpenAIServer([Fault("many_chunks", size=100_000)]) as provider:
+        settings = {"JUPYTERHUB_API_URL": hub.api_url, "OPENAI_BASE_URL": provider.base_url}
+        with gateway_process(tmp_path, settings) as gateway:
+            async with (
+                aiohttp.ClientSession(headers={"Authorization": f"Bearer {tokens.right}"}) as http,
+                http.post(
+                    f"{gateway.base_url}/chat/completions", json=BODY | {"stream": True}
+                ) as answer,
+            ):
+                content = await answer.read()
     assert content.count(b'"content": "word "') == 100_000
     assert content.endswith(b"data: [DONE]\n\n")
 
