@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from caesarion_hub.gateway.errors import GatewayError
-from caesarion_hub.gateway.provider.providers import Health
+from caesarion_hub.gateway.provider.providers import Condition
 from caesarion_hub.gateway.provider.translate import UpstreamError
 from caesarion_hub.gateway.provider.upstream import Breaker, Timeouts
 
@@ -150,7 +150,7 @@ async def test_an_upstream_that_is_not_there_is_passed_over() -> None:
         providers(upstream(gone), upstream(other, priority=1)) as backend,
     ):
         assert await ask(backend) == "here"
-        assert [health.outcomes for health in backend.health()] == [
+        assert [told.outcomes for told in backend.conditions()] == [
             {"upstream_unreachable": 1},
             {"ok": 1},
         ]
@@ -214,17 +214,21 @@ async def test_an_upstream_that_keeps_failing_is_left_alone_and_looked_after() -
             f"{server.base_url.split('/')[2]} failed (500). Ask again in a moment."
         )
         assert (raised.value.status, raised.value.headers) == (503, {"Retry-After": "30"})
-        assert [health.state for health in backend.health()] == ["open"]
+        assert [told.state for told in backend.conditions()] == ["open"]
+        assert backend.health() == {"a": False}
+        assert backend.trouble().endswith("failed (500). Ask again in a moment.")
         time.now += 30
-        assert [health.state for health in backend.health()] == ["half-open"]
+        assert [told.state for told in backend.conditions()] == ["half-open"]
+        assert backend.health() == {"a": True}
+        assert backend.trouble() == ""
         with pytest.raises(UpstreamError, match=r"failed \(500\)"):
             await ask(backend)
         with pytest.raises(UpstreamError, match="failed 3 times in a row"):
             await ask(backend)
         time.now += 30
         assert [await ask(backend), await ask(backend)] == ["back", "well"]
-        assert list(backend.health()) == [
-            Health("a", "closed", 0, "", {"upstream_error": 3, "ok": 2})
+        assert list(backend.conditions()) == [
+            Condition("a", "closed", 0, "", {"upstream_error": 3, "ok": 2})
         ]
     assert len(server.requests) == 5
 
@@ -260,8 +264,8 @@ async def test_a_look_that_is_given_up_leaves_the_next_request_to_look() -> None
         looking.cancel()
         await asyncio.wait([looking])
         assert await ask(backend) == "back"
-        (health,) = backend.health()
-        assert health.outcomes == {"upstream_error": 1, "given_up": 1, "ok": 1}
+        (told,) = backend.conditions()
+        assert told.outcomes == {"upstream_error": 1, "given_up": 1, "ok": 1}
 
 
 async def test_answers_that_break_off_count_as_failures() -> None:
@@ -272,7 +276,7 @@ async def test_answers_that_break_off_count_as_failures() -> None:
         for _ in range(2):
             with pytest.raises(UpstreamError, match="broke before the answer was complete"):
                 await ask(backend)
-        assert [health.state for health in backend.health()] == ["open"]
+        assert [told.state for told in backend.conditions()] == ["open"]
 
 
 async def test_while_one_is_left_alone_another_answers() -> None:
@@ -284,6 +288,8 @@ async def test_while_one_is_left_alone_another_answers() -> None:
         ) as backend,
     ):
         assert [await ask(backend), await ask(backend)] == ["1", "2"]
+        assert backend.health() == {"a": False, "b": True}
+        assert backend.trouble() == ""
     assert len(server.requests) == 1
 
 
@@ -296,7 +302,7 @@ async def test_what_users_do_wrong_is_no_failure_of_the_upstream() -> None:
         for _ in faults:
             with pytest.raises(GatewayError):
                 await ask(backend)
-        assert [health.state for health in backend.health()] == ["closed"]
+        assert [told.state for told in backend.conditions()] == ["closed"]
     assert len(server.requests) == len(faults)
 
 

@@ -55,3 +55,9 @@ class Backend(Protocol):
 
     def models(self) -> AbstractAsyncContextManager[Answer]:
         """Answer ``/models``."""
+
+    def trouble(self) -> str:
+        """Return why nothing can be asked of it now, as a sentence, or nothing."""
+
+    def health(self) -> Mapping[str, bool]:
+        """Return, by the names of upstreams, whether each may be asked now."""

@@ -45,7 +45,7 @@ log = logging.getLogger("gateway")
 
 
 @dataclass(frozen=True)
-class Health:
+class Condition:
     """
     How one upstream is doing.
 
@@ -96,12 +96,23 @@ class Providers:
     async def __aexit__(self, *_: object) -> None:
         await self._session.close()
 
-    def health(self) -> Iterator[Health]:
+    def conditions(self) -> Iterator[Condition]:
         """Yield how each upstream is doing."""
         for name, endpoint in self._endpoints.items():
             circuit = endpoint.circuit
             problem = endpoint.problem if circuit.failures else ""
-            yield Health(name, circuit.state, circuit.failures, problem, dict(endpoint.outcomes))
+            yield Condition(name, circuit.state, circuit.failures, problem, dict(endpoint.outcomes))
+
+    def health(self) -> Mapping[str, bool]:
+        """Return, by the names of upstreams, whether each may be asked now."""
+        return {condition.name: condition.state != "open" for condition in self.conditions()}
+
+    def trouble(self) -> str:
+        """Return why no upstream can be asked now, as a sentence, or nothing."""
+        conditions = list(self.conditions())
+        if any(condition.state != "open" for condition in conditions):
+            return ""
+        return conditions[0].problem
 
     @contextlib.asynccontextmanager
     async def complete(self, raw: bytes, body: dict[str, Any]) -> AsyncIterator[Answer]:
