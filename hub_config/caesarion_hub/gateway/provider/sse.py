@@ -68,8 +68,7 @@ class Events:
         return place + len(mark) if place >= 0 else 0
 
     def _check(self, event: bytes) -> None:
-        lines = (line[5:].removeprefix(b" ") for line in _LINE.split(event) if line[:5] == b"data:")
-        data = b"\n".join(lines)
+        data = _data(event)
         if not data:
             return  # a comment, which keeps the connection alive
         if data == b"[DONE]":
@@ -84,10 +83,17 @@ class Events:
             self.is_complete = _is_finished(said)
 
 
+def _data(event: bytes) -> bytes:
+    if event.startswith(b"data: ") and b"\n" not in event and b"\r" not in event:
+        return event[6:]  # as almost all are; the rest takes three times as long
+    lines = (line[5:].removeprefix(b" ") for line in _LINE.split(event) if line[:5] == b"data:")
+    return b"\n".join(lines)
+
+
 def json_object(data: bytes) -> dict[str, Any] | None:
     """Return the JSON object that ``data`` holds, or None."""
     try:
-        said = json.loads(data)
+        said = json.loads(data.decode())
     except (ValueError, RecursionError):
         return None
     return said if isinstance(said, dict) else None
