@@ -32,6 +32,7 @@ SCOPE = "access:services!service=gateway"
 SECRET_PROMPT = "nobody-else-may-read-this"
 ASKED: list[Any] = [{"role": "user", "content": SECRET_PROMPT}]
 BODY = {"model": "gpt-4.1", "messages": ASKED}
+COUNTED = {"stream": True, "stream_options": {"include_usage": True}}
 
 
 @dataclass(frozen=True)
@@ -145,12 +146,12 @@ async def test_words_calls_and_usage_pass(
         Fault("many_chunks", size=999),
     ],
 )
-@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize("way", [COUNTED, {"stream": False}])
 async def test_requests_and_answers_are_the_same_bytes(
-    provider: OpenAIServer, http: aiohttp.ClientSession, reply: Text | Fault, streamed: bool
+    provider: OpenAIServer, http: aiohttp.ClientSession, reply: Text | Fault, way: dict[str, Any]
 ) -> None:
     provider.add(reply)
-    raw = json.dumps(BODY | {"stream": streamed}, indent=3).encode() + b" \n"
+    raw = json.dumps(BODY | way, indent=3).encode() + b" \n"
     async with http.post("v1/chat/completions", data=raw) as answer:
         through = await answer.read()
     async with (
@@ -191,7 +192,7 @@ async def test_half_a_character_is_not_held_back(
 ) -> None:
     provider.add(Fault("split_utf8"))
     undecodable = 0
-    async with http.post("v1/chat/completions", json=BODY | {"stream": True}) as answer:
+    async with http.post("v1/chat/completions", json=BODY | COUNTED) as answer:
         async for data, _ in answer.content.iter_chunks():
             try:
                 data.decode()
@@ -451,7 +452,7 @@ async def test_a_stream_that_breaks_within_a_line_is_a_broken_connection(
     headers = {"Authorization": f"Bearer {tokens.right}"}
     async with (
         aiohttp.ClientSession(headers=headers) as session,
-        session.post(gateway_to_raw_server, json=BODY | {"stream": True}) as answer,
+        session.post(gateway_to_raw_server, json=BODY | COUNTED) as answer,
     ):
         assert await answer.content.readany() == b'data: {"half'
         with pytest.raises(aiohttp.ClientPayloadError):

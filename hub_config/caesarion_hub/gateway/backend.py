@@ -14,7 +14,7 @@ from typing import Any, Protocol
 @dataclass(frozen=True)
 class Answer:
     """
-    A status, headers, and a body as it comes.
+    A status, headers, and a body as it comes; ``upstream`` names who answers.
 
     ``content`` raises :class:`~caesarion_hub.gateway.errors.GatewayError` when
     the body breaks off.
@@ -23,6 +23,7 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     content: AsyncIterator[bytes]
+    upstream: str = ""
 
     @property
     def is_stream(self) -> bool:
@@ -52,3 +53,9 @@ class Backend(Protocol):
 
     def models(self) -> AbstractAsyncContextManager[Answer]:
         """Answer ``/models``."""
+
+    def trouble(self) -> str:
+        """Return why nothing can be asked of it now, as a sentence, or nothing."""
+
+    def health(self) -> Mapping[str, bool]:
+        """Return, by the names of upstreams, whether each may be asked now."""

@@ -52,7 +52,8 @@ class Config:
     """
     All settings. Without ``upstream`` the demo model answers.
 
-    ``prefix`` begins and ends with a slash. Port 0 lets the system choose.
+    ``prefix`` begins and ends with a slash. Port 0 lets the system choose. A
+    gateway that was silent for ``lease`` seconds is taken for dead by the others.
     """
 
     hub_api_url: str
@@ -63,6 +64,7 @@ class Config:
     default_model: str
     upstream: Upstream | None
     values: gateway_values.Gateway = field(default_factory=gateway_values.Gateway)
+    lease: float = 30.0
     warning: str = ""
 
 
@@ -82,6 +84,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
     OPENAI_API_KEY                   the provider's key, if no file is named
     CAESARION_GATEWAY_DEFAULT_MODEL  the model to list if the provider has no list
     CAESARION_GATEWAY_SILENCE        seconds that the provider may be silent (300)
+    CAESARION_GATEWAY_LEASE          seconds after which a silent replica is taken for dead (30)
     HTTPS_PROXY, HTTP_PROXY, ...     the way to the provider, as for other programs
     ===============================  ==================================================
     """
@@ -107,6 +110,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
         default_model=setting.get("CAESARION_GATEWAY_DEFAULT_MODEL") or values.model,
         upstream=_upstream(base_url, key, setting) if base_url else None,
         values=values,
+        lease=_seconds(setting, "CAESARION_GATEWAY_LEASE", "30"),
         warning=warning,
     )
 
@@ -153,17 +157,20 @@ def _upstream(base_url: str, key: str | None, setting: Mapping[str, str]) -> Ups
             "OPENAI_BASE_URL is not the web address of an endpoint. Set it to something like "
             "http://127.0.0.1:11434/v1, without a name or a password in it."
         )
-    silence = setting.get("CAESARION_GATEWAY_SILENCE") or "300"
+    seconds = _seconds(setting, "CAESARION_GATEWAY_SILENCE", "300")
+    proxy = None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
+    return Upstream(base_url.rstrip("/"), key, proxy, seconds)
+
+
+def _seconds(setting: Mapping[str, str], name: str, usual: str) -> float:
+    said = setting.get(name) or usual
     try:
-        seconds = float(silence)
+        seconds = float(said)
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
-        raise ConfigError(
-            f"CAESARION_GATEWAY_SILENCE is {silence!r}. It must be a number of seconds above 0."
-        )
-    proxy = None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
-    return Upstream(base_url.rstrip("/"), key, proxy, seconds)
+        raise ConfigError(f"{name} is {said!r}. It must be a number of seconds above 0.")
+    return seconds
 
 
 def _key(setting: Mapping[str, str], values: gateway_values.Gateway) -> tuple[str | None, str]:

@@ -9,7 +9,7 @@ but the body goes up; nothing that tells of the key or the account comes down.
 import contextlib
 import io
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Self
 
 import aiohttp
@@ -56,6 +56,14 @@ class Provider:
 
     async def __aexit__(self, *_: object) -> None:
         await self._session.close()
+
+    def trouble(self) -> str:
+        """Return nothing: it can be asked."""
+        return ""
+
+    def health(self) -> Mapping[str, bool]:
+        """Return that the one upstream may be asked."""
+        return {self._upstream.host: True}
 
     @contextlib.asynccontextmanager
     async def complete(self, raw: bytes, body: dict[str, Any]) -> AsyncIterator[Answer]:
@@ -105,7 +113,8 @@ class Provider:
             name: value for name, value in response.headers.items() if _PASSED.fullmatch(name)
         }
         if response.status < 300:
-            return Answer(response.status, headers, self._content(response))
+            content = self._content(response)
+            return Answer(response.status, headers, content, self._upstream.host)
         body = await self._error_body(response)
         told = status_error(response.status, body, response.headers, self._upstream)
         if isinstance(told, GatewayError):
