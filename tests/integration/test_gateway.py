@@ -32,6 +32,7 @@ SCOPE = "access:services!service=gateway"
 SECRET_PROMPT = "nobody-else-may-read-this"
 ASKED: list[Any] = [{"role": "user", "content": SECRET_PROMPT}]
 BODY = {"model": "gpt-4.1", "messages": ASKED}
+COUNTED = {"stream": True, "stream_options": {"include_usage": True}}
 
 
 @dataclass(frozen=True)
@@ -154,12 +155,12 @@ async def test_words_calls_and_usage_pass(
         Fault("many_chunks", size=999),
     ],
 )
-@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize("way", [COUNTED, {"stream": False}])
 async def test_requests_and_answers_are_the_same_bytes(
-    provider: OpenAIServer, http: aiohttp.ClientSession, reply: Text | Fault, streamed: bool
+    provider: OpenAIServer, http: aiohttp.ClientSession, reply: Text | Fault, way: dict[str, Any]
 ) -> None:
     provider.add(reply)
-    raw = json.dumps(BODY | {"stream": streamed}, indent=3).encode() + b" \n"
+    raw = json.dumps(BODY | way, indent=3).encode() + b" \n"
     async with http.post("v1/chat/completions", data=raw) as answer:
         through = await answer.read()
     async with (
@@ -199,7 +200,7 @@ async def test_half_a_character_waits_for_its_other_half(
     provider: OpenAIServer, http: aiohttp.ClientSession
 ) -> None:
     provider.add(Fault("split_utf8"))
-    async with http.post("v1/chat/completions", json=BODY | {"stream": True}) as answer:
+    async with http.post("v1/chat/completions", json=BODY | COUNTED) as answer:
         pieces = [data.decode() async for data, _ in answer.content.iter_chunks()]
     assert "naïve 🙂 café" in "".join(pieces)
 
@@ -210,9 +211,7 @@ async def test_a_hundred_thousand_pieces_pass(hub: BareHub, tokens: Tokens, tmp_
         with gateway_process(tmp_path, settings) as gateway:
             async with (
                 aiohttp.ClientSession(headers={"Authorization": f"Bearer {tokens.right}"}) as http,
-                http.post(
-                    f"{gateway.base_url}/chat/completions", json=BODY | {"stream": True}
-                ) as answer,
+                http.post(f"{gateway.base_url}/chat/completions", json=BODY | COUNTED) as answer,
             ):
                 content = await answer.read()
     assert content.count(b'"content": "word "') == 100_000
@@ -480,7 +479,7 @@ async def test_a_stream_that_breaks_within_an_event_ends_in_an_error_event(
     headers = {"Authorization": f"Bearer {tokens.right}"}
     async with (
         aiohttp.ClientSession(headers=headers) as session,
-        session.post(gateway_to_raw_server, json=BODY | {"stream": True}) as answer,
+        session.post(gateway_to_raw_server, json=BODY | COUNTED) as answer,
     ):
         whole, error, rest = (await answer.read()).split(b"\n\n")
     assert (whole, rest) == (b"data: {}", b"")

@@ -11,15 +11,23 @@ import signal
 import socket
 import sys
 from contextlib import AsyncExitStack
+from tempfile import TemporaryDirectory
+from uuid import uuid4
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from caesarion_hub.gateway.backend import Backend
+from caesarion_hub.gateway.budgets import from_values
 from caesarion_hub.gateway.config import Config, ConfigError, from_environment
+from caesarion_hub.gateway.database import Database, DatabaseError
 from caesarion_hub.gateway.demo.model import Demo
 from caesarion_hub.gateway.handlers import Gateway
 from caesarion_hub.gateway.hub import Hub
+from caesarion_hub.gateway.jobs import Beat
+from caesarion_hub.gateway.journal import Journal
+from caesarion_hub.gateway.ledger import Ledger
+from caesarion_hub.gateway.meter import Meter
 from caesarion_hub.gateway.provider.providers import Providers
 
 GRACE = 3.0
@@ -43,7 +51,9 @@ async def serve(config: Config) -> None:
             backend = await stack.enter_async_context(providers)
         hub = Hub(config)
         stack.push_async_callback(hub.close)
-        app = Gateway(config.prefix, hub, backend, demo=not config.upstreams)
+        journal = await stack.enter_async_context(_journal(config, stack))
+        meter = Meter(config.values, backend, journal)
+        app = Gateway(config.prefix, hub, meter, demo=not config.upstreams)
         server = HTTPServer(app, max_body_size=_MAX_READ)
         server.add_sockets(sockets)
         host, port = sockets[0].getsockname()[:2]
@@ -56,9 +66,31 @@ async def serve(config: Config) -> None:
         server.stop()
         if app.under_way:
             await asyncio.wait(app.under_way, timeout=GRACE)
-        await server.close_all_connections()
+        meter.stopping = True
         for task in app.under_way:
             task.cancel()
+        if app.under_way:
+            await asyncio.wait(app.under_way)
+        await server.close_all_connections()
+
+
+def _journal(config: Config, stack: AsyncExitStack) -> Journal:
+    """Open the ledger, its tables brought up to date."""
+    secret = config.values.database.url
+    if secret is None:
+        log.warning(
+            "gateway.database.url is not set: what was used is forgotten when the gateway ends."
+        )
+        folder = stack.enter_context(TemporaryDirectory(prefix="gateway"))
+        url = f"sqlite:///{folder}/gateway.sqlite"
+    else:
+        url = secret.get_secret_value()
+    database = Database(url)
+    stack.callback(database.close)
+    database.migrate()
+    ledger = Ledger(database, uuid4().hex, from_values(config.values.budgets))
+    retention = (config.values.retention_days, config.values.audit.retention_days)
+    return Journal(ledger, Beat(round(config.lease * 1000), *retention))
 
 
 def _listen(config: Config) -> list[socket.socket]:
@@ -81,7 +113,7 @@ def main() -> int:
     logging.getLogger("tornado.general").setLevel(logging.ERROR)
     try:
         asyncio.run(serve(from_environment()))
-    except ConfigError as error:
+    except (ConfigError, DatabaseError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

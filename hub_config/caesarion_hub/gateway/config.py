@@ -28,7 +28,8 @@ class Config:
     """
     All settings. Without ``upstreams`` the demo model answers.
 
-    ``prefix`` begins and ends with a slash. Port 0 lets the system choose.
+    ``prefix`` begins and ends with a slash. Port 0 lets the system choose. A
+    gateway that was silent for ``lease`` seconds is taken for dead by the others.
     """
 
     hub_api_url: str
@@ -39,6 +40,7 @@ class Config:
     default_model: str
     upstreams: tuple[Upstream, ...]
     values: gateway_values.Gateway = field(default_factory=gateway_values.Gateway)
+    lease: float = 30.0
     warning: str = ""
 
 
@@ -58,6 +60,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
     OPENAI_API_KEY                   the provider's key, if no file is named
     CAESARION_GATEWAY_DEFAULT_MODEL  the model to list if the provider has no list
     CAESARION_GATEWAY_SILENCE        seconds that the provider may be silent (300)
+    CAESARION_GATEWAY_LEASE          seconds after which a silent replica is taken for dead (30)
     HTTPS_PROXY, HTTP_PROXY, ...     the way to the provider, as for other programs
     ===============================  ==================================================
     """
@@ -82,6 +85,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
         default_model=setting.get("CAESARION_GATEWAY_DEFAULT_MODEL") or values.model,
         upstreams=upstreams,
         values=values,
+        lease=settings.seconds(setting, "CAESARION_GATEWAY_LEASE", "30"),
         warning=warning,
     )
 

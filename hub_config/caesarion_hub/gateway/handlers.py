@@ -1,8 +1,8 @@
 """
 The gateway's HTTP door: who may ask, what is a request, and the answer as it comes.
 
-``__main__`` builds it with :func:`make_app`; it calls ``hub`` for the caller's
-name and a :class:`~caesarion_hub.gateway.backend.Backend` for the answer.
+``__main__`` builds it; it calls ``hub`` to know the caller and ``meter`` for the
+answer.
 """
 
 import asyncio
@@ -14,12 +14,17 @@ from typing import Any
 from tornado.iostream import StreamClosedError
 from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
 
-from caesarion_hub.gateway.backend import Answer, Backend
+from caesarion_hub.gateway.backend import Answer
 from caesarion_hub.gateway.errors import GatewayError
-from caesarion_hub.gateway.hub import Hub
+from caesarion_hub.gateway.hub import Caller, Hub
+from caesarion_hub.gateway.meter import Asked, Meter
 
 MAX_BODY = 10 * 2**20
 """Bytes of a request that are read; of a longer one the rest is thrown away."""
+
+CONVERSATION_HEADER = "X-Caesarion-Conversation"
+MESSAGE_HEADER = "X-Caesarion-Message"
+"""Where a question comes from, as the asking server calls it; the ledger keeps both."""
 
 log = logging.getLogger("gateway")
 
@@ -27,9 +32,9 @@ log = logging.getLogger("gateway")
 class Gateway(Application):
     """The routes, and the answers under way."""
 
-    def __init__(self, prefix: str, hub: Hub, backend: Backend, *, demo: bool) -> None:
+    def __init__(self, prefix: str, hub: Hub, meter: Meter, *, demo: bool) -> None:
         self.hub = hub
-        self.backend = backend
+        self.meter = meter
         self.demo = demo
         self.under_way: set[asyncio.Task[None]] = set()
         super().__init__(
@@ -87,12 +92,12 @@ class Nowhere(Door):
 
 
 @stream_request_body
-class Asking(Door):
+class FromUser(Door):
     """A route for users: asks the hub who calls before the body is read."""
 
     def initialize(self) -> None:
         """Begin without a caller, a body or an answer."""
-        self.user = ""
+        self.caller = Caller("")
         self.body = bytearray()
         self._refusal: GatewayError | None = None
         self._answering: asyncio.Task[None] | None = None
@@ -100,7 +105,7 @@ class Asking(Door):
     async def prepare(self) -> None:
         """Find out who calls. A refusal waits for the body: answered earlier, it may get lost."""
         try:
-            self.user = await self.application.hub.user(
+            self.caller = await self.application.hub.caller(
                 self.request.headers.get("Authorization", "")
             )
         except GatewayError as refusal:
@@ -152,7 +157,7 @@ class Asking(Door):
         except StreamClosedError:
             pass  # the client is gone
         except GatewayError as error:
-            log.warning("%s for %s: %s", error.code, self.user, error.message)
+            log.warning("%s for %s: %s", error.code, self.caller.name, error.message)
             raise
 
     async def _send(self, answer: Answer) -> None:
@@ -163,7 +168,7 @@ class Asking(Door):
                 await self.flush()
                 end = (end + data)[-4:]
         except GatewayError as error:
-            log.warning("%s for %s, in mid-answer: %s", error.code, self.user, error.message)
+            log.warning("%s for %s, in mid-answer: %s", error.code, self.caller.name, error.message)
             if answer.is_stream and (not end or end.endswith((b"\n\n", b"\r\n\r\n"))):
                 await self.finish(error.event())
             elif self.request.connection:
@@ -172,23 +177,29 @@ class Asking(Door):
                 self.detach().close()
 
 
-class Models(Asking):
+class Models(FromUser):
     """The models."""
 
     async def get(self) -> None:
         """Answer with the provider's list."""
         self.check_caller()
-        await self.pass_on(self.application.backend.models())
+        await self.pass_on(self.application.meter.models(self.caller))
 
 
-class Completions(Asking):
+class Completions(FromUser):
     """The conversation."""
 
     async def post(self) -> None:
         """Answer, as a stream if the request asks for one."""
         self.check_caller()
         raw = bytes(self.body)
-        await self.pass_on(self.application.backend.complete(raw, checked_body(raw)))
+        headers = self.request.headers
+        asked = Asked(
+            *(self.caller, raw, checked_body(raw)),
+            headers.get(CONVERSATION_HEADER, ""),
+            headers.get(MESSAGE_HEADER, ""),
+        )
+        await self.pass_on(self.application.meter.complete(asked))
 
 
 def checked_body(raw: bytes) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def find(
     base_url = setting.get("OPENAI_BASE_URL") or values.base_url or (OPENAI if key else None)
     if not base_url:
         return (), " ".join(warnings)
-    silence = _silence(setting)
+    silence = seconds(setting, "CAESARION_GATEWAY_SILENCE", "300")
     upstream = Upstream(
         _checked_address(base_url, "OPENAI_BASE_URL"),
         key,
@@ -85,17 +85,16 @@ def _proxy(base_url: str) -> str | None:
     return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
 
 
-def _silence(setting: Mapping[str, str]) -> float:
-    silence = setting.get("CAESARION_GATEWAY_SILENCE") or "300"
+def seconds(setting: Mapping[str, str], name: str, usual: str) -> float:
+    """Return how many seconds the variable ``name`` says."""
+    said = setting.get(name) or usual
     try:
-        seconds = float(silence)
+        number = float(said)
     except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise ConfigError(
-            f"CAESARION_GATEWAY_SILENCE is {silence!r}. It must be a number of seconds above 0."
-        )
-    return seconds
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise ConfigError(f"{name} is {said!r}. It must be a number of seconds above 0.")
+    return number
 
 
 def _key(
