@@ -78,7 +78,7 @@ Script = Iterable[Reply] | Callable[[Json], Reply]
 @dataclass
 class Request:
     """
-    A request as it came: headers and query, the raw and the parsed body.
+    A request as it came: headers and query, the raw and the parsed body, and from where.
 
     The case of a header's name does not matter.
 
@@ -92,6 +92,7 @@ class Request:
     query: Mapping[str, str]
     raw: bytes
     body: Json
+    peer: tuple[str, int]
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     client_gone: bool = False
 
@@ -174,7 +175,10 @@ class OpenAIServer:
         with contextlib.suppress(ValueError):
             parsed = json.loads(raw)
             body = parsed if isinstance(parsed, dict) else {}
-        recorded = Request(request.method, request.path, request.headers, request.query, raw, body)
+        peer = request.get_extra_info("peername", ("", 0))[:2]
+        recorded = Request(
+            request.method, request.path, request.headers, request.query, raw, body, peer
+        )
         async with self._arrival:
             is_look = (request.method, request.path) == ("GET", "/v1/models")
             (self.looks if is_look else self.requests).append(recorded)
@@ -227,7 +231,8 @@ class OpenAIServer:
         model = http.match_info.get("model", body.model)
         if model not in self._models:
             message = f"The model `{model}` does not exist or you do not have access to it."
-            return error_answer(404, "invalid_request_error", message, "model_not_found")
+            code = "DeploymentNotFound" if "model" in http.match_info else "model_not_found"
+            return error_answer(404, "invalid_request_error", message, code)
         reply = self._answer(json.loads(raw))
         self._served += 1
         if isinstance(reply, Fault) and isinstance(reply.kind, int):

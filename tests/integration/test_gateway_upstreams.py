@@ -213,7 +213,10 @@ async def test_an_upstream_that_keeps_failing_is_left_alone_and_looked_after() -
             "left alone for 30 more seconds; ask again then. The last time: The model provider at "
             f"{server.base_url.split('/')[2]} failed (500). Ask again in a moment."
         )
-        assert (raised.value.status, raised.value.headers) == (503, {"Retry-After": "30"})
+        assert (raised.value.status, raised.value.headers) == (
+            503,
+            {"Retry-After": "30", "X-Should-Retry": "false"},
+        )
         assert [told.state for told in backend.conditions()] == ["open"]
         assert backend.health() == {"a": False}
         assert backend.trouble().endswith("failed (500). Ask again in a moment.")
@@ -367,6 +370,13 @@ async def test_an_upstream_without_a_list_of_names_is_asked_where_no_other_was_n
         assert await ask(backend, model="gpt-4.1") == "any"
 
 
+async def test_connections_are_used_again() -> None:
+    async with OpenAIServer([Text("hello")] * 5) as server, providers(upstream(server)) as backend:
+        for _ in range(5):
+            await ask(backend)
+    assert len({request.peer for request in server.requests}) == 1
+
+
 async def test_azure_wants_its_key_in_a_header_and_the_deployment_in_the_path() -> None:
     async with (
         OpenAIServer([Text("hello"), Text("whole")], key=KEY, models=["my-gpt"]) as azure,
@@ -383,6 +393,20 @@ async def test_azure_wants_its_key_in_a_header_and_the_deployment_in_the_path() 
     assert request.path == "/openai/deployments/my-gpt/chat/completions"
     assert dict(request.query) == {"api-version": "2024-10-21"}
     assert "Authorization" not in request.headers
+
+
+async def test_a_deployment_that_is_not_there_is_a_model_that_is_not_there() -> None:
+    async with (
+        OpenAIServer(models=["my-gpt"]) as azure,
+        providers(
+            upstream(azure.azure_url, kind="azure", aliases={"gpt-4.1": "my-gpt"})
+        ) as backend,
+    ):
+        with pytest.raises(GatewayError) as raised:
+            await ask(backend, model="gpt-5")
+    assert raised.value.message == (
+        "There is no model 'gpt-5' here. Did you mean 'gpt-4.1'? The models are: gpt-4.1."
+    )
 
 
 # The list of models.

@@ -15,7 +15,7 @@ from caesarion_hub.gateway.config import Config, ConfigError, from_environment
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.handlers import checked_body
 from caesarion_hub.gateway.provider.translate import UpstreamError, connection_error, status_error
-from caesarion_hub.gateway.provider.upstream import Upstream
+from caesarion_hub.gateway.provider.upstream import Breaker, Timeouts, Upstream
 from caesarion_hub.gateway.scrub import scrub
 
 HUB = {"JUPYTERHUB_API_URL": "http://127.0.0.1:8081/hub/api"}
@@ -65,12 +65,12 @@ def test_the_hubs_variables_say_where_to_listen() -> None:
 
 def test_a_key_alone_means_openai() -> None:
     upstream = only_upstream(HUB | {"OPENAI_API_KEY": KEY})
-    assert upstream == Upstream("https://api.openai.com/v1", KEY)
+    assert upstream == Upstream("https://api.openai.com/v1", KEY, name="api.openai.com")
 
 
 def test_a_base_url_alone_needs_no_key_and_no_slash() -> None:
     upstream = only_upstream(HUB | {"OPENAI_BASE_URL": "http://127.0.0.1:11434/v1/"})
-    assert upstream == Upstream("http://127.0.0.1:11434/v1", None)
+    assert upstream == Upstream("http://127.0.0.1:11434/v1", None, name="127.0.0.1:11434")
 
 
 def test_the_key_comes_from_its_file_first(tmp_path: Path) -> None:
@@ -96,11 +96,11 @@ def test_a_file_holds_the_section_and_variables_win_over_it(tmp_path: Path) -> N
     )
     told = HUB | {"CAESARION_GATEWAY_CONFIG": str(file)}
     config = from_environment(told)
-    assert config.upstreams == (Upstream("http://model.test/v1", KEY),)
+    assert config.upstreams == (Upstream("http://model.test/v1", KEY, name="model.test"),)
     assert config.default_model == "m"
     assert config.values.prices["m"].prompt == Decimal("2.50")
     other = only_upstream(told | {"OPENAI_BASE_URL": "http://other.test/v1"})
-    assert other == Upstream("http://other.test/v1", KEY)
+    assert other == Upstream("http://other.test/v1", KEY, name="other.test")
 
 
 @pytest.mark.parametrize(
@@ -117,6 +117,85 @@ def test_an_unusable_file_is_one_sentence(tmp_path: Path, text: str, sentence: s
     file.write_text(text)
     with pytest.raises(ConfigError, match=sentence):
         from_environment(HUB | {"CAESARION_GATEWAY_CONFIG": str(file)})
+
+
+def test_the_values_name_upstreams_and_where_their_keys_lie(tmp_path: Path) -> None:
+    key, file = tmp_path / "key", tmp_path / "gateway.yaml"
+    key.write_text(KEY)
+    key.chmod(0o600)
+    file.write_text(
+        f"""
+        upstreams:
+          - name: azure
+            baseUrl: https://me.openai.azure.com/openai/deployments/{{model}}?api-version=1
+            kind: azure
+            keyFile: {key}
+            aliases: {{gpt-4.1: my-gpt}}
+            timeouts: {{firstByte: 60}}
+          - name: ollama
+            baseUrl: http://ollama:11434/v1/
+            models: [llama*]
+            breaker: {{failures: 1}}
+            retries: 0
+            priority: 1
+            weight: 2
+        """
+    )
+    config = from_environment(HUB | {"CAESARION_GATEWAY_CONFIG": str(file)})
+    assert config.upstreams == (
+        Upstream(
+            "https://me.openai.azure.com/openai/deployments/{model}?api-version=1",
+            KEY,
+            name="azure",
+            kind="azure",
+            aliases={"gpt-4.1": "my-gpt"},
+            timeouts=Timeouts(first_byte=60),
+            settings=("baseUrl of the upstream 'azure'", "keyFile of the upstream 'azure'"),
+        ),
+        Upstream(
+            "http://ollama:11434/v1",
+            name="ollama",
+            models=("llama*",),
+            breaker=Breaker(failures=1),
+            retries=0,
+            priority=1,
+            weight=2,
+            settings=("baseUrl of the upstream 'ollama'", "keyFile of the upstream 'ollama'"),
+        ),
+    )
+    assert KEY not in repr(config)
+    assert config.warning == ""
+
+
+@pytest.mark.parametrize(
+    ("upstream", "sentence"),
+    [
+        ("name: a b, baseUrl: 'http://a/v1'", "gateway.upstreams.0.name"),
+        ("name: a, baseUrl: a", "gateway.upstreams.0.baseUrl: not a web address"),
+        ("name: a, baseUrl: 'http://a/v1', key: sk-1", "gateway.upstreams.0.key: Extra inputs"),
+        ("name: a, baseUrl: 'http://a/v1', kind: aws", "gateway.upstreams.0.kind"),
+        ("name: a, baseUrl: 'http://a/v1', retries: 11", "gateway.upstreams.0.retries"),
+        (
+            "name: a, baseUrl: 'http://me:secret@a/v1'",
+            "baseUrl of the upstream 'a' is not the web address of an endpoint",
+        ),
+        (
+            "name: a, baseUrl: 'http://a/v1', keyFile: /missing",
+            "keyFile of the upstream 'a' must name a file that the gateway's user can open",
+        ),
+        (
+            "name: a, baseUrl: 'http://a/v1'}, {name: a, baseUrl: 'http://b/v1'",
+            "gateway.upstreams: two of them have the same name",
+        ),
+    ],
+)
+def test_an_unusable_upstream_is_a_sentence(tmp_path: Path, upstream: str, sentence: str) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(f"upstreams: [{{{upstream}}}]")
+    with pytest.raises(ConfigError) as raised:
+        from_environment(HUB | {"CAESARION_GATEWAY_CONFIG": str(file)})
+    assert sentence in str(raised.value)
+    assert "secret" not in str(raised.value)
 
 
 def test_proxies_are_the_usual_variables(monkeypatch: pytest.MonkeyPatch) -> None:

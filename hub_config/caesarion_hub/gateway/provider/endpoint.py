@@ -10,6 +10,7 @@ tried elsewhere; a stream is whole events, any other answer is whole.
 import asyncio
 import contextlib
 import io
+import logging
 import re
 import time
 from collections import Counter
@@ -24,7 +25,7 @@ from caesarion_hub.gateway.provider import translate
 from caesarion_hub.gateway.provider.breaker import Circuit
 from caesarion_hub.gateway.provider.sse import Events, json_object
 from caesarion_hub.gateway.provider.translate import UpstreamError
-from caesarion_hub.gateway.provider.upstream import MODEL, Upstream
+from caesarion_hub.gateway.provider.upstream import Upstream
 
 MAX_ANSWER = 64 * 2**20
 """Bytes of an answer that is not streamed, or of a list; a made-up number."""
@@ -38,6 +39,8 @@ _LIST_LIMIT = 4.0
 # What a client may see of the provider's headers; the others tell of the account
 # and the provider's machines, or belong to one hop only.
 _PASSED = re.compile(r"content-type|x-request-id|x-ratelimit-[a-z-]+", re.IGNORECASE)
+
+log = logging.getLogger("gateway")
 
 
 def open_session() -> aiohttp.ClientSession:
@@ -93,8 +96,8 @@ class Endpoint:
 
     async def models(self) -> list[dict[str, Any]] | None:
         """Return the upstream's own list of models, or None if it keeps none."""
-        if MODEL in self.upstream.base_url:
-            return None
+        if self.upstream.kind == "azure":
+            return None  # it would list what could be deployed
         limit = min(_LIST_LIMIT, self.upstream.timeouts.first_byte)
         try:
             async with (
@@ -137,13 +140,23 @@ class Endpoint:
         except UpstreamError as error:
             attempt.outcome = error.code
             if error.ill:
-                self.problem = error.message
-                self.circuit.failed(attempt.leave)
+                self._fail(attempt, error.message)
             else:
                 self.circuit.answered(attempt.leave)
                 self.circuit.ended()
             self.circuit.rest(min(error.wait, MAX_REST))
             raise
+
+    def _fail(self, attempt: _Attempt, problem: str) -> None:
+        self.problem = problem
+        before = self.circuit.state
+        self.circuit.failed(attempt.leave)
+        if self.circuit.state == "open" != before:
+            log.warning(
+                "Upstream %s failed %d times in a row and is left alone for %g seconds: %s",
+                *(self.upstream.name, self.circuit.failures, self.upstream.breaker.seconds),
+                problem,
+            )
 
     async def _begin(
         self, stack: contextlib.AsyncExitStack, attempt: _Attempt, model: str, raw: bytes

@@ -147,7 +147,9 @@ class Providers:
                     return await stack.enter_async_context(self._ask(way, raw, body))
                 except UpstreamError as error:
                     failures[way] = error
-                    log.warning("Upstream %s: %s (%d)", way.upstream.name, error.code, error.status)
+                    # What is the request's fault is told by whoever asked.
+                    said = error.message if error.ill else error.code
+                    log.warning("Upstream %s: %s", way.upstream.name, said)
                     if not error.elsewhere:
                         raise
             ways = [way for way in ways if failures[way].again and turn < way.upstream.retries]

@@ -44,6 +44,7 @@ def find(
         _checked_address(base_url, "OPENAI_BASE_URL"),
         key,
         _proxy(base_url),
+        name=urlsplit(base_url).netloc,
         timeouts=Timeouts(first_byte=silence, silence=silence),
     )
     return (upstream,), " ".join(warnings)

@@ -26,6 +26,8 @@ NO_RETRY = {"X-Should-Retry": "false"}
 """Asking again does not help, says this header to OpenAI's clients."""
 
 _TOLD = 500
+# OpenAI's word for a model that is not there, and Azure's.
+_UNKNOWN = ("model_not_found", "DeploymentNotFound")
 
 
 @dataclass
@@ -143,7 +145,7 @@ def _refused(
     address, _ = upstream.settings
     return UpstreamError(
         status,
-        "model_not_found" if code == "model_not_found" else "upstream_refused",
+        "model_not_found" if code in _UNKNOWN else "upstream_refused",
         f"The model provider at {host} answered {status}"
         + (f": {reason}" if reason else "." if passed else f". Check {address}."),
         headers=_retry_after(headers),
@@ -254,7 +256,7 @@ def left_alone(upstream: Upstream, failures: int, seconds: float, last: str) -> 
         *(503, "upstream_unavailable"),
         f"The model provider at {upstream.host} failed {failures} times in a row and is left alone "
         f"for {wait} more seconds; ask again then. The last time: {last}",
-        {"Retry-After": str(wait)},
+        {"Retry-After": str(wait), **NO_RETRY},
         ill=False,
     )
 
