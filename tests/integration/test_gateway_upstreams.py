@@ -16,7 +16,7 @@ from caesarion_hub.gateway.provider.upstream import Breaker, Timeouts
 
 from tests.fakes.bare_hub import free_port
 from tests.fakes.openai_server import Fault, OpenAIServer, Raw, Reply, Text
-from tests.upstreams import BODY, Time, ask, providers, upstream
+from tests.upstreams import BODY, Time, ask, providers, upstream, words
 
 HASTY = Timeouts(connect=1, first_byte=0.2, silence=0.2)
 KEY = "sk-proj-abcdefghijklmnopqrstuvwxyz0123"
@@ -30,6 +30,7 @@ LASTING = [
     Fault("stall_before_headers"),
     Fault("stall_before_body"),
 ]
+STREAMED = BODY | {"stream": True}
 FIRST_IS_AN_ERROR = Raw([{"error": {"message": "No.", "code": 502}}])
 
 
@@ -125,6 +126,39 @@ async def test_what_has_begun_is_never_asked_again(kind: Any) -> None:
     assert (len(server.requests), len(other.requests)) == (1, 0)
 
 
+async def test_a_reader_that_is_slow_is_no_provider_that_is_silent() -> None:
+    async with (
+        OpenAIServer([Text("one ", "two", delay=0.1)]) as server,
+        providers(upstream(server, timeouts=HASTY)) as backend,
+        backend.complete(json.dumps(STREAMED).encode(), STREAMED) as answer,
+    ):
+        pieces = []
+        async for data in answer.content:
+            await asyncio.sleep(0.25)
+            pieces.append(data)
+    assert words(b"".join(pieces), answer) == "one two"
+
+
+async def test_a_stream_ends_with_its_last_event_whatever_becomes_of_the_connection(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\ne\r\ndata: [DONE]\n\n\r\n"
+        )
+        await writer.drain()
+        writer.close()  # without the chunk that ends the body
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with providers(upstream(f"http://127.0.0.1:{port}/v1")) as backend:
+            assert await ask(backend) == ""
+            assert [told.outcomes for told in backend.conditions()] == [{"ok": 1}]
+    assert caplog.messages == []
+
+
 # Turned elsewhere.
 
 
@@ -143,7 +177,9 @@ async def test_another_upstream_answers_at_once(reply: Reply) -> None:
     assert time.pauses == []
 
 
-async def test_an_upstream_that_is_not_there_is_passed_over() -> None:
+async def test_an_upstream_that_is_not_there_is_passed_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     gone = f"http://127.0.0.1:{free_port()}/v1"
     async with (
         OpenAIServer([Text("here")]) as other,
@@ -154,6 +190,11 @@ async def test_an_upstream_that_is_not_there_is_passed_over() -> None:
             {"upstream_unreachable": 1},
             {"ok": 1},
         ]
+    address = gone.split("/")[2]
+    assert caplog.messages == [
+        f"Upstream a: The model provider at {address} cannot be reached. The operator should check "
+        "that it runs, and OPENAI_BASE_URL."
+    ]
 
 
 @pytest.mark.parametrize("status", [400, 413])
@@ -247,7 +288,9 @@ async def test_only_one_request_looks_whether_it_is_back() -> None:
         time.now += 30
         looking = asyncio.create_task(ask(backend))
         await server.request(1)
-        with pytest.raises(UpstreamError, match="is left alone for 1 more seconds"):
+        with pytest.raises(
+            UpstreamError, match="is left alone for one more second; ask again then"
+        ):
             await ask(backend)
         assert await looking == "slow"
         assert await ask(backend) == "next"

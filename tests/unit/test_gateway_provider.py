@@ -183,7 +183,7 @@ def test_the_provider_may_say_that_asking_again_is_no_use() -> None:
 def test_the_time_alone_is_told_in_whole_seconds() -> None:
     error = left_alone(OLLAMA, 5, 0.2, "It failed.")
     assert error.headers == {"Retry-After": "1", "X-Should-Retry": "false"}
-    assert "is left alone for 1 more seconds" in error.message
+    assert "is left alone for one more second; ask again then" in error.message
 
 
 # What a stream is.

@@ -36,6 +36,8 @@ MAX_REST = 60.0
 _ERROR_LIMIT = 65_536
 # Seconds for a list of models, which nobody waits for longer.
 _LIST_LIMIT = 4.0
+# Seconds that the end of a body may follow the end of its stream.
+_LINGER = 1.0
 # What a client may see of the provider's headers; the others tell of the account
 # and the provider's machines, or belong to one hop only.
 _PASSED = re.compile(r"content-type|x-request-id|x-ratelimit-[a-z-]+", re.IGNORECASE)
@@ -222,6 +224,9 @@ class Endpoint:
                 raise translate.garbled(self.upstream)
             if events.error:
                 raise translate.told(events.error, self.upstream)
+            if events.is_done:
+                await _drained(response)
+                return
         if last := events.end():
             yield last
         if events.error:
@@ -281,6 +286,13 @@ async def _piece(response: aiohttp.ClientResponse, limit: float) -> bytes:
     """Return what comes next, b"" at the end; raise TimeoutError after ``limit`` seconds."""
     async with asyncio.timeout(limit):
         return await response.content.readany()
+
+
+async def _drained(response: aiohttp.ClientResponse) -> None:
+    """Read to the end, which follows at once if the connection is to be used again."""
+    with contextlib.suppress(aiohttp.ClientError, OSError):
+        while await _piece(response, _LINGER):
+            pass
 
 
 def _passed_headers(response: aiohttp.ClientResponse) -> dict[str, str]:

@@ -121,13 +121,16 @@ class Providers:
         ways = routing.routes(self._upstreams, model)
         if not ways:
             raise routing.unknown(model, await self._catalogue.names())
+        failures: dict[Route, UpstreamError] = {}
         async with contextlib.AsyncExitStack() as stack:
             try:
-                answer = await self._first(stack, ways, raw, body)
+                answer = await self._first(stack, ways, raw, body, failures)
             except UpstreamError as error:
+                _log(failures, but=error)
                 if error.code == "model_not_found":
                     raise routing.unknown(model, await self._catalogue.names()) from error
                 raise
+            _log(failures)
             yield answer
 
     @contextlib.asynccontextmanager
@@ -136,10 +139,18 @@ class Providers:
         yield json_answer({"object": "list", "data": await self._catalogue.models()})
 
     async def _first(
-        self, stack: contextlib.AsyncExitStack, ways: list[Route], raw: bytes, body: dict[str, Any]
+        self,
+        stack: contextlib.AsyncExitStack,
+        ways: list[Route],
+        raw: bytes,
+        body: dict[str, Any],
+        failures: dict[Route, UpstreamError],
     ) -> Answer:
-        """Ask each way in turn, then those again that may answer yet, until one does."""
-        failures: dict[Route, UpstreamError] = {}
+        """
+        Ask each way in turn, then those again that may answer yet, until one does.
+
+        The last failure of each way goes into ``failures``.
+        """
         turn = 0
         while True:
             for way in routing.ordered(ways, self._is_resting, self._chance):
@@ -147,9 +158,6 @@ class Providers:
                     return await stack.enter_async_context(self._ask(way, raw, body))
                 except UpstreamError as error:
                     failures[way] = error
-                    # What is the request's fault is told by whoever asked.
-                    said = error.message if error.ill else error.code
-                    log.warning("Upstream %s: %s", way.upstream.name, said)
                     if not error.elsewhere:
                         raise
             ways = [way for way in ways if failures[way].again and turn < way.upstream.retries]
@@ -182,3 +190,13 @@ def _told(failures: Iterable[UpstreamError], *, is_exhausted: bool) -> UpstreamE
     if is_exhausted:
         told.headers = {**told.headers, **NO_RETRY}
     return told
+
+
+def _log(failures: Mapping[Route, UpstreamError], but: UpstreamError | None = None) -> None:
+    """Note the failures that nobody hears of."""
+    for way, error in failures.items():
+        if error is not but:
+            # Words about what was asked are not for a log.
+            log.warning(
+                "Upstream %s: %s", way.upstream.name, error.message if error.ill else error.code
+            )

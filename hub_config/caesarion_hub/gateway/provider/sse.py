@@ -22,14 +22,15 @@ class Events:
     """
     Cuts a stream after the last event that is whole.
 
-    ``is_complete`` says that the answer came to its end: the provider said so,
-    or gave the reason why it finished. ``is_garbled`` says that something else
-    came than events; ``error`` is what the provider said instead of an answer.
-    After either nothing more is fed.
+    ``is_done`` says that the provider ended the stream, ``is_complete`` that it
+    did or gave the reason why the answer finished. ``is_garbled`` says that
+    something else came than events; ``error`` is what the provider said instead
+    of an answer. After either nothing more is fed.
     """
 
     def __init__(self) -> None:
         self._rest = bytearray()
+        self.is_done = False
         self.is_complete = False
         self.is_garbled = False
         self.error: dict[str, Any] | None = None
@@ -72,7 +73,7 @@ class Events:
         if not data:
             return  # a comment, which keeps the connection alive
         if data == b"[DONE]":
-            self.is_complete = True
+            self.is_done = self.is_complete = True
             return
         said = json_object(data)
         if said is None:

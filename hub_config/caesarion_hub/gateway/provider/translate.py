@@ -252,10 +252,11 @@ def told(said: dict[str, Any], upstream: Upstream) -> UpstreamError:
 def left_alone(upstream: Upstream, failures: int, seconds: float, last: str) -> UpstreamError:
     """Return what to say while the upstream is not asked at all; ``last`` is its last failure."""
     wait = max(1, math.ceil(seconds))
+    more = f"{wait} more seconds" if wait > 1 else "one more second"
     return _error(
         *(503, "upstream_unavailable"),
         f"The model provider at {upstream.host} failed {failures} times in a row and is left alone "
-        f"for {wait} more seconds; ask again then. The last time: {last}",
+        f"for {more}; ask again then. The last time: {last}",
         {"Retry-After": str(wait), **NO_RETRY},
         ill=False,
     )
