@@ -1,0 +1,93 @@
+"""
+The API server as a thing that starts and stops: its port, its keys, its kubeconfig.
+
+    async with ApiServer(folder) as api:
+        subprocess.run(["kubectl", "--kubeconfig", api.kubeconfig, "get", "pods"])
+
+It serves TLS on a free port of the loopback; ``python -m
+tests.fakes.kubernetes.apiserver`` is the same in a process of its own.
+"""
+
+import asyncio
+import base64
+import secrets
+import socket
+from pathlib import Path
+from typing import Self
+
+import yaml
+from aiohttp import web
+
+from tests.fakes.kubernetes.apiserver import bootstrap
+from tests.fakes.kubernetes.apiserver.handlers import Handlers
+from tests.fakes.kubernetes.apiserver.state import State
+from tests.fakes.kubernetes.apiserver.tls import make_context
+
+LARGEST_BODY = 3 * 1024 * 1024  # bytes, as the real server
+
+
+class ApiServer:
+    """
+    A test double of the Kubernetes API server.
+
+    ``folder`` gets ``ca.crt`` and ``kubeconfig``, whose user may do everything.
+    ``state`` is what the cluster has in it, for tests to read.
+    """
+
+    def __init__(self, folder: Path, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.folder = folder
+        self.host = host
+        self.port = port
+        self.state = State()
+        self.token = secrets.token_urlsafe(24)
+        self._streams: set[asyncio.Task[None]] = set()
+
+    @property
+    def url(self) -> str:
+        return f"https://{self.host}:{self.port}"
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.folder / "kubeconfig"
+
+    @property
+    def certificate_authority(self) -> Path:
+        return self.folder / "ca.crt"
+
+    async def __aenter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        service_address = next(self.state.free_addresses())
+        self._context = make_context(self.folder, [self.host, "127.0.0.1", service_address])
+        self._socket = socket.create_server((self.host, self.port))
+        self.port = self._socket.getsockname()[1]
+        bootstrap.fill(self.state)
+        handlers = Handlers(self.state, f"{self.host}:{self.port}")
+        app = web.Application(client_max_size=LARGEST_BODY)
+        app.router.add_route("*", "/{path:.*}", handlers.answer)
+        self._runner = web.AppRunner(
+            app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1
+        )
+        await self._runner.setup()
+        await web.SockSite(self._runner, self._socket, ssl_context=self._context).start()
+        self.kubeconfig.write_text(yaml.safe_dump(self.make_kubeconfig()))
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._runner.cleanup()
+
+    def make_kubeconfig(self, token: str = "") -> dict[str, object]:
+        """Return a kubeconfig for a bearer token, or for who may do everything."""
+        authority = self.certificate_authority.read_bytes()
+        cluster = {
+            "server": self.url,
+            "certificate-authority-data": base64.b64encode(authority).decode(),
+        }
+        context = {"cluster": "fake", "user": "user"}
+        return {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "fake", "cluster": cluster}],
+            "users": [{"name": "user", "user": {"token": token or self.token}}],
+            "contexts": [{"name": "fake", "context": context}],
+            "current-context": "fake",
+        }
