@@ -185,3 +185,12 @@ Changes when one of these keys does, so that a pod starts anew: (dict "root" $
       name: {{ include "caesarion.keysName" .root }}
       key: {{ .key }}
 {{- end -}}
+
+{{/* How many pods may be away: Kubernetes takes one of the two, and 0 is a number of pods. */}}
+{{- define "caesarion.disruptions" -}}
+{{- if kindIs "invalid" .maxUnavailable -}}
+minAvailable: {{ toJson .minAvailable }}
+{{- else -}}
+maxUnavailable: {{ toJson .maxUnavailable }}
+{{- end -}}
+{{- end -}}

@@ -1,5 +1,5 @@
 {{/*
-What the hub reads, as caesarion_hub/values.py knows it: whole sections and keys
+What the hub reads, as caesarion_hub.values knows it: whole sections and keys
 picked by name, since that refuses a key it does not know.
 */}}
 {{- define "caesarion.hubValues" -}}
@@ -11,8 +11,23 @@ picked by name, since that refuses a key it does not know.
 {{- $_ := set $singleuser "image" (merge (dict
   "tag" (.Values.singleuser.image.tag | default .Chart.AppVersion)
   "pullSecrets" (concat .Values.imagePullSecrets .Values.singleuser.image.pullSecrets | uniq)) .Values.singleuser.image) -}}
-{{/* null takes a key out of helm's values; the hub must still hear that it is null. */}}
-{{- $_ := set $singleuser "cpu" (merge (deepCopy .Values.singleuser.cpu) (dict "guarantee" nil "limit" nil "startLimit" nil)) -}}
+{{- /* null takes a key out of helm's values; the hub must still hear that it is null. */ -}}
+{{- $none := dict "guarantee" nil "limit" nil -}}
+{{- $_ := set $singleuser "memory" (merge (dict) .Values.singleuser.memory $none) -}}
+{{- $_ := set $singleuser "cpu" (merge (dict) .Values.singleuser.cpu $none (dict "startLimit" nil)) -}}
+{{- $cluster := dict
+  "name" $name
+  "release" .Release.Name
+  "namespace" .Release.Namespace
+  "userNamespace" (include "caesarion.userNamespace" .)
+  "hubUrl" (printf "http://%s-hub.%s:8081" $name .Release.Namespace)
+  "proxyApiUrl" (printf "http://%s-proxy-api:8001" $name)
+  "gatewayUrl" (printf "http://%s-gateway.%s" $name .Release.Namespace)
+  "labels" (include "caesarion.releaseLabels" . | fromYaml)
+-}}
+{{- if .Values.scheduling.podPriority.enabled -}}
+{{- $_ := set $cluster "priorityClassName" (printf "%s-default" (include "caesarion.priorityClassPrefix" .)) -}}
+{{- end -}}
 {{- dict
   "auth" (omit .Values.auth "userPassword" "adminPassword")
   "hub" $hub
@@ -20,15 +35,7 @@ picked by name, since that refuses a key it does not know.
   "agent" .Values.agent
   "gateway" (pick .Values.gateway "model" "baseUrl")
   "cull" .Values.cull
-  "cluster" (dict
-    "name" $name
-    "release" .Release.Name
-    "namespace" .Release.Namespace
-    "userNamespace" (include "caesarion.userNamespace" .)
-    "hubUrl" (printf "http://%s-hub.%s:8081" $name .Release.Namespace)
-    "proxyApiUrl" (printf "http://%s-proxy-api:8001" $name)
-    "gatewayUrl" (printf "http://%s-gateway.%s" $name .Release.Namespace)
-    "labels" (include "caesarion.releaseLabels" . | fromYaml))
+  "cluster" $cluster
   | toJson -}}
 {{- end -}}
 
