@@ -78,13 +78,11 @@ not allow is denied for its pods.
           - 192.0.0.0/24 # and an old one of Oracle's
           - 198.18.0.0/15
           - 224.0.0.0/3
+    # All that is handed out of IPv6; not the private, the local, IPv4 in disguise (but for 6to4).
     - ipBlock:
-        cidr: ::/0
+        cidr: 2000::/3
         except:
-          - 64:ff9b::/32 # private IPv4 by way of NAT64
-          - fc00::/7
-          - fe80::/10
-          - ff00::/8
+          - 2002::/16
 {{- end }}
 {{- if $allow.privateIPs }}
 - to:

@@ -12,9 +12,11 @@ picked by name, since that refuses a key it does not know.
   "tag" (.Values.singleuser.image.tag | default .Chart.AppVersion)
   "pullSecrets" (concat .Values.imagePullSecrets .Values.singleuser.image.pullSecrets | uniq)) .Values.singleuser.image) -}}
 {{- /* null takes a key out of helm's values; the hub must still hear that it is null. */ -}}
-{{- $none := dict "guarantee" nil "limit" nil -}}
-{{- $_ := set $singleuser "memory" (merge (dict) .Values.singleuser.memory $none) -}}
-{{- $_ := set $singleuser "cpu" (merge (dict) .Values.singleuser.cpu $none (dict "startLimit" nil)) -}}
+{{- range $key, $none := dict
+  "memory" (fromYaml "{guarantee: null, limit: null}")
+  "cpu" (fromYaml "{guarantee: null, limit: null, startLimit: null}") -}}
+{{- $_ := set $singleuser $key (mergeOverwrite $none (get $singleuser $key)) -}}
+{{- end -}}
 {{- $cluster := dict
   "name" $name
   "release" .Release.Name
