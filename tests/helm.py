@@ -24,7 +24,7 @@ EXAMPLES = ROOT / "helm" / "examples"
 Manifest = dict[str, Any]
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """Helm did not render; ``str`` of it is what helm said."""
 
 
@@ -36,7 +36,7 @@ def run(arguments: Sequence[str], text: str | None = None) -> str:
         [program, *arguments], input=text, capture_output=True, text=True, timeout=60, check=False
     )
     if done.returncode:
-        raise Refused(done.stderr + done.stdout)
+        raise RefusedError(done.stderr + done.stdout)
     return done.stdout
 
 
@@ -73,8 +73,9 @@ def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     merged = dict(under)
     for key, value in over.items():
         below = merged.get(key)
-        both = isinstance(below, dict) and isinstance(value, dict)
-        merged[key] = merge(below, value) if both else value
+        if isinstance(below, dict) and isinstance(value, dict):
+            value = merge(below, value)
+        merged[key] = value
     return merged
 
 

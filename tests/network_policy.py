@@ -71,9 +71,10 @@ class Network:
         return not peers or any(self._is(peer, other, home) for peer in peers)
 
     def _is(self, peer: Mapping[str, Any], other: Pod | Address, home: str) -> bool:
-        block = peer.get("ipBlock")
-        if block is not None or isinstance(other, Address):
-            return bool(block) and isinstance(other, Address) and in_block(block, other.ip)
+        if isinstance(other, Address):
+            return "ipBlock" in peer and in_block(peer["ipBlock"], other.ip)
+        if "ipBlock" in peer:
+            return False
         if "namespaceSelector" in peer:
             name = {"kubernetes.io/metadata.name": other.namespace}
             labels = {**self.namespaces.get(other.namespace, {}), **name}
@@ -103,11 +104,13 @@ def matches(selector: Mapping[str, Any], labels: Labels) -> bool:
 
 
 def _holds(expression: Mapping[str, Any], labels: Labels) -> bool:
-    key, operator = expression["key"], expression["operator"]
+    key: str = expression["key"]
+    operator: str = expression["operator"]
     if operator in ("Exists", "DoesNotExist"):
         return (key in labels) == (operator == "Exists")
     if operator in ("In", "NotIn"):
-        return (labels.get(key) in expression["values"]) == (operator == "In")
+        values: list[str] = expression["values"]
+        return (labels.get(key) in values) == (operator == "In")
     raise ValueError(f"There is no operator {operator!r} in label selectors.")
 
 
@@ -115,15 +118,17 @@ def port_matches(rule: Mapping[str, Any], port: int, protocol: str) -> bool:
     """Return whether a rule is about ``port``; one without ports is about all."""
     ports = rule.get("ports")
     return not ports or any(
-        entry.get("protocol", "TCP") == protocol and _in_range(entry, port) for entry in ports
+        protocol == entry.get("protocol", "TCP") and _in_range(entry, port) for entry in ports
     )
 
 
 def _in_range(entry: Mapping[str, Any], port: int) -> bool:
-    first = entry.get("port")
+    if "port" not in entry:
+        return True
+    first, last = entry["port"], entry.get("endPort", entry["port"])
     if isinstance(first, str):
         raise ValueError(f"The port {first!r} is named; whether it matches depends on the pod.")
-    return first is None or first <= port <= entry.get("endPort", first)
+    return port in range(first, last + 1)
 
 
 def in_block(block: Mapping[str, Any], ip: str) -> bool:

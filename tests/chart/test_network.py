@@ -105,7 +105,7 @@ def test_a_users_pod_reaches_the_proxy_as_its_user_would() -> None:
 
 
 def test_a_users_pod_reaches_the_proxy_even_where_strangers_do_not() -> None:
-    closed = {"proxy": {"chp": {"networkPolicy": {"allowedIngressPorts": []}}}}
+    closed: dict[str, Any] = {"proxy": {"chp": {"networkPolicy": {"allowedIngressPorts": []}}}}
     assert network(closed).allows(USER, PROXY, 8000)
 
 

@@ -67,7 +67,7 @@ async def run(namespace: str, name: str, seconds: float) -> int:
 def main(arguments: Sequence[str]) -> int:
     """Return the exit status."""
     namespace, name, seconds = arguments
-    config.load_incluster_config()
+    config.load_incluster_config()  # type: ignore[no-untyped-call]
     return asyncio.run(run(namespace, name, float(seconds)))
 
 
