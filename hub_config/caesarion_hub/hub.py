@@ -52,10 +52,15 @@ def in_a_cluster(c: Config, cluster: Cluster) -> None:
     c.JupyterHub.hub_bind_url = "http://0.0.0.0:8081"
     c.JupyterHub.hub_connect_url = cluster.hub_url
     c.JupyterHub.db_url = DATABASE
+    # Servers that the last hub left are looked for in the background.
+    c.JupyterHub.init_spawners_timeout = 1
     c.JupyterHub.cleanup_servers = False
     c.JupyterHub.cleanup_proxy = False
     c.JupyterHub.last_activity_interval = ROUTES_EVERY
     # Who asks for a server sees its progress at once.
     c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0}
+    c.JupyterHub.proxy_class = "caesarion_hub.pods.sweep.SweepingProxy"
+    c.SweepingProxy.namespace = cluster.user_namespace
+    c.SweepingProxy.release = cluster.release
     c.ConfigurableHTTPProxy.should_start = False
     c.ConfigurableHTTPProxy.api_url = cluster.proxy_api_url

@@ -22,6 +22,10 @@ GRACE = 10
 """Seconds that a server gets to save what it holds after SIGTERM; a made-up number."""
 
 
+OUTAGE = 120
+"""Seconds without the Kubernetes API through which a request is tried again; made up."""
+
+
 def configure(c: Config, singleuser: Singleuser, cluster: Cluster) -> None:
     """Set the spawner, its pods and their disks."""
     c.JupyterHub.spawner_class = PodSpawner
@@ -35,10 +39,14 @@ def configure(c: Config, singleuser: Singleuser, cluster: Cluster) -> None:
             "extra_annotations": singleuser.extra_annotations,
             "delete_grace_period": GRACE,
             "profile_list": profile_list(singleuser.profile_list),
+            # Beyond it a request is tried again, until start_timeout is over.
+            "k8s_api_request_timeout": 10,
+            "k8s_api_request_retry_timeout": max(singleuser.start_timeout, OUTAGE),
         }
     )
+    c.PodSpawner.cpu_start_limit = singleuser.cpu.start_limit
     c.KubeSpawner.update(resources(singleuser))
-    c.KubeSpawner.update(placement(singleuser, cluster))
+    c.KubeSpawner.update(placement(singleuser))
     c.KubeSpawner.update(security(singleuser))
     c.KubeSpawner.update(storage(singleuser))
 
@@ -84,7 +92,7 @@ def resources(singleuser: Singleuser) -> dict[str, Any]:
     }
 
 
-def placement(singleuser: Singleuser, cluster: Cluster) -> dict[str, Any]:
+def placement(singleuser: Singleuser) -> dict[str, Any]:
     """Return the traits that say on which nodes, and how, a pod runs."""
     pod: dict[str, Any] = {"enableServiceLinks": False}
     if singleuser.runtime_class_name:
@@ -95,7 +103,7 @@ def placement(singleuser: Singleuser, cluster: Cluster) -> dict[str, Any]:
             toleration.model_dump(by_alias=True, exclude_none=True)
             for toleration in singleuser.extra_tolerations
         ],
-        "priority_class_name": singleuser.priority_class_name or cluster.priority_class_name or "",
+        "priority_class_name": singleuser.priority_class_name or "",
         "extra_pod_config": pod | singleuser.extra_pod_config,
     }
 

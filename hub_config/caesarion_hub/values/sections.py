@@ -146,7 +146,6 @@ class Cluster(Section):
     gateway_url: WebAddress = Field(description="a web address such as http://caesarion-gateway")
     gateway_token: SecretStr = Field(min_length=16, description="a text of 16 or more characters")
     labels: dict[str, str] = Field({}, description="texts by label")
-    priority_class_name: str | None = Field(None, description="the name of a PriorityClass")
 
 
 class Values(Section):
