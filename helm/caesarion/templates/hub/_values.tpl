@@ -27,8 +27,8 @@ picked by name, since that refuses a key it does not know.
   "gatewayUrl" (printf "http://%s-gateway.%s" $name .Release.Namespace)
   "labels" (include "caesarion.releaseLabels" . | fromYaml)
 -}}
-{{- if .Values.scheduling.podPriority.enabled -}}
-{{- $_ := set $cluster "priorityClassName" (printf "%s-default" (include "caesarion.priorityClassPrefix" .)) -}}
+{{- if and .Values.scheduling.podPriority.enabled (not $singleuser.priorityClassName) -}}
+{{- $_ := set $singleuser "priorityClassName" (printf "%s-default" (include "caesarion.priorityClassPrefix" .)) -}}
 {{- end -}}
 {{- dict
   "auth" (omit .Values.auth "userPassword" "adminPassword")
