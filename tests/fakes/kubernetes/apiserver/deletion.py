@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.fakes.kubernetes.apiserver.calls import Call
-from tests.fakes.kubernetes.apiserver.errors import bad_request, conflict
+from tests.fakes.kubernetes.apiserver.errors import bad_request, conflict, forbidden
 from tests.fakes.kubernetes.apiserver.objects import Json, now, timestamp
 from tests.fakes.kubernetes.apiserver.operations import get, is_done, page
 from tests.fakes.kubernetes.apiserver.resources import Resource
 from tests.fakes.kubernetes.apiserver.state import State
 
+PROTECTED = ("default", "kube-system", "kube-public")
 POLICIES = ("Background", "Foreground", "Orphan")
 FINALIZERS = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}
 
@@ -63,10 +64,10 @@ def delete(state: State, call: Call, options: Options) -> Json:
         if wanted and metadata[field] != wanted:
             why = f"Precondition failed: {field} is {metadata[field]}, not {wanted}"
             raise conflict(call.resource.qualified, call.name, why)
+    if call.resource.qualified == "namespaces" and call.name in PROTECTED:
+        raise forbidden("namespaces", call.name, "this namespace may not be deleted")
     after = mark(state, call.resource, obj, options)
-    if after is not None and call.resource.plural != "pods":
-        return after
-    if call.resource.plural == "pods":
+    if after is not None or call.resource.qualified == "pods":
         return after or obj
     return {
         "kind": "Status",

@@ -2,11 +2,13 @@
 The HTTP side: one request in, one answer out, errors as Status objects.
 
 ``server`` listens and gives each request to :meth:`Handlers.answer`, which
-finds out who asks (``authentication``), what for (``calls``), whether they may
+finds out who asks (``tokens``), what for (``calls``), whether they may
 (``rbac``) and has it done. The only module that knows aiohttp's requests.
 """
 
+import contextlib
 import json
+from dataclasses import asdict
 from typing import Any
 
 import yaml
@@ -15,14 +17,19 @@ from aiohttp import web
 from tests.fakes.kubernetes.apiserver import (
     deletion,
     discovery,
+    logs,
     openapi,
     operations,
     protobuf,
+    reviews,
+    subresources,
     watch,
 )
-from tests.fakes.kubernetes.apiserver.calls import Call, parse_call
+from tests.fakes.kubernetes.apiserver.calls import Call, User, parse_call
 from tests.fakes.kubernetes.apiserver.errors import ApiError, bad_request
+from tests.fakes.kubernetes.apiserver.faults import Faults
 from tests.fakes.kubernetes.apiserver.objects import Json
+from tests.fakes.kubernetes.apiserver.rbac import Access, access_of, authorize
 from tests.fakes.kubernetes.apiserver.state import State
 from tests.fakes.kubernetes.apiserver.store import encoded
 
@@ -36,10 +43,11 @@ PATCHES = {
 
 
 class Handlers:
-    """Answers requests from the cluster's state."""
+    """Answers requests from the cluster's state, with the faults that a test asks for."""
 
-    def __init__(self, state: State, address: str) -> None:
+    def __init__(self, state: State, faults: Faults, address: str) -> None:
         self.state = state
+        self.faults = faults
         self.address = address
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -51,25 +59,40 @@ class Handlers:
             return as_json(error.status, error.code, headers)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
+        authorization = request.headers.get("Authorization", "")
+        user = self.state.tokens.user(authorization, self.state.store)
         accept = request.headers.get("Accept") or "*/*"
         if (document := self._document(request.path, accept)) is not None:
+            self._authorize(user, Access("get", path=request.path))
             return document
         call = parse_call(
             self.state.resources,
             request.method,
             request.path,
             dict(request.query),
-            agent=request.headers.get("User-Agent", ""),
+            user,
+            request.headers.get("User-Agent", ""),
         )
+        self._authorize(user, access_of(call))
+        await self.faults.meet(call)
         if not any(kind.split(";")[0].strip() in JSON_TYPES for kind in accept.split(",")):
             raise ApiError(406, f"only JSON is served here, not {accept}", reason="NotAcceptable")
         if call.verb == "watch":
             return await self._watch(request, call)
+        if call.subresource == "log":
+            return await self._log(request, call)
         body = await read_body(request)
         code, result = self._done(call, body, content_type(request))
         self.state.warnings.extend(call.warnings)
         headers = [("Warning", f'299 - "{text}"') for text in call.warnings]
         return as_json(result, code, headers)
+
+    def _authorize(self, user: User, access: Access) -> None:
+        try:
+            authorize(self.state.store, user, access)
+        except ApiError:
+            self.state.denials.append({"user": user.name, **asdict(access)})
+            raise
 
     def _document(self, path: str, accept: str) -> web.Response | None:
         """Return what says what is served here, if that is what a path asks for."""
@@ -92,19 +115,22 @@ class Handlers:
                 return as_json(openapi.index(resources))
             case ["openapi", "v3", *root]:
                 found = openapi.document(resources, "/".join(root))
-                return as_json(found) if found else None
             case ["apis", name] if name in (groups := discovery.groups(resources)):
                 document = discovery.group(name, groups[name])
-                return as_json({"kind": "APIGroup", "apiVersion": "v1", **document})
+                found = {"kind": "APIGroup", "apiVersion": "v1", **document}
             case ["api", version]:
-                listed = discovery.resource_list(resources, version)
-                return as_json(listed) if listed else None
+                found = discovery.resource_list(resources, version)
             case ["apis", name, version]:
-                listed = discovery.resource_list(resources, f"{name}/{version}")
-                return as_json(listed) if listed else None
-        return None
+                found = discovery.resource_list(resources, f"{name}/{version}")
+            case _:
+                return None
+        return as_json(found) if found else None
 
     def _done(self, call: Call, body: Any, kind: str) -> tuple[int, Json]:
+        if call.resource.verbs == ("create",):
+            return 201, reviews.answer(self.state, call, body)
+        if call.subresource not in ("", "status"):
+            return subresources.answer(self.state, call, kind, body)
         match call.verb:
             case "get":
                 return 200, operations.get(self.state, call)
@@ -125,8 +151,21 @@ class Handlers:
         watch.check_watch(self.state, call)
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
-        async for line in watch.lines(self.state, call):
-            await response.write(line)
+        with self.faults.watch():
+            async with contextlib.aclosing(watch.lines(self.state, call)) as lines:
+                async for line in lines:
+                    if line:
+                        await response.write(line)
+        return response
+
+    async def _log(self, request: web.Request, call: Call) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+        async with contextlib.aclosing(logs.read(self.state, call)) as chunks:
+            first = await anext(chunks, b"")
+            await response.prepare(request)
+            await response.write(first)
+            async for chunk in chunks:
+                await response.write(chunk)
         return response
 
 

@@ -47,6 +47,11 @@ def timestamp(moment: datetime.datetime | None = None) -> str:
     return (moment or now()).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def timestamp_of(seconds: float) -> str:
+    """Write seconds since 1970 as Kubernetes does."""
+    return timestamp(datetime.datetime.fromtimestamp(seconds, datetime.UTC))
+
+
 def moment(text: str) -> datetime.datetime:
     """Read a time that :func:`timestamp` or a client wrote."""
     return datetime.datetime.fromisoformat(text)

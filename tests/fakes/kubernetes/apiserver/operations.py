@@ -137,7 +137,10 @@ def create(state: State, call: Call, body: Any, *, is_apply: bool = False) -> Js
     if state.store.get(call.resource.qualified, *key_of(new)):
         raise already_exists(call.resource.qualified, metadata["name"])
     new = created_by(call, new, wanted) if is_apply else updated_by(call, {}, new)
-    return new if call.is_dry_run else state.store.put(call.resource.qualified, new)
+    if call.is_dry_run:
+        return new
+    stored = state.store.put(call.resource.qualified, new)
+    return state.store.get(call.resource.qualified, *key_of(new)) or stored
 
 
 def update(state: State, call: Call, body: Any) -> Json:
@@ -196,7 +199,8 @@ def replace(state: State, call: Call, old: Json, new: Json, *, is_apply: bool = 
         return new
     if is_done(new):
         return state.store.remove(call.resource.qualified, new)
-    return state.store.put(call.resource.qualified, new)
+    state.store.put(call.resource.qualified, new)
+    return state.store.get(call.resource.qualified, *key_of(new)) or new
 
 
 def _with_what_is_kept(call: Call, old: Json, new: Json) -> Json:
@@ -225,4 +229,6 @@ def is_done(obj: Json) -> bool:
     """Tell whether an object that is being deleted has nothing left to wait for."""
     metadata = obj["metadata"]
     waits = metadata.get("finalizers") or metadata.get("deletionGracePeriodSeconds")
+    if obj["kind"] == "Namespace":
+        waits = waits or obj["spec"].get("finalizers")
     return "deletionTimestamp" in metadata and not waits

@@ -8,12 +8,11 @@ Kubernetes' ``generated.proto``; another kind is told 415 with its name, and
 """
 
 import base64
-import datetime
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from tests.fakes.kubernetes.apiserver.errors import ApiError, bad_request
-from tests.fakes.kubernetes.apiserver.objects import Json, timestamp
+from tests.fakes.kubernetes.apiserver.objects import Json, timestamp_of
 
 CONTENT_TYPE = "application/vnd.kubernetes.protobuf"
 MAGIC = b"k8s\x00"
@@ -181,7 +180,7 @@ def _time(data: bytes) -> str | None:
     seconds = dict(_fields(data)).get(1)
     if seconds is None:
         return None
-    return timestamp(datetime.datetime.fromtimestamp(_signed(seconds), datetime.UTC))
+    return timestamp_of(_signed(seconds))
 
 
 SCALARS: dict[str, Callable[[Any], Any]] = {

@@ -60,7 +60,7 @@ def make_builtin() -> Iterator[Resource]:
     none: tuple[str, ...] = ()
     scaled = ("status", "scale")
     every = ("all",)
-    pod = ("status", "binding", "eviction", "log", "resize", "ephemeralcontainers")
+    pod = ("status", "binding", "eviction", "log", "resize")
     once = ("create",)
 
     yield Resource("", "v1", "pods", "Pod", True, ("po",), pod, categories=every)

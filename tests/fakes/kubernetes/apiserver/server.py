@@ -8,10 +8,10 @@ It serves TLS on a free port of the loopback; ``python -m
 tests.fakes.kubernetes.apiserver`` is the same in a process of its own.
 """
 
-import asyncio
 import base64
-import secrets
+import contextlib
 import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Self
 
@@ -19,7 +19,10 @@ import yaml
 from aiohttp import web
 
 from tests.fakes.kubernetes.apiserver import bootstrap
+from tests.fakes.kubernetes.apiserver.faults import Faults
+from tests.fakes.kubernetes.apiserver.garbage import Garbage
 from tests.fakes.kubernetes.apiserver.handlers import Handlers
+from tests.fakes.kubernetes.apiserver.housekeeping import Housekeeping
 from tests.fakes.kubernetes.apiserver.state import State
 from tests.fakes.kubernetes.apiserver.tls import make_context
 
@@ -31,7 +34,8 @@ class ApiServer:
     A test double of the Kubernetes API server.
 
     ``folder`` gets ``ca.crt`` and ``kubeconfig``, whose user may do everything.
-    ``state`` is what the cluster has in it, for tests to read.
+    ``state`` is what the cluster has in it, for tests to read: its ``denials``
+    and ``warnings`` among it. ``faults`` is what goes wrong on purpose.
     """
 
     def __init__(self, folder: Path, *, host: str = "127.0.0.1", port: int = 0) -> None:
@@ -39,8 +43,7 @@ class ApiServer:
         self.host = host
         self.port = port
         self.state = State()
-        self.token = secrets.token_urlsafe(24)
-        self._streams: set[asyncio.Task[None]] = set()
+        self.faults = Faults()
 
     @property
     def url(self) -> str:
@@ -57,23 +60,41 @@ class ApiServer:
     async def __aenter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
         service_address = next(self.state.free_addresses())
-        self._context = make_context(self.folder, [self.host, "127.0.0.1", service_address])
-        self._socket = socket.create_server((self.host, self.port))
-        self.port = self._socket.getsockname()[1]
-        bootstrap.fill(self.state)
-        handlers = Handlers(self.state, f"{self.host}:{self.port}")
-        app = web.Application(client_max_size=LARGEST_BODY)
-        app.router.add_route("*", "/{path:.*}", handlers.answer)
-        self._runner = web.AppRunner(
-            app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1
-        )
-        await self._runner.setup()
-        await web.SockSite(self._runner, self._socket, ssl_context=self._context).start()
+        self._context = make_context(self.folder, [self.host, service_address])
+        authority = self.certificate_authority.read_text()
+        self.state.store.observers += [
+            Garbage(self.state).observe,
+            Housekeeping(self.state, authority).observe,
+        ]
+        await self._listen()
+        bootstrap.fill(self.state, self.host, self.port)
         self.kubeconfig.write_text(yaml.safe_dump(self.make_kubeconfig()))
         return self
 
     async def __aexit__(self, *exception: object) -> None:
         await self._runner.cleanup()
+
+    @contextlib.asynccontextmanager
+    async def away(self) -> AsyncIterator[None]:
+        """Be away for as long as the block runs: connections are cut and refused."""
+        await self._runner.cleanup()
+        try:
+            yield
+        finally:
+            await self._listen()
+
+    async def _listen(self) -> None:
+        """Listen on the port, which the first time is any that is free."""
+        listener = socket.create_server((self.host, self.port))
+        self.port = listener.getsockname()[1]
+        handlers = Handlers(self.state, self.faults, f"{self.host}:{self.port}")
+        app = web.Application(client_max_size=LARGEST_BODY)
+        app.router.add_route("*", "/{path:.*}", handlers.answer)
+        self._runner = web.AppRunner(
+            app, access_log=None, handler_cancellation=True, shutdown_timeout=0
+        )
+        await self._runner.setup()
+        await web.SockSite(self._runner, listener, ssl_context=self._context).start()
 
     def make_kubeconfig(self, token: str = "") -> dict[str, object]:
         """Return a kubeconfig for a bearer token, or for who may do everything."""
@@ -87,7 +108,7 @@ class ApiServer:
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": "fake", "cluster": cluster}],
-            "users": [{"name": "user", "user": {"token": token or self.token}}],
+            "users": [{"name": "user", "user": {"token": token or self.state.tokens.admin}}],
             "contexts": [{"name": "fake", "context": context}],
             "current-context": "fake",
         }

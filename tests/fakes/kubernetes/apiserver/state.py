@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from tests.fakes.kubernetes.apiserver.objects import Json
 from tests.fakes.kubernetes.apiserver.resources import Resources
 from tests.fakes.kubernetes.apiserver.store import Store
+from tests.fakes.kubernetes.apiserver.tokens import Tokens
 
 SERVICES = ipaddress.IPv4Network("127.96.0.0/16")
 
@@ -25,6 +26,7 @@ class State:
 
     store: Store = field(default_factory=Store)
     resources: Resources = field(default_factory=Resources)
+    tokens: Tokens = field(default_factory=Tokens)
     services: ipaddress.IPv4Network = SERVICES
     denials: list[Json] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

@@ -11,7 +11,7 @@ import contextlib
 import functools
 import json
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tests.fakes.kubernetes.apiserver.errors import expired
@@ -51,6 +51,8 @@ class Store:
         self._history: dict[str, deque[Event]] = defaultdict(lambda: deque(maxlen=history))
         self._forgotten: dict[str, int] = defaultdict(int)
         self._watchers: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self.observers: list[Callable[[str, Event], None]] = []
+        """Called at once with the kind and the event of every write."""
 
     def get(self, qualified: str, namespace: str, name: str) -> Json | None:
         return self._objects[qualified].get((namespace, name))
@@ -115,6 +117,9 @@ class Store:
         history = self._history[qualified]
         if len(history) == history.maxlen:
             self._forgotten[qualified] = history[0].revision
-        history.append(Event(self.revision, kind, obj, previous))
+        event = Event(self.revision, kind, obj, previous)
+        history.append(event)
         for watcher in self._watchers[qualified]:
             watcher.set()
+        for observe in self.observers:
+            observe(qualified, event)

@@ -8,7 +8,7 @@ happened to it otherwise.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 
 from tests.fakes.kubernetes.apiserver.calls import Call
 from tests.fakes.kubernetes.apiserver.errors import ApiError, bad_request, cause, invalid
@@ -33,7 +33,7 @@ def check_watch(state: State, call: Call) -> None:
         raise invalid("ListOptions", "", [cause("resourceVersionMatch", "Forbidden", why)])
 
 
-async def lines(state: State, call: Call) -> AsyncIterator[bytes]:
+async def lines(state: State, call: Call) -> AsyncGenerator[bytes]:
     """
     Yield the events of a watch, one JSON object a line.
 
