@@ -29,7 +29,7 @@ endef
 help:
 	@echo "make up      start Caesarion on http://127.0.0.1:8000; Ctrl-C stops it"
 	@echo "make test    run all tests: unit, integration, browser"
-	@echo "make check   check format, lint, types and floors"
+	@echo "make check   check format, lint, types, floors and chart"
 	@echo "make format  put the Python files into the format that check wants"
 	@echo "make bench   measure, and print ratios"
 	@echo "make clean   remove what make has built; the state in .caesarion stays"
@@ -46,6 +46,7 @@ check: $(VENV)/.test $(VENV)/.node $(VENV)/.helm
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python extension/labextension/bundle.py check
+	PATH="$(CURDIR)/$(BIN):$$PATH" helm lint --strict --quiet helm/caesarion
 
 format: $(VENV)/.test
 	$(BIN)/ruff format .
