@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic import model_validator as after_fields
 from pydantic_core import PydanticCustomError
 
@@ -25,8 +25,66 @@ Scope = Literal["user", "group", "everyone"]
 Window = Literal["day", "week", "month", "total"]
 
 
+_SECONDS = "a number of seconds above 0"
+
+
+class Timeouts(Section):
+    """How long a provider may take."""
+
+    connect: float = Field(10.0, gt=0, allow_inf_nan=False, description=_SECONDS)
+    first_byte: float = Field(300.0, gt=0, allow_inf_nan=False, description=_SECONDS)
+    silence: float = Field(300.0, gt=0, allow_inf_nan=False, description=_SECONDS)
+
+
+class Breaker(Section):
+    """After how many failures in a row a provider is left alone, and for how long."""
+
+    failures: int = Field(5, ge=1, description="a whole number, 1 or more")
+    seconds: float = Field(30.0, gt=0, allow_inf_nan=False, description=_SECONDS)
+
+
 class Upstream(Section):
-    """One provider."""
+    """
+    One provider; its key lies in a file and never stands here.
+
+    Where several have a model, the one of the lowest ``priority`` is asked
+    first; among equals chance decides, by ``weight``; the others are asked if
+    it fails. Without ``models`` it is asked for what no other was named for.
+    """
+
+    name: str = Field(
+        pattern="^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$",
+        description="a word of small letters, digits and dashes",
+    )
+    base_url: WebAddress = Field(
+        description="a web address such as http://127.0.0.1:11434/v1; for a deployment of Azure's "
+        "https://NAME.openai.azure.com/openai/deployments/{model}?api-version=VERSION"
+    )
+    key_file: Path | None = Field(None, description="the path of a file that holds the key")
+    kind: Literal["openai", "azure"] = Field("openai", description="openai or azure")
+    models: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (), description="a list of models' names, or of patterns such as gpt-*"
+    )
+    aliases: dict[str, Annotated[str, Field(min_length=1)]] = Field(
+        {}, description="its models by other names: {gpt-4.1: my-deployment}"
+    )
+    timeouts: Timeouts = Field(Timeouts(), description="a table with connect, firstByte, silence")
+    breaker: Breaker = Field(Breaker(), description="a table with failures and seconds")
+    retries: int = Field(2, ge=0, le=10, description="a whole number from 0 to 10")
+    priority: int = Field(0, ge=0, description="a whole number, 0 or more")
+    weight: float = Field(1.0, gt=0, allow_inf_nan=False, description="a number above 0")
+
+
+def _differ(upstreams: tuple[Upstream, ...]) -> tuple[Upstream, ...]:
+    if len({upstream.name for upstream in upstreams}) < len(upstreams):
+        raise PydanticCustomError("same_name", "two of them have the same name")
+    return upstreams
+
+
+_UPSTREAMS = (
+    "a list of tables with different names, "
+    'such as {name: ollama, baseUrl: "http://127.0.0.1:11434/v1", models: [llama*]}'
+)
 
 
 class Price(Section):
@@ -103,7 +161,9 @@ class Gateway(Section):
         None, description="a web address such as http://127.0.0.1:11434/v1"
     )
     key_file: Path | None = Field(None, description="the path of a file that holds the key")
-    upstreams: tuple[Upstream, ...] = Field((), description="a list of providers")
+    upstreams: Annotated[tuple[Upstream, ...], AfterValidator(_differ)] = Field(
+        (), description=_UPSTREAMS
+    )
     database: Database = Field(Database(), description="a table with url")
     prices: dict[str, Price] = Field(
         {}, description="tables with prompt and completion, by model: {gpt-4.1: {prompt: 2, ...}}"

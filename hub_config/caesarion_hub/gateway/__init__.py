@@ -9,12 +9,14 @@ provider it answers by itself, as the demo model. Floors, top to bottom::
     __main__                reads the settings, listens, stops
     handlers                the HTTP routes
     meter                   each request let in, watched, settled
-    hub | provider | demo   who asks | the model elsewhere | the model here
+    hub                     who asks
+    config                  the settings
+    provider | demo         the models elsewhere | the model here
     journal | limits | tap  the way into the ledger | who may ask what | what an answer says
     ledger                  requests, budgets and the audit, in transactions
     room | recording        what is left | the audit's chain in the database
     budgets | chain | usage pure: windows and refusals | hashes | tokens and money
     backend                 what provider and demo have in common
     database | tables       connections, locks, migrations
-    errors | config | scrub import nothing of ours
+    errors | scrub          import nothing of ours
 """

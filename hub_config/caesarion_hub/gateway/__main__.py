@@ -28,7 +28,7 @@ from caesarion_hub.gateway.jobs import Beat
 from caesarion_hub.gateway.journal import Journal
 from caesarion_hub.gateway.ledger import Ledger
 from caesarion_hub.gateway.meter import Meter
-from caesarion_hub.gateway.provider import Provider
+from caesarion_hub.gateway.provider.providers import Providers
 
 GRACE = 3.0
 """Seconds that answers under way get to end after SIGTERM; a made-up number."""
@@ -46,18 +46,19 @@ async def serve(config: Config) -> None:
     sockets = _listen(config)
     async with AsyncExitStack() as stack:
         backend: Backend = Demo()
-        if config.upstream:
-            provider = Provider(config.upstream, config.default_model)
-            backend = await stack.enter_async_context(provider)
+        if config.upstreams:
+            providers = Providers(config.upstreams, config.default_model)
+            backend = await stack.enter_async_context(providers)
         hub = Hub(config)
         stack.push_async_callback(hub.close)
         journal = await stack.enter_async_context(_journal(config, stack))
         meter = Meter(config.values, backend, journal)
-        app = Gateway(config.prefix, hub, meter, demo=config.upstream is None)
+        app = Gateway(config.prefix, hub, meter, demo=not config.upstreams)
         server = HTTPServer(app, max_body_size=_MAX_READ)
         server.add_sockets(sockets)
         host, port = sockets[0].getsockname()[:2]
-        what = config.upstream.base_url if config.upstream else "the demo model"
+        addresses = [upstream.base_url for upstream in config.upstreams]
+        what = ", ".join(addresses) or "the demo model"
         log.info("http://%s:%s%s answers with %s", host, port, config.prefix, what)
         if config.warning:
             log.warning("%s", config.warning)

@@ -14,16 +14,18 @@ from typing import Any, Protocol
 @dataclass(frozen=True)
 class Answer:
     """
-    A status, headers, and a body as it comes; ``upstream`` names who answers.
+    A status, headers, and a body as it comes.
 
     ``content`` raises :class:`~caesarion_hub.gateway.errors.GatewayError` when
-    the body breaks off.
+    the body breaks off; of a stream, each piece is whole events. ``upstream``
+    is who answered, and ``model`` what that calls the model; empty for a list.
     """
 
     status: int
     headers: Mapping[str, str]
     content: AsyncIterator[bytes]
     upstream: str = ""
+    model: str = ""
 
     @property
     def is_stream(self) -> bool:

@@ -7,50 +7,26 @@ the ``gateway`` section of the values; other variables win over it.
 """
 
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import yaml
 
 from caesarion_hub import gateway_values
+from caesarion_hub.gateway.errors import ConfigError
+from caesarion_hub.gateway.provider import settings
+from caesarion_hub.gateway.provider.upstream import Upstream
 from caesarion_hub.gateway_values import CONFIG_VARIABLE
 
-OPENAI = "https://api.openai.com/v1"
-
-
-class ConfigError(Exception):
-    """A setting that cannot be used; ``str`` of it is a sentence for the operator."""
-
-
-@dataclass(frozen=True)
-class Upstream:
-    """
-    The provider: where it is, and its key if it wants one.
-
-    ``base_url`` has no slash at its end. ``proxy`` is the HTTP proxy on the way
-    to it. ``silence`` is the seconds that it may send nothing, before its
-    answer begins or within it; a model that thinks is silent for long.
-    """
-
-    base_url: str
-    key: str | None = field(default=None, repr=False)
-    proxy: str | None = field(default=None, repr=False)
-    silence: float = 300.0
-
-    @property
-    def host(self) -> str:
-        """Host and port, for sentences."""
-        return urlsplit(self.base_url).netloc
+__all__ = ["Config", "ConfigError", "from_environment"]
 
 
 @dataclass(frozen=True)
 class Config:
     """
-    All settings. Without ``upstream`` the demo model answers.
+    All settings. Without ``upstreams`` the demo model answers.
 
     ``prefix`` begins and ends with a slash. Port 0 lets the system choose. A
     gateway that was silent for ``lease`` seconds is taken for dead by the others.
@@ -62,7 +38,7 @@ class Config:
     host: str
     port: int
     default_model: str
-    upstream: Upstream | None
+    upstreams: tuple[Upstream, ...]
     values: gateway_values.Gateway = field(default_factory=gateway_values.Gateway)
     lease: float = 30.0
     warning: str = ""
@@ -99,8 +75,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
     prefix = setting.get("JUPYTERHUB_SERVICE_PREFIX") or f"/services/{name}/"
     host, port = _address(setting.get("JUPYTERHUB_SERVICE_URL") or "http://127.0.0.1:8005")
     values = _values(setting.get(CONFIG_VARIABLE))
-    key, warning = _key(setting, values)
-    base_url = setting.get("OPENAI_BASE_URL") or values.base_url or (OPENAI if key else None)
+    upstreams, warning = settings.find(setting, values)
     return Config(
         hub_api_url=hub_api_url.rstrip("/"),
         service_name=name,
@@ -108,9 +83,9 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
         host=setting.get("CAESARION_GATEWAY_HOST") or host,
         port=port,
         default_model=setting.get("CAESARION_GATEWAY_DEFAULT_MODEL") or values.model,
-        upstream=_upstream(base_url, key, setting) if base_url else None,
+        upstreams=upstreams,
         values=values,
-        lease=_seconds(setting, "CAESARION_GATEWAY_LEASE", "30"),
+        lease=settings.seconds(setting, "CAESARION_GATEWAY_LEASE", "30"),
         warning=warning,
     )
 
@@ -147,62 +122,3 @@ def _address(url: str) -> tuple[str, int]:
             "Set it to something like http://127.0.0.1:8005."
         )
     return host, port
-
-
-def _upstream(base_url: str, key: str | None, setting: Mapping[str, str]) -> Upstream:
-    parts = urlsplit(base_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
-        # Not quoted: somebody may have put the key into it.
-        raise ConfigError(
-            "OPENAI_BASE_URL is not the web address of an endpoint. Set it to something like "
-            "http://127.0.0.1:11434/v1, without a name or a password in it."
-        )
-    seconds = _seconds(setting, "CAESARION_GATEWAY_SILENCE", "300")
-    proxy = None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
-    return Upstream(base_url.rstrip("/"), key, proxy, seconds)
-
-
-def _seconds(setting: Mapping[str, str], name: str, usual: str) -> float:
-    said = setting.get(name) or usual
-    try:
-        seconds = float(said)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise ConfigError(f"{name} is {said!r}. It must be a number of seconds above 0.")
-    return seconds
-
-
-def _key(setting: Mapping[str, str], values: gateway_values.Gateway) -> tuple[str | None, str]:
-    """Return the provider's key and what the operator should hear about its file."""
-    named = setting.get("CAESARION_GATEWAY_KEY_FILE")
-    if not named and values.key_file and not setting.get("OPENAI_API_KEY"):
-        named = str(values.key_file)
-    if not named:
-        return _checked(setting.get("OPENAI_API_KEY", ""), "OPENAI_API_KEY") or None, ""
-    file = Path(named)
-    try:
-        key = file.read_text("utf-8").strip()
-        mode = stat.S_IMODE(file.stat().st_mode)
-    except (OSError, UnicodeDecodeError) as problem:
-        reason = problem.strerror if isinstance(problem, OSError) else "it is not text"
-        raise ConfigError(
-            f"The key file {named} cannot be read: {reason}. CAESARION_GATEWAY_KEY_FILE must "
-            "name a file that the gateway's user can open."
-        ) from problem
-    if not key:
-        raise ConfigError(
-            f"The key file {named} is empty. Write the provider's key into it, or unset "
-            "CAESARION_GATEWAY_KEY_FILE."
-        )
-    warning = ""
-    if mode & stat.S_IRWXO:
-        warning = f"Every user of this machine can open the key file {named}: chmod 600 it."
-    return _checked(key, f"The key file {named}"), warning
-
-
-def _checked(key: str, where: str) -> str:
-    """A key goes into a header, so it must be one word of plain characters."""
-    if not all("!" <= character <= "~" for character in key):
-        raise ConfigError(f"{where} holds more than one word of plain characters, which no key is.")
-    return key
