@@ -2,11 +2,11 @@
 
 import sys
 
-from caesarion_hub import auth, hub, services, spawner, values
+from caesarion_hub import auth, hub, overlay, services, spawner, values
 
 try:
     settings = values.from_environment()
+    for part in (auth, hub, services, spawner, overlay):
+        part.configure(get_config(), settings)  # type: ignore[name-defined]  # noqa: F821
 except values.ValuesError as problem:
     sys.exit(str(problem))
-for part in (auth, hub, services, spawner):
-    part.configure(get_config(), settings)  # type: ignore[name-defined]  # noqa: F821

@@ -1,8 +1,9 @@
 """
-What the hub runs beside itself: the gateway to the model and the idle culler.
+What runs beside the hub: the gateway to the model, the idle culler, the operator's services.
 
 Called by ``jupyterhub_config.py``. Each service gets the rights it needs and
-an environment of its own; the hub's is not inherited.
+an environment of its own; the hub's is not inherited. In a cluster the gateway
+is a Deployment of its own.
 """
 
 import os
@@ -14,29 +15,36 @@ from traitlets.config import Config
 
 from caesarion_hub.gateway_values import CONFIG_VARIABLE
 from caesarion_hub.names import GATEWAY_VALUES_FILE, NETWORK_VARIABLES, RUN_VARIABLE
-from caesarion_hub.values import Values
+from caesarion_hub.values import Local, Values
 
 CULLER_SCOPES = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
 
 
 def configure(c: Config, values: Values) -> None:
-    """Add the services and the culler's role."""
+    """Add the services and the roles, the culler's and the operator's."""
     c.JupyterHub.services.append(gateway(values))
     if values.cull.enabled:
         c.JupyterHub.services.append(culler(values))
-        c.JupyterHub.load_roles.append(
-            {"name": "idle-culler", "scopes": CULLER_SCOPES, "services": ["idle-culler"]}
-        )
+        c.JupyterHub.load_roles.append(culler_role(values))
+    c.JupyterHub.services.extend(extra_services(values))
+    c.JupyterHub.load_roles.extend(
+        {"name": name, **role.model_dump(mode="json", exclude_unset=True)}
+        for name, role in values.hub.load_roles.items()
+    )
 
 
 def gateway(values: Values, inherited: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """Return the gateway as a service; its section of the values lies in a file."""
+    place = values.place
+    if not isinstance(place, Local):
+        token = place.gateway_token.get_secret_value()
+        return {"name": "gateway", "url": place.gateway_url, "api_token": token}
     environment = {name: inherited[name] for name in NETWORK_VARIABLES if name in inherited}
-    environment[RUN_VARIABLE] = values.local.run
-    environment[CONFIG_VARIABLE] = str(values.local.folder / GATEWAY_VALUES_FILE)
+    environment[RUN_VARIABLE] = place.run
+    environment[CONFIG_VARIABLE] = str(place.folder / GATEWAY_VALUES_FILE)
     return {
         "name": "gateway",
-        "url": f"http://127.0.0.1:{values.local.gateway_port}",
+        "url": f"http://127.0.0.1:{place.gateway_port}",
         "command": [sys.executable, "-m", "caesarion_hub.gateway"],
         "environment": environment,
     }
@@ -44,7 +52,7 @@ def gateway(values: Values, inherited: Mapping[str, str] = os.environ) -> dict[s
 
 def culler(values: Values) -> dict[str, Any]:
     """Return the idle culler as a service."""
-    cull = values.cull
+    cull, place = values.cull, values.place
     return {
         "name": "idle-culler",
         "command": [
@@ -52,6 +60,30 @@ def culler(values: Values) -> dict[str, Any]:
             f"--timeout={cull.timeout}",
             f"--cull-every={cull.every}",
             f"--max-age={cull.max_age}",
+            *(["--cull-users"] if cull.users else []),
         ],
-        "environment": {RUN_VARIABLE: values.local.run},
+        "environment": {RUN_VARIABLE: place.run} if isinstance(place, Local) else {},
     }
+
+
+def culler_role(values: Values) -> dict[str, Any]:
+    """Return the rights of the culler; to delete users is one only if it is to do so."""
+    deletes = ["admin:users"] if values.cull.users else []
+    return {
+        "name": "idle-culler",
+        "scopes": [*CULLER_SCOPES, *deletes],
+        "services": ["idle-culler"],
+    }
+
+
+def extra_services(values: Values) -> list[dict[str, Any]]:
+    """Return the operator's services as JupyterHub spells them."""
+    services = []
+    for name, service in values.hub.services.items():
+        told = service.model_dump(exclude_unset=True)
+        if service.api_token:
+            told["api_token"] = service.api_token.get_secret_value()
+        if service.command:
+            told["command"] = list(service.command)
+        services.append({"name": name, **told})
+    return services

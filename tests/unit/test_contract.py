@@ -3,35 +3,26 @@
 import re
 from typing import get_args
 
+import pytest
 from caesarion import context, prompt
-from caesarion.config import MODES, CaesarionAgent, CaesarionModel
+from caesarion.config import MODES, CaesarionAgent, CaesarionModel, CaesarionUploads
 from caesarion_hub import spawner
 from caesarion_hub.gateway.config import from_environment
 from caesarion_hub.gateway.demo.rules import PYTHON, WEATHER, answer
 from caesarion_hub.gateway.demo.turn import Turn, read_turn
 from caesarion_hub.gateway.handlers import MAX_BODY
-from caesarion_hub.values import Mode, Values, check
+from caesarion_hub.values import Mode, Values
 from traitlets.config import Config
 
 from tests.hub import REPOSITORY
+from tests.values import make_cluster_values, make_values
 
 
 def values() -> Values:
-    return check(
-        {
-            "auth": {"userPassword": "u" * 8, "adminPassword": "a" * 32},
-            "gateway": {"model": "some-model"},
-            "agent": {"approval": "ask", "maxApproval": "ask"},
-            "local": {
-                "folder": "state",
-                "run": "mark",
-                "port": 8000,
-                "hubPort": 8001,
-                "proxyApiPort": 8002,
-                "gatewayPort": 8003,
-                "proxyCommand": ["node"],
-            },
-        }
+    return make_values(
+        gateway={"model": "some-model"},
+        agent={"approval": "ask", "maxApproval": "ask"},
+        local={"gatewayPort": 8003},
     )
 
 
@@ -67,9 +58,18 @@ def test_the_address_given_to_the_extension_is_the_one_the_gateway_listens_on() 
     assert told == f"http://{gateway.host}:{gateway.port}{gateway.prefix}v1"
 
 
-def test_no_variable_of_a_users_server_is_the_providers() -> None:
+def test_in_a_cluster_servers_ask_the_gateway_under_the_same_path() -> None:
     c = Config()
-    spawner.configure(c, values())
+    spawner.configure(c, make_cluster_values(hub={"baseUrl": "/lab/"}))
+    told = c.Spawner.environment[CaesarionModel.variable("base_url")]
+    assert told == "http://caesarion-gateway.hub/lab/services/gateway/v1"
+    assert c.Spawner.environment[CaesarionUploads.variable("folder")] == "/uploaded_files"
+
+
+@pytest.mark.parametrize("made", [values(), make_cluster_values()], ids=["local", "cluster"])
+def test_no_variable_of_a_users_server_is_the_providers(made: Values) -> None:
+    c = Config()
+    spawner.configure(c, made)
     assert [name for name in c.Spawner.environment if name.startswith("OPENAI")] == []
 
 

@@ -6,21 +6,46 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from caesarion_hub import auth, hub, services, spawner
+from caesarion_hub import auth, hub, overlay, services, spawner
+from caesarion_hub.homes import HomeSpawner, slug
 from caesarion_hub.names import NETWORK_VARIABLES
-from caesarion_hub.spawner import HomeSpawner, slug
+from caesarion_hub.values import Values
 from hypothesis import given
 from hypothesis import strategies as st
 from traitlets.config import Config
 from traitlets.config.loader import LazyConfigValue
 
-from tests.values import ADMIN_PASSWORD, USER_PASSWORD, make_values
+from tests.values import (
+    ADMIN_PASSWORD,
+    GATEWAY_TOKEN,
+    USER_PASSWORD,
+    make_cluster_values,
+    make_values,
+)
+
+LIMITS = {
+    "base_url": "/",
+    "upgrade_db": True,
+    "allow_named_servers": False,
+    "named_server_limit_per_user": 0,
+    "concurrent_spawn_limit": 64,
+    "active_server_limit": 0,
+}
 
 
 def told(part: Any, **changes: Any) -> dict[str, dict[str, Any]]:
-    """Return what ``part`` sets, by class; lists it adds to as lists."""
+    """Return what ``part`` sets on one machine, by class; lists it adds to as lists."""
+    return set_by(part, make_values(**changes))
+
+
+def told_in_a_cluster(part: Any, **changes: Any) -> dict[str, dict[str, Any]]:
+    """Return what ``part`` sets in a cluster."""
+    return set_by(part, make_cluster_values(**changes))
+
+
+def set_by(part: Any, values: Values) -> dict[str, dict[str, Any]]:
     c = Config()
-    part.configure(c, make_values(**changes))
+    part.configure(c, values)
     return {
         section: {
             name: value.get_value([]) if isinstance(value, LazyConfigValue) else value
@@ -47,10 +72,10 @@ def test_anybody_logs_in_with_the_users_password_and_administrators_with_theirs(
 def test_everything_listens_on_the_loopback_interface_and_lies_in_the_folder() -> None:
     assert told(hub) == {
         "JupyterHub": {
+            **LIMITS,
             "bind_url": "http://127.0.0.1:8000",
             "hub_bind_url": "http://127.0.0.1:8081",
             "db_url": "sqlite:////state/jupyterhub.sqlite",
-            "upgrade_db": True,
             "cookie_secret_file": "/state/cookie_secret",
         },
         "ConfigurableHTTPProxy": {
@@ -60,6 +85,69 @@ def test_everything_listens_on_the_loopback_interface_and_lies_in_the_folder() -
             "log_level": "warn",
         },
     }
+
+
+def test_in_a_cluster_the_proxy_is_elsewhere_and_servers_outlive_the_hub() -> None:
+    assert told_in_a_cluster(hub) == {
+        "JupyterHub": {
+            **LIMITS,
+            "hub_bind_url": "http://0.0.0.0:8081",
+            "hub_connect_url": "http://caesarion-hub.hub:8081",
+            "db_url": "sqlite:////srv/jupyterhub/jupyterhub.sqlite",
+            "init_spawners_timeout": 1,
+            "cleanup_servers": False,
+            "cleanup_proxy": False,
+            "last_activity_interval": 30,
+            "tornado_settings": {"slow_spawn_timeout": 0},
+            "proxy_class": "caesarion_hub.pods.sweep.SweepingProxy",
+        },
+        "SweepingProxy": {"namespace": "people", "release": "caesarion"},
+        "ConfigurableHTTPProxy": {
+            "should_start": False,
+            "api_url": "http://caesarion-proxy-api:8001",
+        },
+    }
+
+
+@pytest.mark.parametrize("place", [told, told_in_a_cluster])
+def test_the_operator_says_where_the_hub_remembers_and_how_much_it_takes_on(place: Any) -> None:
+    limits = {
+        "allowNamedServers": True,
+        "namedServerLimitPerUser": 3,
+        "concurrentSpawnLimit": 5,
+        "activeServerLimit": 7,
+        "baseUrl": "/lab/",
+    }
+    made = place(hub, hub={**limits, "db": {"url": "postgresql+psycopg2://db/hub"}})["JupyterHub"]
+    assert made["db_url"] == "postgresql+psycopg2://db/hub"
+    assert made["base_url"] == "/lab/"
+    assert made["allow_named_servers"] is True
+    assert made["named_server_limit_per_user"] == 3
+    assert made["concurrent_spawn_limit"] == 5
+    assert made["active_server_limit"] == 7
+
+
+def test_another_authenticator_says_itself_who_may_log_in() -> None:
+    config = {"JupyterHub": {"authenticator_class": "github"}}
+    made = told_in_a_cluster(auth, auth={"adminUsers": ["ada"]}, hub={"config": config})
+    assert made["Authenticator"] == {"admin_users": {"ada"}}
+    assert "SharedPasswordAuthenticator" not in made
+
+
+def test_the_operators_traits_lie_on_top_of_ours() -> None:
+    c = Config()
+    config = {
+        "JupyterHub": {"authenticator_class": "github", "concurrent_spawn_limit": 9},
+        "GitHubOAuthenticator": {"client_id": "abc"},
+        "KubeSpawner": {"working_dir": "/work"},
+    }
+    values = make_cluster_values(hub={"config": config})
+    for part in (auth, hub, services, spawner, overlay):
+        part.configure(c, values)
+    assert c.JupyterHub.authenticator_class == "github"
+    assert c.JupyterHub.concurrent_spawn_limit == 9
+    assert c.GitHubOAuthenticator.client_id == "abc"
+    assert c.KubeSpawner.working_dir == "/work"
 
 
 @pytest.fixture
@@ -108,10 +196,60 @@ def test_the_services_get_their_rights_and_an_environment_of_their_own() -> None
     }
 
 
+def test_in_a_cluster_the_gateway_is_elsewhere_and_the_operator_adds_services_and_roles() -> None:
+    extra = {
+        "services": {
+            "grader": {
+                "url": "http://grader:80",
+                "apiToken": "the grader's token",
+                "oauth_no_confirm": True,
+            },
+            "clock": {"command": ["clock", "--often"]},
+        },
+        "loadRoles": {"graders": {"scopes": ["list:users"], "services": ["grader"]}},
+    }
+    made = told_in_a_cluster(services, hub=extra, cull={"users": True, "timeout": 5, "every": 1})
+    assert made["JupyterHub"] == {
+        "services": [
+            {
+                "name": "gateway",
+                "url": "http://caesarion-gateway.hub",
+                "api_token": GATEWAY_TOKEN,
+            },
+            {
+                "name": "idle-culler",
+                "command": [
+                    *(sys.executable, "-m", "jupyterhub_idle_culler"),
+                    *("--timeout=5", "--cull-every=1", "--max-age=0", "--cull-users"),
+                ],
+                "environment": {},
+            },
+            {
+                "name": "grader",
+                "url": "http://grader:80",
+                "api_token": "the grader's token",
+                "oauth_no_confirm": True,
+            },
+            {"name": "clock", "command": ["clock", "--often"]},
+        ],
+        "load_roles": [
+            {
+                "name": "idle-culler",
+                "scopes": [
+                    *("list:users", "read:users:activity", "read:servers", "delete:servers"),
+                    "admin:users",
+                ],
+                "services": ["idle-culler"],
+            },
+            {"name": "graders", "scopes": ["list:users"], "services": ["grader"]},
+        ],
+    }
+
+
 def test_without_culling_there_is_neither_a_culler_nor_its_role() -> None:
     made = told(services, cull={"enabled": False})["JupyterHub"]
     assert [service["name"] for service in made["services"]] == ["gateway"]
-    assert "load_roles" not in made
+    assert made["load_roles"] == []
 
 
 def test_the_gateway_learns_where_its_settings_lie_and_how_the_outside_is_reached() -> None:
@@ -134,6 +272,7 @@ def test_a_users_server_knows_the_gateway_and_may_ask_it() -> None:
             "notebook_dir": "~",
             "default_url": "/lab",
             "start_timeout": 60,
+            "consecutive_failure_limit": 0,
             "environment": {
                 "CAESARION_RUN": "abc",
                 "CAESARION_MODEL_BASE_URL": "http://127.0.0.1:8082/services/gateway/v1",

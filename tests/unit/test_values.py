@@ -1,12 +1,26 @@
 """The operator's values: what is refused, in which words, and what is read."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import pytest
 from caesarion_hub import values
+from caesarion_hub.values.kinds import bytes_of, cores_of
+from pydantic.fields import FieldInfo
 
-from tests.values import ADMIN_PASSWORD, USER_PASSWORD, make_table, make_values
+from tests.values import (
+    ADMIN_PASSWORD,
+    AUTH,
+    CLUSTER,
+    GATEWAY_TOKEN,
+    LOCAL,
+    USER_PASSWORD,
+    make_cluster_table,
+    make_cluster_values,
+    make_table,
+    make_values,
+)
 
 NO_LIMITS = {
     "models": None,
@@ -26,11 +40,7 @@ def refusal(**changes: Any) -> list[str]:
 def test_without_a_file_of_their_own_the_defaults_hold() -> None:
     made = make_values()
     assert made.auth.admin_users == ()
-    assert made.singleuser.model_dump() == {
-        "default_url": "/lab",
-        "start_timeout": 60,
-        "extra_env": {},
-    }
+    assert made.singleuser == values.Singleuser()
     assert made.gateway.model_dump() == {
         "model": "gpt-4.1",
         "base_url": None,
@@ -50,6 +60,7 @@ def test_without_a_file_of_their_own_the_defaults_hold() -> None:
         "timeout": 3600,
         "every": 600,
         "max_age": 0,
+        "users": False,
     }
 
 
@@ -57,8 +68,8 @@ def test_camel_case_in_the_file_is_snake_case_in_python() -> None:
     made = make_values(cull={"maxAge": 5}, gateway={"baseUrl": "http://[::1]:1/v1"})
     assert made.cull.max_age == 5
     assert made.gateway.base_url == "http://[::1]:1/v1"
-    assert made.local.folder == Path("/state")
-    assert made.local.proxy_command == ("node", "proxy")
+    assert made.machine.folder == Path("/state")
+    assert made.machine.proxy_command == ("node", "proxy")
 
 
 @pytest.mark.parametrize(
@@ -78,12 +89,13 @@ def test_camel_case_in_the_file_is_snake_case_in_python() -> None:
         ),
         (
             {"cull": {"banana": 1}},
-            "Unknown key 'cull.banana'. The keys there are: enabled, every, maxAge, timeout.",
+            "Unknown key 'cull.banana'. "
+            "The keys there are: enabled, every, maxAge, timeout, users.",
         ),
         (
             {"banana": 1},
             "Unknown key 'banana'. "
-            "The keys there are: agent, auth, cull, gateway, local, singleuser.",
+            "The keys there are: agent, auth, cluster, cull, gateway, hub, local, singleuser.",
         ),
         (
             {"cull": {"enabled": "yes"}},
@@ -179,13 +191,18 @@ def test_passwords_do_not_show_when_values_are_printed() -> None:
 
 
 def test_every_key_says_what_it_must_be() -> None:
-    silent = [
-        f"{section.__name__}.{name}"
-        for section in values.Section.__subclasses__()
-        for name, field in section.model_fields.items()
-        if section is not values.Values and not field.description
-    ]
-    assert silent == []
+    assert [key for key, field in keys(values.Values) if not field.description] == []
+
+
+def keys(section: type[values.Section], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Yield the keys that are no tables of keys themselves, those of lists' entries too."""
+    for name, field in section.model_fields.items():
+        kinds = (field.annotation, *get_args(field.annotation))
+        inner = [k for k in kinds if isinstance(k, type) and issubclass(k, values.Section)]
+        if not inner or get_origin(field.annotation) in (dict, tuple):
+            yield f"{prefix}{name}", field
+        for kind in inner:
+            yield from keys(kind, f"{prefix}{name}.")
 
 
 def test_a_later_file_lies_on_top_key_by_key(tmp_path: Path) -> None:
@@ -235,3 +252,141 @@ def test_an_unreadable_file_is_one_sentence(
     with pytest.raises(values.ValuesError) as caught:
         values.read(file)
     assert str(caught.value) == sentence.format(file=file)
+
+
+def test_a_hub_runs_in_one_place() -> None:
+    neither = "local and cluster are both missing; one of them must be a table of keys."
+    both = "local and cluster are both there; only one of them may be."
+    for table, sentence in (({}, neither), ({"local": LOCAL, "cluster": CLUSTER}, both)):
+        with pytest.raises(values.ValuesError) as caught:
+            values.check({"auth": AUTH, **table})
+        assert str(caught.value) == sentence
+
+
+def test_who_names_an_authenticator_needs_no_passwords() -> None:
+    config = {"JupyterHub": {"authenticator_class": "github"}}
+    made = values.check({"hub": {"config": config}, "cluster": CLUSTER})
+    assert made.auth.user_password is None
+    assert made.authenticator == "github"
+
+
+def test_a_refused_token_is_not_repeated() -> None:
+    with pytest.raises(values.ValuesError) as caught:
+        make_cluster_values(cluster={"gatewayToken": "short"})
+    assert str(caught.value) == "cluster.gatewayToken must be a text of 16 or more characters."
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"singleuser": {"memory": {"limit": "5 GB"}}},
+            'singleuser.memory.limit is "5 GB"; it must be an amount such as 2Gi, 512Mi or a '
+            "whole number of bytes.",
+        ),
+        (
+            {"singleuser": {"cpu": {"startLimit": "fast"}}},
+            'singleuser.cpu.startLimit is "fast"; it must be a number of cores such as 0.5, 2 or '
+            "500m.",
+        ),
+        (
+            {"singleuser": {"memmory": {"limit": "5Gi"}}},
+            "Unknown key 'singleuser.memmory'. Did you mean 'singleuser.memory'?",
+        ),
+        (
+            {"singleuser": {"storage": {"capacity": "10 Gi"}}},
+            'singleuser.storage.capacity is "10 Gi"; it must be an amount such as 10Gi.',
+        ),
+        (
+            {"singleuser": {"extraResource": {"limits": {"nvidia.com/gpu": True}}}},
+            "singleuser.extraResource.limits.nvidia.com/gpu is true; it must be amounts by name "
+            "of the resource.",
+        ),
+        (
+            {"singleuser": {"extraTolerations": [{"key": "a"}, {"kye": "b"}]}},
+            "Unknown key 'singleuser.extraTolerations[1].kye'. "
+            "Did you mean 'singleuser.extraTolerations[1].key'?",
+        ),
+        (
+            {"singleuser": {"extraTolerations": [{"effect": "NoWay"}]}},
+            'singleuser.extraTolerations[0].effect is "NoWay"; '
+            "it must be NoSchedule, PreferNoSchedule or NoExecute.",
+        ),
+        (
+            {"singleuser": {"profileList": [{"displayName": "Small"}]}},
+            "singleuser.profileList[0].display_name is missing; it must be a text for the spawn "
+            "page.\n"
+            "Unknown key 'singleuser.profileList[0].displayName'. "
+            "Did you mean 'singleuser.profileList[0].display_name'?",
+        ),
+        (
+            {"singleuser": {"profileList": {"display_name": "Small"}}},
+            'singleuser.profileList is {"display_name": "Small"}; it must be a list of profiles.',
+        ),
+        (
+            {"hub": {"loadRoles": {"grader": {"scope": ["list:users"]}}}},
+            "Unknown key 'hub.loadRoles.grader.scope'. Did you mean 'hub.loadRoles.grader.scopes'?",
+        ),
+        (
+            {"hub": {"services": {"grader": "http://grader"}}},
+            'hub.services.grader is "http://grader"; it must be a table of keys.',
+        ),
+        (
+            {"hub": {"config": {"GitHubOAuthenticator": "a secret"}}},
+            "hub.config.GitHubOAuthenticator must be tables of traits by class.",
+        ),
+        (
+            {"hub": {"baseUrl": "/lab"}},
+            'hub.baseUrl is "/lab"; it must be a path such as / or /lab/.',
+        ),
+    ],
+)
+def test_what_a_cluster_cannot_use_is_one_sentence(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(values.ValuesError) as caught:
+        make_cluster_values(**changes)
+    assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [("2Gi", 2**31), ("2G", 2**31), ("1.5Gi", 3 * 2**29), ("512Mi", 2**29), ("1K", 1024), (7, 7)],
+)
+def test_memory_is_an_amount_in_units_of_1024(text: str | int, amount: int) -> None:
+    assert bytes_of(text) == amount
+
+
+@pytest.mark.parametrize(("text", "amount"), [("500m", 0.5), (0.5, 0.5), ("2", 2.0), (2, 2.0)])
+def test_cores_are_counted_whole_or_in_thousandths(text: str | float, amount: float) -> None:
+    assert cores_of(text) == amount
+
+
+def test_a_mounted_secret_lies_on_top(tmp_path: Path) -> None:
+    file, secrets = tmp_path / "values.yaml", tmp_path / "secrets"
+    table = make_cluster_table(auth={"userPassword": "of the file"})
+    del table["auth"]["adminPassword"], table["cluster"]["gatewayToken"]
+    file.write_text(str(table))
+    secrets.mkdir()
+    for name, text in (
+        ("user_password", USER_PASSWORD),
+        ("admin_password", f"{ADMIN_PASSWORD}\n"),
+        ("gateway_token", GATEWAY_TOKEN),
+        ("cookie_secret", "not for us"),
+    ):
+        (secrets / name).write_text(text)
+    made = values.from_environment(
+        {"CAESARION_VALUES": str(file), "CAESARION_SECRETS": str(secrets)}
+    )
+    assert made == make_cluster_values()
+
+
+def test_a_folder_without_secrets_sets_nothing(tmp_path: Path) -> None:
+    assert values.read_secrets(tmp_path) == {}
+
+
+def test_a_secret_that_is_not_text_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "user_password").write_bytes(b"\xff\xfe")
+    with pytest.raises(values.ValuesError) as caught:
+        values.read_secrets(tmp_path)
+    assert str(caught.value) == (
+        f"The secret {tmp_path}/user_password cannot be read: it is not text."
+    )

@@ -50,12 +50,12 @@ def link(entry: Entry, number: int, made: int, previous: str) -> Link:
     """Return ``entry`` as the record of this number, after the one whose hash is ``previous``."""
     record = json.dumps(
         {
+            **entry.said,
             "number": number,
             "made": made,
             "kind": entry.kind,
             "user": entry.user,
             "conversation": entry.conversation,
-            **entry.said,
         },
         sort_keys=True,
         separators=(",", ":"),

@@ -38,6 +38,8 @@ class Database:
     def __init__(self, url: str) -> None:
         try:
             self.url: URL = make_url(url)
+            if self.url.drivername in ("postgres", "postgresql"):
+                self.url = self.url.set(drivername="postgresql+psycopg")
             self.is_sqlite = self.url.get_backend_name() == "sqlite"
             self.engine = _sqlite(self.url) if self.is_sqlite else _server(self.url)
         except (ArgumentError, ImportError) as error:

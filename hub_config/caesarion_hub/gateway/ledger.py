@@ -174,13 +174,16 @@ class _Statements:
         spending = tables.spending
         add = dialect.insert(spending)
         sums = {name: spending.c[name] + add.excluded[name] for name in asdict(_Change())}
-        self.add = add.on_conflict_do_update(list(spending.primary_key), set_=sums)
+        self.add = add.on_conflict_do_update(index_elements=list(spending.primary_key), set_=sums)
         live = dialect.insert(tables.replica)
-        self.live = live.on_conflict_do_update(["id"], set_={"seen": live.excluded.seen})
+        self.live = live.on_conflict_do_update(
+            index_elements=["id"], set_={"seen": live.excluded.seen}
+        )
         edit = dialect.insert(tables.budget_edit)
         names = ("tokens", "nanos", "edited", "editor")
         self.edit = edit.on_conflict_do_update(
-            list(tables.budget_edit.primary_key), set_={name: edit.excluded[name] for name in names}
+            index_elements=list(tables.budget_edit.primary_key),
+            set_={name: edit.excluded[name] for name in names},
         )
 
 
@@ -229,7 +232,8 @@ def _closed(closing: Closing) -> dict[str, Any]:
     return {
         "closed_id": closing.opening.id,
         "finished": closing.finished,
-        "total_ms": max(0, closing.finished - closing.opening.started),
+        # The clock may have been put right meanwhile, by any amount.
+        "total_ms": min(max(0, closing.finished - closing.opening.started), 2**31 - 1),
         "first_ms": closing.first_ms,
         "prompt_tokens": closing.prompt_tokens,
         "completion_tokens": closing.completion_tokens,

@@ -57,13 +57,13 @@ def up(environment: Mapping[str, str]) -> None:
             table = make_table(environment, kept)
             settings = values.check(table, {key: name for name, key in SETTINGS.items()})
             end_leftovers(kept)
-            machine.claim(settings.local.port)
-            kept.mark(settings.local.run)
+            machine.claim(settings.machine.port)
+            kept.mark(settings.machine.run)
             state.write(kept.values_file, yaml.safe_dump(table))
             state.write(kept.gateway_file, yaml.safe_dump(make_gateway_table(table, kept)))
             print("Starting JupyterHub ...", flush=True)
             inherited = make_environment(environment, kept, settings)
-            hub = Hub(settings.local.run, kept.log_file, inherited)
+            hub = Hub(settings.machine.run, kept.log_file, inherited)
             asyncio.run(hub.serve(lambda: print(make_banner(environment, settings), flush=True)))
         finally:
             kept.key_file.unlink(missing_ok=True)
@@ -128,7 +128,7 @@ def make_environment(
     return handed_on | {
         "PATH": os.pathsep.join(path),
         values.VALUES_VARIABLE: str(kept.values_file),
-        RUN_VARIABLE: settings.local.run,
+        RUN_VARIABLE: settings.machine.run,
     }
 
 
@@ -140,7 +140,7 @@ def make_banner(environment: Mapping[str, str], settings: values.Values) -> str:
         "CAESARION_ADMIN_PASSWORD": auth.admin_password,
     }
     user, admin = (
-        f"as in {name}" if environment.get(name) else password.get_secret_value()
+        f"as in {name}" if environment.get(name) or not password else password.get_secret_value()
         for name, password in passwords.items()
     )
     if gateway.base_url:
@@ -150,7 +150,7 @@ def make_banner(environment: Mapping[str, str], settings: values.Values) -> str:
     else:
         model = "the demo model; set OPENAI_API_KEY or OPENAI_BASE_URL for a real one"
     return f"""
-Caesarion is ready: http://127.0.0.1:{settings.local.port}
+Caesarion is ready: http://127.0.0.1:{settings.machine.port}
 
   Log in      any user name, password {user}
   Administer  {" or ".join(auth.admin_users)}, password {admin}

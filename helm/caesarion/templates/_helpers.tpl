@@ -1,0 +1,199 @@
+{{/*
+Names, labels, and what every pod shares. Whoever reads a template finds here
+what it includes; nothing else makes a name.
+*/}}
+
+{{/* The beginning of all names: a DNS label that leaves room for "-proxy-api". */}}
+{{- define "caesarion.fullname" -}}
+{{- $name := .Release.Name | replace "." "-" -}}
+{{- if .Values.fullnameOverride -}}
+{{- $name = .Values.fullnameOverride -}}
+{{- else if not (contains "caesarion" $name) -}}
+{{- $name = printf "%s-caesarion" $name -}}
+{{- end -}}
+{{- if regexMatch "^[0-9]" $name -}}
+{{- $name = printf "c-%s" $name -}}
+{{- end -}}
+{{- if gt (len $name) 53 -}}
+{{- $name = printf "%s-%s" ($name | trunc 44 | trimSuffix "-") ($name | sha256sum | trunc 8) -}}
+{{- end -}}
+{{- $name -}}
+{{- end -}}
+
+{{/* The namespace of the users' pods and volumes. */}}
+{{- define "caesarion.userNamespace" -}}
+{{- .Values.singleuser.namespace.name | default .Release.Namespace -}}
+{{- end -}}
+
+{{/* The Secret of keys: ours, or the one the operator made. */}}
+{{- define "caesarion.keysName" -}}
+{{- .Values.hub.existingSecret | default (printf "%s-keys" (include "caesarion.fullname" .)) -}}
+{{- end -}}
+
+{{/* The Secret of the provider's key; empty if there is none. */}}
+{{- define "caesarion.gatewaySecretName" -}}
+{{- if .Values.gateway.existingSecret -}}
+{{- .Values.gateway.existingSecret -}}
+{{- else if .Values.gateway.apiKey -}}
+{{- include "caesarion.fullname" . }}-gateway
+{{- end -}}
+{{- end -}}
+
+{{- define "caesarion.serviceAccountName" -}}
+{{- .Values.hub.serviceAccount.name | default (printf "%s-hub" (include "caesarion.fullname" .)) -}}
+{{- end -}}
+
+{{/* Classes are the whole cluster's, so their names say whose they are. */}}
+{{- define "caesarion.priorityClassPrefix" -}}
+{{- printf "%s-%s" .Release.Namespace (include "caesarion.fullname" .) -}}
+{{- end -}}
+
+{{/* What a release's pods have in common; selectors must not change, so no version here. */}}
+{{- define "caesarion.releaseLabels" -}}
+app.kubernetes.io/name: caesarion
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end -}}
+
+{{/* The pods of one component: (dict "root" $ "component" "hub"). */}}
+{{- define "caesarion.selectorLabels" -}}
+{{ include "caesarion.releaseLabels" .root }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{/* An object's own labels: (dict "root" $ "component" "hub"). */}}
+{{- define "caesarion.labels" -}}
+{{ include "caesarion.selectorLabels" . }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{/* (dict "root" $ "image" .Values.hub.image) */}}
+{{- define "caesarion.image" -}}
+{{- printf "%s:%s" .image.name (.image.tag | default .root.Chart.AppVersion) -}}
+{{- end -}}
+
+{{/* Variables by name: a text, or what Kubernetes takes beside a name. */}}
+{{- define "caesarion.env" -}}
+{{- range $name, $value := . }}
+{{- if kindIs "map" $value }}
+- {{ merge (dict "name" $name) $value | toJson }}
+{{- else }}
+- {{ dict "name" $name "value" (toString $value) | toJson }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Pod Security "restricted", the pod's half and the container's. */}}
+{{- define "caesarion.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 1000
+runAsGroup: 1000
+fsGroup: 1000
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "caesarion.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+capabilities:
+  drop: [ALL]
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{/* What a pod of ours is besides its containers: (dict "root" $ "place" .Values.hub). */}}
+{{- define "caesarion.pod" -}}
+enableServiceLinks: false
+securityContext:
+  {{- include "caesarion.podSecurityContext" . | nindent 2 }}
+{{- with .root.Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . | quote }}
+  {{- end }}
+{{- end }}
+{{- with .place.nodeSelector }}
+nodeSelector: {{ toJson . }}
+{{- end }}
+{{- with .place.tolerations }}
+tolerations: {{ toJson . }}
+{{- end }}
+{{- with .place.affinity }}
+affinity: {{ toJson . }}
+{{- end }}
+{{- if .root.Values.scheduling.podPriority.enabled }}
+priorityClassName: {{ include "caesarion.priorityClassPrefix" .root }}-default
+{{- end }}
+{{- end -}}
+
+{{/* Three probes of one path: (dict "probes" .Values.hub "path" "/hub/health" "port" "http"). */}}
+{{- define "caesarion.probes" -}}
+{{- range $kind := list "startupProbe" "livenessProbe" "readinessProbe" }}
+{{ $kind }}:
+  httpGet: {{ dict "path" $.path "port" $.port | toJson }}
+  {{- toYaml (get $.probes $kind) | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/*
+The keys: the operator's, else those in the cluster, else new ones. Made once
+for each run of helm, so that the Secret and the checksums speak of the same.
+*/}}
+{{- define "caesarion.keys" -}}
+{{- if not (hasKey .Values "madeKeys") -}}
+{{- if and .Values.auth.userPassword (eq .Values.auth.userPassword (.Values.auth.adminPassword | default "")) -}}
+{{- fail "auth.adminPassword must differ from auth.userPassword." -}}
+{{- end -}}
+{{- $name := printf "%s-keys" (include "caesarion.fullname" .) -}}
+{{- $kept := dict -}}
+{{- range $key, $value := (lookup "v1" "Secret" .Release.Namespace $name).data -}}
+{{- $_ := set $kept $key (b64dec $value) -}}
+{{- end -}}
+{{- $keys := dict
+  "user_password" (.Values.auth.userPassword | default $kept.user_password | default (randAlphaNum 16))
+  "admin_password" (.Values.auth.adminPassword | default $kept.admin_password | default (randAlphaNum 40))
+  "gateway_token" ($kept.gateway_token | default (randAlphaNum 64))
+  "proxy_token" ($kept.proxy_token | default (randAlphaNum 64))
+  "cookie_secret" ($kept.cookie_secret | default (randAlphaNum 64 | sha256sum))
+  "crypt_key" ($kept.crypt_key | default (randAlphaNum 64 | sha256sum))
+-}}
+{{- $_ := set .Values "madeKeys" $keys -}}
+{{- end -}}
+{{- toJson .Values.madeKeys -}}
+{{- end -}}
+
+{{/*
+Changes when one of these keys does, so that a pod starts anew: (dict "root" $
+"keys" (list "proxy_token")). The operator's own Secret is not ours to read.
+*/}}
+{{- define "caesarion.keysChecksum" -}}
+{{- $made := dict -}}
+{{- if not .root.Values.hub.existingSecret -}}
+{{- $all := include "caesarion.keys" .root | fromJson -}}
+{{- range .keys -}}
+{{- $_ := set $made . (get $all .) -}}
+{{- end -}}
+{{- end -}}
+{{- list .root.Values.hub.existingSecret $made | toJson | sha256sum -}}
+{{- end -}}
+
+{{/* An environment variable out of the Secret of keys: (dict "root" $ "name" "X" "key" "x"). */}}
+{{- define "caesarion.keyVariable" -}}
+- name: {{ .name }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ include "caesarion.keysName" .root }}
+      key: {{ .key }}
+{{- end -}}
+
+{{/* How many pods may be away: Kubernetes takes one of the two, and 0 is a number of pods. */}}
+{{- define "caesarion.disruptions" -}}
+{{- if kindIs "invalid" .maxUnavailable -}}
+minAvailable: {{ toJson .minAvailable }}
+{{- else -}}
+maxUnavailable: {{ toJson .maxUnavailable }}
+{{- end -}}
+{{- end -}}

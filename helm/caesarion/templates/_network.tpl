@@ -1,0 +1,114 @@
+{{/*
+Who may speak with whom. A policy here names both directions, so what it does
+not allow is denied for its pods.
+*/}}
+
+{{/* A component's pods as one end of a rule: (dict "root" $ "component" "hub"). */}}
+{{- define "caesarion.peer" -}}
+{{- $namespace := .root.Release.Namespace -}}
+{{- if eq .component "singleuser-server" -}}
+{{- $namespace = include "caesarion.userNamespace" .root -}}
+{{- end -}}
+- namespaceSelector:
+    matchLabels:
+      kubernetes.io/metadata.name: {{ $namespace | quote }}
+  podSelector:
+    matchLabels:
+      {{- include "caesarion.selectorLabels" . | nindent 6 }}
+{{- end -}}
+
+{{/* One rule: (dict "root" $ "way" "to" "components" (list "hub") "port" 8081). */}}
+{{- define "caesarion.rule" -}}
+- {{ .way }}:
+    {{- range .components }}
+    {{- include "caesarion.peer" (dict "root" $.root "component" .) | nindent 4 }}
+    {{- end }}
+  ports:
+    - protocol: TCP
+      port: {{ .port }}
+{{- end -}}
+
+{{/* The rules that the values switch on by name, then the operator's own. */}}
+{{- define "caesarion.egress" -}}
+{{- $allow := .egressAllowRules -}}
+{{- if $allow.kubernetesApi }}
+# No address: it is a pod, a node or outside the cluster, and some networks tell these apart.
+- ports:
+    - protocol: TCP
+      port: 443
+    - protocol: TCP
+      port: 6443
+{{- end }}
+{{- if $allow.dnsPortsKubeSystemNamespace }}
+- to:
+    - namespaceSelector:
+        matchLabels:
+          kubernetes.io/metadata.name: kube-system
+  ports: {{ include "caesarion.dnsPorts" . }}
+{{- end }}
+{{- if $allow.dnsPortsPrivateIPs }}
+- to:
+    {{- include "caesarion.privateBlocks" . | indent 4 }}
+    # NodeLocal DNSCache
+    - ipBlock:
+        cidr: 169.254.20.10/32
+  ports: {{ include "caesarion.dnsPorts" . }}
+{{- end }}
+{{- if $allow.dnsPortsCloudMetadataServer }}
+- to:
+    - ipBlock:
+        cidr: 169.254.169.254/32
+  ports: {{ include "caesarion.dnsPorts" . }}
+{{- end }}
+{{- if $allow.cloudMetadataServer }}
+- to:
+    - ipBlock:
+        cidr: 169.254.169.254/32
+{{- end }}
+{{- if $allow.nonPrivateIPs }}
+- to:
+    - ipBlock:
+        cidr: 0.0.0.0/0
+        except:
+          {{- include "caesarion.privateCidrs" . | nindent 10 }}
+          - 0.0.0.0/8
+          - 127.0.0.0/8
+          - 169.254.0.0/16 # metadata servers
+          - 168.63.129.16/32 # Azure's
+          - 192.0.0.0/24 # and an old one of Oracle's
+          - 198.18.0.0/15
+          - 224.0.0.0/3
+    # All that is handed out of IPv6; not the private, the local, IPv4 in disguise (but for 6to4).
+    - ipBlock:
+        cidr: 2000::/3
+        except:
+          - 2002::/16
+{{- end }}
+{{- if $allow.privateIPs }}
+- to:
+    {{- include "caesarion.privateBlocks" . | indent 4 }}
+{{- end }}
+{{- with .egress }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "caesarion.privateCidrs" -}}
+- 10.0.0.0/8
+- 172.16.0.0/12
+- 192.168.0.0/16
+- 100.64.0.0/10
+{{- end -}}
+
+{{- define "caesarion.privateBlocks" -}}
+{{- range include "caesarion.privateCidrs" . | fromYamlArray }}
+- ipBlock:
+    cidr: {{ . }}
+{{- end }}
+- ipBlock:
+    cidr: fc00::/7
+{{- end -}}
+
+{{- define "caesarion.dnsPorts" -}}
+[{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]
+{{- end -}}

@@ -1,0 +1,172 @@
+"""The sections of the values but ``singleuser``, and all of them together."""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, SecretStr
+from pydantic import model_validator as after_fields
+from pydantic_core import PydanticCustomError
+
+from caesarion_hub.gateway_values import Gateway
+from caesarion_hub.section import Section, WebAddress
+from caesarion_hub.values.kinds import Port
+from caesarion_hub.values.singleuser import Singleuser
+
+OUR_AUTHENTICATOR = "shared-password"
+
+_COUNT = "a whole number, or 0 for no limit"
+
+
+class Auth(Section):
+    """
+    Who may log in: anybody with the users' password, administrators with theirs.
+
+    The passwords may be absent only if ``hub.config`` names an authenticator.
+    """
+
+    admin_users: tuple[str, ...] = Field((), description="a list of user names")
+    user_password: SecretStr | None = Field(
+        None, min_length=8, description="a text of 8 or more characters"
+    )
+    admin_password: SecretStr | None = Field(
+        None, min_length=32, description="a text of 32 or more characters"
+    )
+
+    @after_fields(mode="after")
+    def _passwords_differ(self) -> Self:
+        if self.admin_password and self.admin_password == self.user_password:
+            raise PydanticCustomError("same_password", "the passwords are the same")
+        return self
+
+
+class Db(Section):
+    """Where the hub remembers."""
+
+    url: str | None = Field(
+        None, min_length=1, description="an address such as postgresql+psycopg2://..."
+    )
+
+
+class Role(Section):
+    """A role for ``JupyterHub.load_roles``, whose name is its key."""
+
+    description: str | None = Field(None, description="a text")
+    scopes: tuple[str, ...] = Field((), description="a list of scopes")
+    users: tuple[str, ...] = Field((), description="a list of user names")
+    services: tuple[str, ...] = Field((), description="a list of names of services")
+    groups: tuple[str, ...] = Field((), description="a list of names of groups")
+
+
+class Service(Section):
+    """A service beside the hub, whose name is its key; JupyterHub's words but for ``apiToken``."""
+
+    url: WebAddress | None = Field(None, description="a web address such as http://x:8000")
+    api_token: SecretStr | None = Field(None, description="a text")
+    admin: bool = Field(False, description="true or false")
+    display: bool = Field(True, description="true or false")
+    command: tuple[str, ...] = Field((), description="a command as a list of words")
+    environment: dict[str, str] = Field({}, description="texts by variable")
+    info: dict[str, Any] = Field({}, description="a table of keys")
+    oauth_client_id: str | None = Field(None, alias="oauth_client_id", description="a text")
+    oauth_no_confirm: bool = Field(False, alias="oauth_no_confirm", description="true or false")
+    oauth_redirect_uri: str | None = Field(
+        None, alias="oauth_redirect_uri", description="a web address or a path"
+    )
+    oauth_client_allowed_scopes: tuple[str, ...] = Field(
+        (), alias="oauth_client_allowed_scopes", description="a list of scopes"
+    )
+
+
+class Hub(Section):
+    """The hub itself."""
+
+    base_url: str = Field("/", pattern="^/([^?#]*/)?$", description="a path such as / or /lab/")
+    config: dict[str, dict[str, Any]] = Field({}, description="tables of traits by class")
+    db: Db = Db()
+    allow_named_servers: bool = Field(False, description="true or false")
+    named_server_limit_per_user: int = Field(0, ge=0, description=_COUNT)
+    concurrent_spawn_limit: int = Field(64, ge=0, description=_COUNT)
+    active_server_limit: int = Field(0, ge=0, description=_COUNT)
+    consecutive_failure_limit: int = Field(0, ge=0, description=_COUNT)
+    load_roles: dict[str, Role] = Field({}, description="roles by name")
+    services: dict[str, Service] = Field({}, description="services by name")
+
+
+Mode = Literal["read-only", "ask", "auto"]
+
+
+class Agent(Section):
+    """Who decides what the agent runs: nothing runs, a person decides on each call, all runs."""
+
+    approval: Mode = Field("auto", description="read-only, ask or auto")
+    max_approval: Mode = Field("auto", description="read-only, ask or auto")
+
+
+class Cull(Section):
+    """When an idle server is stopped."""
+
+    enabled: bool = Field(True, description="true or false")
+    timeout: int = Field(3600, ge=1, description="whole seconds, 1 or more")
+    every: int = Field(600, ge=1, description="whole seconds, 1 or more")
+    max_age: int = Field(0, ge=0, description="whole seconds, or 0 for no limit")
+    users: bool = Field(False, description="true or false")
+
+
+class Local(Section):
+    """What ``make up`` finds out about its machine at each start."""
+
+    folder: Path = Field(description="the path of the folder that holds the hub's state")
+    run: str = Field(min_length=1, description="a word that marks the processes of this start")
+    port: Port
+    hub_port: Port
+    proxy_api_port: Port
+    gateway_port: Port
+    proxy_command: tuple[str, ...] = Field(min_length=1, description="a command as a list of words")
+
+
+class Cluster(Section):
+    """What the chart finds out about its release."""
+
+    name: str = Field(min_length=1, description="what the release's objects are named after")
+    release: str = Field(min_length=1, description="the name of the release")
+    namespace: str = Field(min_length=1, description="the namespace of the hub")
+    user_namespace: str = Field(min_length=1, description="the namespace of the users' pods")
+    hub_url: WebAddress = Field(description="a web address such as http://caesarion-hub:8081")
+    proxy_api_url: WebAddress = Field(
+        description="a web address such as http://caesarion-proxy-api:8001"
+    )
+    gateway_url: WebAddress = Field(description="a web address such as http://caesarion-gateway")
+    gateway_token: SecretStr = Field(min_length=16, description="a text of 16 or more characters")
+    labels: dict[str, str] = Field({}, description="texts by label")
+
+
+class Values(Section):
+    """All of them. Of ``local`` and ``cluster`` there is exactly one."""
+
+    auth: Auth = Auth()
+    hub: Hub = Hub()
+    singleuser: Singleuser = Singleuser()
+    agent: Agent = Agent()
+    gateway: Gateway = Gateway()
+    cull: Cull = Cull()
+    local: Local | None = None
+    cluster: Cluster | None = None
+
+    @property
+    def authenticator(self) -> str:
+        """What checks who logs in: ours, or the one that the operator names."""
+        named = self.hub.config.get("JupyterHub", {}).get("authenticator_class")
+        return str(named or OUR_AUTHENTICATOR)
+
+    @property
+    def place(self) -> Local | Cluster:
+        """Where the hub runs."""
+        place = self.local or self.cluster
+        assert place is not None  # checking.py has seen to it
+        return place
+
+    @property
+    def machine(self) -> Local:
+        """The section ``local``; for ``make up``, which always sets it."""
+        assert self.local is not None
+        return self.local

@@ -1,0 +1,149 @@
+"""The section ``singleuser``: a user's own server, and the pod it runs in."""
+
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from caesarion_hub.section import Section
+from caesarion_hub.values.kinds import CORES, MEMORY, Amount, Capacity, Cores, Memory
+
+_GIB = 2**30
+_TEXTS = "texts by name"
+_TABLE = "a table of keys"
+_COUNT = "a whole number, 0 or more"
+
+
+class Image(Section):
+    """The image of a user's pod."""
+
+    name: str = Field("caesarion/singleuser", min_length=1, description="the name of an image")
+    tag: str | None = Field(None, min_length=1, description="a tag of the image, a text")
+    pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
+        "IfNotPresent", description="Always, IfNotPresent or Never"
+    )
+    pull_secrets: tuple[str, ...] = Field((), description="a list of names of Secrets")
+
+    @property
+    def reference(self) -> str:
+        """The name as a registry reads it."""
+        return f"{self.name}:{self.tag}" if self.tag else self.name
+
+
+class Cpu(Section):
+    """Cores: what a pod is sure of, what it may use, and what it may use until it answers."""
+
+    guarantee: Cores | None = Field(0.1, description=CORES)
+    limit: Cores | None = Field(0.5, description=CORES)
+    start_limit: Cores | None = Field(2.0, description=CORES)
+
+
+class MemoryShare(Section):
+    """Memory: what a pod is sure of, and what it may use before it is killed."""
+
+    guarantee: Memory | None = Field(2 * _GIB, description=MEMORY)
+    limit: Memory | None = Field(5 * _GIB, description=MEMORY)
+
+
+class ExtraResource(Section):
+    """Other resources, such as ``nvidia.com/gpu``."""
+
+    guarantees: dict[str, Amount] = Field({}, description="amounts by name of the resource")
+    limits: dict[str, Amount] = Field({}, description="amounts by name of the resource")
+
+
+class Storage(Section):
+    """Where a user's home and uploads lie: on a disk of their own, or in the pod."""
+
+    type: Literal["dynamic", "none"] = Field("dynamic", description="dynamic or none")
+    capacity: Capacity = Field("10Gi", description="an amount such as 10Gi")
+    storage_class: str | None = Field(None, description="the name of a StorageClass")
+    access_modes: tuple[str, ...] = Field(
+        ("ReadWriteOnce",), min_length=1, description="a list such as [ReadWriteOnce]"
+    )
+    home_mount_path: str = Field("/home/jovyan", pattern="^/.", description="an absolute path")
+    uploads_mount_path: str = Field(
+        "/uploaded_files", pattern="^/.", description="an absolute path"
+    )
+
+
+class Toleration(Section):
+    """A taint of nodes that user pods put up with."""
+
+    key: str | None = Field(None, description="the key of a taint")
+    operator: Literal["Exists", "Equal"] | None = Field(None, description="Exists or Equal")
+    value: str | None = Field(None, description="the value of a taint, a text")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        None, description="NoSchedule, PreferNoSchedule or NoExecute"
+    )
+    toleration_seconds: int | None = Field(None, description="whole seconds")
+
+
+class SnakeSection(Section):
+    """A table whose keys are KubeSpawner's own, with underscores."""
+
+    model_config = ConfigDict(alias_generator=None)
+
+
+class Choice(SnakeSection):
+    """One choice of an option of a profile."""
+
+    display_name: str = Field(min_length=1, description="a text for the spawn page")
+    default: bool = Field(False, description="true or false")
+    kubespawner_override: dict[str, Any] = Field({}, description=_TABLE)
+
+
+class UnlistedChoice(SnakeSection):
+    """A choice that users may write themselves."""
+
+    enabled: bool = Field(False, description="true or false")
+    display_name: str = Field("Other", description="a text for the spawn page")
+    display_name_in_choices: str | None = Field(None, description="a text for the spawn page")
+    validation_regex: str | None = Field(None, description="a regular expression")
+    validation_message: str | None = Field(None, description="a text for the spawn page")
+    kubespawner_override: dict[str, Any] = Field({}, description=_TABLE)
+
+
+class Option(SnakeSection):
+    """Something to choose within a profile."""
+
+    display_name: str = Field(min_length=1, description="a text for the spawn page")
+    choices: dict[str, Choice] = Field({}, description="choices by name")
+    unlisted_choice: UnlistedChoice | None = Field(None, description=_TABLE)
+
+
+class Profile(SnakeSection):
+    """A kind of server to choose on the spawn page."""
+
+    display_name: str = Field(min_length=1, description="a text for the spawn page")
+    slug: str | None = Field(None, min_length=1, description="a word for addresses")
+    description: str | None = Field(None, description="a text for the spawn page")
+    default: bool = Field(False, description="true or false")
+    kubespawner_override: dict[str, Any] = Field({}, description=_TABLE)
+    profile_options: dict[str, Option] = Field({}, description="options by name")
+
+
+class Singleuser(Section):
+    """A user's own Jupyter server; all but the first three keys are about its pod."""
+
+    default_url: str = Field("/lab", pattern="^/", description="a path such as /lab")
+    start_timeout: int = Field(60, ge=1, description="whole seconds, 1 or more")
+    extra_env: dict[str, str] = Field({}, description='texts by variable, numbers quoted: "600"')
+    image: Image = Image()
+    cpu: Cpu = Cpu()
+    memory: MemoryShare = MemoryShare()
+    extra_resource: ExtraResource = ExtraResource()
+    storage: Storage = Storage()
+    node_selector: dict[str, str] = Field({}, description=_TEXTS)
+    extra_tolerations: tuple[Toleration, ...] = Field((), description="a list of tolerations")
+    runtime_class_name: str | None = Field(None, description="the name of a RuntimeClass")
+    priority_class_name: str | None = Field(None, description="the name of a PriorityClass")
+    service_account_name: str | None = Field(None, description="the name of a ServiceAccount")
+    extra_labels: dict[str, str] = Field({}, description=_TEXTS)
+    extra_annotations: dict[str, str] = Field({}, description=_TEXTS)
+    extra_pod_config: dict[str, Any] = Field({}, description=_TABLE)
+    uid: int = Field(1000, ge=1, description="the number of a user, 1 or more")
+    gid: int = Field(100, ge=0, description=_COUNT)
+    fs_gid: int = Field(100, ge=0, description=_COUNT)
+    read_only_root_filesystem: bool = Field(True, description="true or false")
+    delete_pvc_with_user: bool = Field(True, description="true or false")
+    profile_list: tuple[Profile, ...] = Field((), description="a list of profiles")

@@ -1,0 +1,252 @@
+"""
+The Pod Security Standards: what makes a pod violate *baseline* or *restricted*.
+
+``admission`` enforces the level that a namespace's labels ask for; chart tests
+ask the same question of rendered pods. Pure. The checks and their words are
+those of https://kubernetes.io/docs/concepts/security/pod-security-standards/
+at version 1.37, for Linux.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tests.fakes.kubernetes.apiserver.objects import Json
+
+LEVELS = ("privileged", "baseline", "restricted")
+ENFORCE = "pod-security.kubernetes.io/enforce"
+WARN = "pod-security.kubernetes.io/warn"
+
+BASELINE_CAPABILITIES = {
+    "AUDIT_WRITE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "MKNOD",
+    "NET_BIND_SERVICE",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYS_CHROOT",
+}
+VOLUMES = {
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "image",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+}
+SYSCTLS = {
+    "kernel.shm_rmid_forced",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.ping_group_range",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.tcp_wmem",
+}
+SELINUX_TYPES = {"", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"}
+
+
+def violations(level: str, spec: Json) -> list[str]:
+    """Return in words all that a pod's spec has against a level; empty if it complies."""
+    if level == "privileged":
+        return []
+    found = [told for check in BASELINE for told in check(spec)]
+    if level == "restricted":
+        found += [told for check in RESTRICTED for told in check(spec)]
+    return found
+
+
+def _containers(spec: Json) -> list[Json]:
+    kinds = ("initContainers", "containers", "ephemeralContainers")
+    return [container for kind in kinds for container in spec.get(kind) or ()]
+
+
+def _context(holder: Json) -> Json:
+    return holder.get("securityContext") or {}
+
+
+def _named(containers: list[Json]) -> str:
+    names = ", ".join(f'"{container["name"]}"' for container in containers)
+    return f"container{'s' * (len(containers) > 1)} {names}"
+
+
+def _those(spec: Json, is_bad: Callable[[Json], Any]) -> list[Json]:
+    return [container for container in _containers(spec) if is_bad(container)]
+
+
+def _host_namespaces(spec: Json) -> Iterator[str]:
+    used = [name for name in ("hostNetwork", "hostPID", "hostIPC") if spec.get(name)]
+    if used:
+        yield f"host namespaces ({', '.join(f'{name}=true' for name in used)})"
+
+
+def _privileged(spec: Json) -> Iterator[str]:
+    if bad := _those(spec, lambda one: _context(one).get("privileged")):
+        yield f"privileged ({_named(bad)} must not set securityContext.privileged=true)"
+
+
+def _baseline_capabilities(spec: Json) -> Iterator[str]:
+    def added(container: Json) -> set[str]:
+        capabilities = _context(container).get("capabilities") or {}
+        return set(capabilities.get("add") or ()) - BASELINE_CAPABILITIES
+
+    if bad := _those(spec, added):
+        names = ", ".join(sorted({f'"{name}"' for container in bad for name in added(container)}))
+        yield (
+            f"non-default capabilities ({_named(bad)} must not include {names}"
+            " in securityContext.capabilities.add)"
+        )
+
+
+def _host_paths(spec: Json) -> Iterator[str]:
+    names = [f'"{one["name"]}"' for one in spec.get("volumes") or () if "hostPath" in one]
+    if names:
+        yield f"hostPath volumes (volume{'s' * (len(names) > 1)} {', '.join(names)})"
+
+
+def _host_ports(spec: Json) -> Iterator[str]:
+    def ports(container: Json) -> list[int]:
+        return [one["hostPort"] for one in container.get("ports") or () if one.get("hostPort")]
+
+    if bad := _those(spec, ports):
+        listed = ", ".join(str(port) for container in bad for port in ports(container))
+        yield f"hostPort ({_named(bad)} uses hostPort {listed})"
+
+
+def _everywhere(spec: Json) -> list[tuple[str, Json]]:
+    """Return the security contexts with the names of who has them."""
+    own = [(_named([container]), _context(container)) for container in _containers(spec)]
+    return [("pod", _context(spec)), *own]
+
+
+def _app_armor(spec: Json) -> Iterator[str]:
+    for who, context in _everywhere(spec):
+        profile = (context.get("appArmorProfile") or {}).get("type")
+        if profile == "Unconfined":
+            yield f'forbidden AppArmor profile ({who} must not set it to "Unconfined")'
+
+
+def _se_linux(spec: Json) -> Iterator[str]:
+    for who, context in _everywhere(spec):
+        options = context.get("seLinuxOptions") or {}
+        if (
+            options.get("type", "") not in SELINUX_TYPES
+            or options.get("user")
+            or options.get("role")
+        ):
+            yield f"seLinuxOptions ({who} set forbidden securityContext.seLinuxOptions)"
+
+
+def _proc_mount(spec: Json) -> Iterator[str]:
+    if bad := _those(spec, lambda one: _context(one).get("procMount", "Default") != "Default"):
+        yield f"procMount ({_named(bad)} must not set securityContext.procMount)"
+
+
+def _baseline_seccomp(spec: Json) -> Iterator[str]:
+    for who, context in _everywhere(spec):
+        if (context.get("seccompProfile") or {}).get("type") == "Unconfined":
+            yield f'seccompProfile ({who} must not set its type to "Unconfined")'
+
+
+def _sysctls(spec: Json) -> Iterator[str]:
+    names = [one["name"] for one in _context(spec).get("sysctls") or ()]
+    if bad := [name for name in names if name not in SYSCTLS]:
+        yield f"forbidden sysctls ({', '.join(bad)})"
+
+
+def _restricted_volumes(spec: Json) -> Iterator[str]:
+    for volume in spec.get("volumes") or ():
+        kinds = {key for key in volume if key != "name"}
+        if bad := kinds - VOLUMES:
+            yield (
+                f'restricted volume types (volume "{volume["name"]}" uses restricted volume'
+                f' type "{bad.pop()}")'
+            )
+
+
+def _privilege_escalation(spec: Json) -> Iterator[str]:
+    if bad := _those(spec, lambda one: _context(one).get("allowPrivilegeEscalation") is not False):
+        yield (
+            f"allowPrivilegeEscalation != false ({_named(bad)} must set"
+            " securityContext.allowPrivilegeEscalation=false)"
+        )
+
+
+def _restricted_capabilities(spec: Json) -> Iterator[str]:
+    def capabilities(container: Json, field: str) -> list[str]:
+        return (_context(container).get("capabilities") or {}).get(field) or []
+
+    if bad := _those(spec, lambda one: "ALL" not in capabilities(one, "drop")):
+        yield (
+            f"unrestricted capabilities ({_named(bad)} must set"
+            ' securityContext.capabilities.drop=["ALL"])'
+        )
+    if bad := _those(spec, lambda one: set(capabilities(one, "add")) - {"NET_BIND_SERVICE"}):
+        yield (
+            f"unrestricted capabilities ({_named(bad)} must not add others than"
+            ' "NET_BIND_SERVICE" in securityContext.capabilities.add)'
+        )
+
+
+def _non_root(spec: Json) -> Iterator[str]:
+    for_pod = _context(spec).get("runAsNonRoot")
+    if bad := _those(spec, lambda one: not _context(one).get("runAsNonRoot", for_pod)):
+        yield (
+            f"runAsNonRoot != true (pod or {_named(bad)} must set"
+            " securityContext.runAsNonRoot=true)"
+        )
+
+
+def _root_user(spec: Json) -> Iterator[str]:
+    bad = [who for who, context in _everywhere(spec) if context.get("runAsUser") == 0]
+    if bad:
+        yield f"runAsUser=0 ({', '.join(bad)} must not set runAsUser=0)"
+
+
+def _restricted_seccomp(spec: Json) -> Iterator[str]:
+    for_pod = _context(spec).get("seccompProfile")
+
+    def is_open(container: Json) -> bool:
+        profile = _context(container).get("seccompProfile") or for_pod or {}
+        return profile.get("type") not in ("RuntimeDefault", "Localhost")
+
+    if bad := _those(spec, is_open):
+        yield (
+            f"seccompProfile (pod or {_named(bad)} must set securityContext.seccompProfile.type"
+            ' to "RuntimeDefault" or "Localhost")'
+        )
+
+
+BASELINE = (
+    _host_namespaces,
+    _privileged,
+    _baseline_capabilities,
+    _host_paths,
+    _host_ports,
+    _app_armor,
+    _se_linux,
+    _proc_mount,
+    _baseline_seccomp,
+    _sysctls,
+)
+RESTRICTED = (
+    _privilege_escalation,
+    _restricted_capabilities,
+    _restricted_volumes,
+    _non_root,
+    _root_user,
+    _restricted_seccomp,
+)

@@ -1,0 +1,114 @@
+"""
+The API server as a thing that starts and stops: its port, its keys, its kubeconfig.
+
+    async with ApiServer(folder) as api:
+        subprocess.run(["kubectl", "--kubeconfig", api.kubeconfig, "get", "pods"])
+
+It serves TLS on a free port of the loopback; ``python -m
+tests.fakes.kubernetes.apiserver`` is the same in a process of its own.
+"""
+
+import base64
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Self
+
+import yaml
+from aiohttp import web
+
+from tests.fakes.kubernetes.apiserver import bootstrap
+from tests.fakes.kubernetes.apiserver.faults import Faults
+from tests.fakes.kubernetes.apiserver.garbage import Garbage
+from tests.fakes.kubernetes.apiserver.handlers import Handlers
+from tests.fakes.kubernetes.apiserver.housekeeping import Housekeeping
+from tests.fakes.kubernetes.apiserver.state import State
+from tests.fakes.kubernetes.apiserver.tls import make_context
+
+LARGEST_BODY = 3 * 1024 * 1024  # bytes, as the real server
+
+
+class ApiServer:
+    """
+    A test double of the Kubernetes API server.
+
+    ``folder`` gets ``ca.crt`` and ``kubeconfig``, whose user may do everything.
+    ``state`` is what the cluster has in it, for tests to read: its ``denials``
+    and ``warnings`` among it. ``faults`` is what goes wrong on purpose.
+    """
+
+    def __init__(self, folder: Path, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.folder = folder
+        self.host = host
+        self.port = port
+        self.state = State()
+        self.faults = Faults()
+
+    @property
+    def url(self) -> str:
+        return f"https://{self.host}:{self.port}"
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.folder / "kubeconfig"
+
+    @property
+    def certificate_authority(self) -> Path:
+        return self.folder / "ca.crt"
+
+    async def __aenter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        service_address = next(self.state.free_addresses())
+        self._context = make_context(self.folder, [self.host, service_address])
+        authority = self.certificate_authority.read_text()
+        self.state.store.observers += [
+            Garbage(self.state).observe,
+            Housekeeping(self.state, authority).observe,
+        ]
+        await self._listen()
+        bootstrap.fill(self.state, self.host, self.port)
+        self.kubeconfig.write_text(yaml.safe_dump(self.make_kubeconfig()))
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._runner.cleanup()
+
+    @contextlib.asynccontextmanager
+    async def away(self) -> AsyncIterator[None]:
+        """Be away for as long as the block runs: connections are cut and refused."""
+        await self._runner.cleanup()
+        try:
+            yield
+        finally:
+            await self._listen()
+
+    async def _listen(self) -> None:
+        """Listen on the port, which the first time is any that is free."""
+        listener = socket.create_server((self.host, self.port))
+        self.port = listener.getsockname()[1]
+        handlers = Handlers(self.state, self.faults, f"{self.host}:{self.port}")
+        app = web.Application(client_max_size=LARGEST_BODY)
+        app.router.add_route("*", "/{path:.*}", handlers.answer)
+        self._runner = web.AppRunner(
+            app, access_log=None, handler_cancellation=True, shutdown_timeout=0
+        )
+        await self._runner.setup()
+        await web.SockSite(self._runner, listener, ssl_context=self._context).start()
+
+    def make_kubeconfig(self, token: str = "") -> dict[str, object]:
+        """Return a kubeconfig for a bearer token, or for who may do everything."""
+        authority = self.certificate_authority.read_bytes()
+        cluster = {
+            "server": self.url,
+            "certificate-authority-data": base64.b64encode(authority).decode(),
+        }
+        context = {"cluster": "fake", "user": "user"}
+        return {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "fake", "cluster": cluster}],
+            "users": [{"name": "user", "user": {"token": token or self.state.tokens.admin}}],
+            "contexts": [{"name": "fake", "context": context}],
+            "current-context": "fake",
+        }

@@ -1,0 +1,125 @@
+"""
+Where objects are kept: one counter of revisions, and a history for those who watch.
+
+``operations`` reads and writes, ``watch`` follows. What is stored is never
+changed in place, so that readers need no copies and events can share objects:
+a write replaces the whole object.
+"""
+
+import asyncio
+import contextlib
+import functools
+import json
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from tests.fakes.kubernetes.apiserver.errors import expired
+from tests.fakes.kubernetes.apiserver.objects import Json, Key, key_of
+
+
+def encoded(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened to an object: ``type`` is ADDED, MODIFIED or DELETED."""
+
+    revision: int
+    type: str
+    object: Json
+    previous: Json | None
+
+    @functools.cached_property
+    def encoded(self) -> bytes:
+        """The object as JSON, once for all who watch."""
+        return encoded(self.object)
+
+
+class Store:
+    """
+    The objects of all kinds, by :attr:`Resource.qualified` and namespace and name.
+
+    ``history`` is how many events of a kind are remembered: who asks for
+    older ones is told 410, as by a real server after a compaction.
+    """
+
+    def __init__(self, history: int = 10_000) -> None:
+        self.revision = 1
+        self._objects: dict[str, dict[Key, Json]] = defaultdict(dict)
+        self._history: dict[str, deque[Event]] = defaultdict(lambda: deque(maxlen=history))
+        self._forgotten: dict[str, int] = defaultdict(int)
+        self._watchers: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self.observers: list[Callable[[str, Event], None]] = []
+        """Called at once with the kind and the event of every write."""
+
+    def get(self, qualified: str, namespace: str, name: str) -> Json | None:
+        return self._objects[qualified].get((namespace, name))
+
+    def all(self, qualified: str, namespace: str = "") -> list[Json]:
+        """Return the objects of a kind, of one namespace or all, in the order of their keys."""
+        objects = self._objects[qualified]
+        return [objects[key] for key in sorted(objects) if namespace in ("", key[0])]
+
+    def count(self, qualified: str, namespace: str) -> int:
+        return sum(key[0] == namespace for key in self._objects[qualified])
+
+    def put(self, qualified: str, obj: Json) -> Json:
+        """Keep an object under a new revision, which is written into a copy of its metadata."""
+        key = key_of(obj)
+        previous = self._objects[qualified].get(key)
+        obj = self._stamped(obj)
+        self._objects[qualified][key] = obj
+        self._happened(qualified, "MODIFIED" if previous else "ADDED", obj, previous)
+        return obj
+
+    def remove(self, qualified: str, obj: Json) -> Json:
+        """Forget an object; what is returned and told has the revision of the deletion."""
+        previous = self._objects[qualified].pop(key_of(obj))
+        obj = self._stamped(obj)
+        self._happened(qualified, "DELETED", obj, previous)
+        return obj
+
+    def events_since(self, qualified: str, revision: int) -> list[Event]:
+        """Return what happened after ``revision``; raises 410 if that is forgotten in part."""
+        if revision < self._forgotten[qualified]:
+            oldest = self._forgotten[qualified]
+            raise expired(f"too old resource version: {revision} ({oldest})")
+        events = []
+        for event in reversed(self._history[qualified]):
+            if event.revision <= revision:
+                break
+            events.append(event)
+        return events[::-1]
+
+    def forget(self) -> None:
+        """Forget all history, as a compaction does: older revisions are 410 from now on."""
+        for qualified in set(self._objects) | set(self._history):
+            self._history[qualified].clear()
+            self._forgotten[qualified] = self.revision
+
+    @contextlib.contextmanager
+    def watching(self, qualified: str) -> Iterator[asyncio.Event]:
+        """Give an event that is set whenever something happens to objects of a kind."""
+        happened = asyncio.Event()
+        self._watchers[qualified].add(happened)
+        try:
+            yield happened
+        finally:
+            self._watchers[qualified].discard(happened)
+
+    def _stamped(self, obj: Json) -> Json:
+        self.revision += 1
+        return {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(self.revision)}}
+
+    def _happened(self, qualified: str, kind: str, obj: Json, previous: Json | None) -> None:
+        history = self._history[qualified]
+        if len(history) == history.maxlen:
+            self._forgotten[qualified] = history[0].revision
+        event = Event(self.revision, kind, obj, previous)
+        history.append(event)
+        for watcher in self._watchers[qualified]:
+            watcher.set()
+        for observe in self.observers:
+            observe(qualified, event)
