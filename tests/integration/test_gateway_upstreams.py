@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from caesarion_hub.gateway.errors import GatewayError
+from caesarion_hub.gateway.provider.failure import UpstreamError
 from caesarion_hub.gateway.provider.providers import Condition
-from caesarion_hub.gateway.provider.translate import UpstreamError
 from caesarion_hub.gateway.provider.upstream import Breaker, Timeouts
 
 from tests.fakes.bare_hub import free_port

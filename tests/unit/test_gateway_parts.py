@@ -14,9 +14,13 @@ from aiohttp.client_reqrep import ConnectionKey
 from caesarion_hub.gateway.config import Config, ConfigError, from_environment
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.handlers import checked_body
-from caesarion_hub.gateway.provider.translate import UpstreamError, connection_error, status_error
+from caesarion_hub.gateway.provider.breaks import connection_error
+from caesarion_hub.gateway.provider.failure import UpstreamError
+from caesarion_hub.gateway.provider.refusals import status_error
 from caesarion_hub.gateway.provider.upstream import Breaker, Timeouts, Upstream
 from caesarion_hub.gateway.scrub import scrub
+from hypothesis import given
+from hypothesis import strategies as st
 
 HUB = {"JUPYTERHUB_API_URL": "http://127.0.0.1:8081/hub/api"}
 KEY = "sk-proj-abcdefghijklmnopqrstuvwxyz0123"
@@ -319,17 +323,22 @@ def test_a_used_up_quota_is_not_asked_again() -> None:
 
 
 def test_what_the_user_can_mend_is_passed_on_in_the_providers_words() -> None:
-    error = {"message": "Unknown parameter: 'x'.", "code": "unknown_parameter"}
+    error = {"message": "Unknown parameter: 'x'.", "type": "a", "param": "x", "code": "b"}
     refusal = told(400, {"error": error}, {"X-Request-Id": "req_1", "Set-Cookie": "a=b"})
     assert json.loads(refusal.body()) == {"error": error}
     assert refusal.headers == {"X-Request-Id": "req_1"}
     assert refusal.message == "The model provider at model.test:8 answered 400."
 
 
-def test_a_key_in_what_is_passed_on_is_scrubbed() -> None:
-    refusal = told(400, {"error": {"message": "No.", "param": [f"Bearer {KEY}"], KEY: 1}})
-    assert json.loads(refusal.body()) == {
-        "error": {"message": "No.", "param": ["Bearer [key]"], "[key]": 1}
+def test_what_is_passed_on_has_openais_shape_and_no_key() -> None:
+    error = {"message": f"Not {KEY}.", "code": 400, "param": [KEY], KEY: 1, "innererror": {}}
+    assert json.loads(told(400, {"error": error}).body()) == {
+        "error": {
+            "message": "Not [key].",
+            "type": "upstream_error",
+            "param": None,
+            "code": "400",
+        }
     }
 
 
@@ -345,7 +354,43 @@ def test_a_key_in_what_is_passed_on_is_scrubbed() -> None:
 def test_an_error_of_another_shape_gets_openais(body: Any, reason: str) -> None:
     error = told(404, body)
     assert error.status == 404
-    assert error.message == f"The model provider at model.test:8 {reason}"
+    message = json.loads(error.body())["error"]["message"]
+    assert message == f"The model provider at model.test:8 {reason}"
+
+
+def test_the_providers_words_are_for_the_user_and_not_for_the_log() -> None:
+    for body in ({"error": {"message": "Not 'my secret'."}}, {"detail": "Not 'my secret'."}):
+        refusal = told(422, body)
+        assert "my secret" in refusal.body().decode()
+        assert "my secret" not in refusal.message
+
+
+HEADERS = st.dictionaries(
+    st.sampled_from(["Retry-After", "Retry-After-Ms", "X-Should-Retry", "X-Request-Id"]), st.text()
+)
+BODIES = st.one_of(
+    st.binary(),
+    st.recursive(
+        st.one_of(st.none(), st.integers(), st.just(KEY), st.text()),
+        lambda inner: st.dictionaries(
+            st.sampled_from(["error", "message", "detail", "code", "type", "param"]), inner
+        ),
+    ).map(lambda said: json.dumps(said).encode()),
+)
+
+
+@given(st.integers(300, 599), BODIES, HEADERS)
+def test_whatever_a_provider_answers_is_an_error_of_openais_shape_without_the_key(
+    status: int, body: bytes, headers: dict[str, str]
+) -> None:
+    error = told(status, body, headers)
+    said = json.loads(error.body())["error"]
+    assert set(said) == {"message", "type", "param", "code"}
+    assert isinstance(said["message"], str)
+    assert 400 <= error.status <= 599
+    assert KEY not in error.body().decode() + error.message
+    assert error.wait >= 0
+    assert all(value.isascii() and value.isprintable() for value in error.headers.values())
 
 
 CONNECTION: Any = ConnectionKey("model.test", 8, True, True, None, None, None)

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from caesarion_hub.gateway.provider.breaker import Circuit
+from caesarion_hub.gateway.provider.breaks import left_alone
+from caesarion_hub.gateway.provider.refusals import status_error
 from caesarion_hub.gateway.provider.routing import ordered, routes, takes, unknown
 from caesarion_hub.gateway.provider.sse import MAX_EVENT, Events
-from caesarion_hub.gateway.provider.translate import left_alone, status_error
 from caesarion_hub.gateway.provider.upstream import Breaker, Upstream
 from hypothesis import given
 from hypothesis import strategies as st
@@ -164,6 +165,7 @@ def test_a_rest_ends_with_its_time() -> None:
         ({"Retry-After": "soon"}, 0.0),
         ({"Retry-After": "-7"}, 0.0),
         ({"Retry-After": "Fri, 31 Dec 1999 23:59:59 GMT"}, 0.0),
+        ({"Retry-After": "Fri, 31 Dec 99999999999 23:59:59 GMT"}, 0.0),
     ],
 )
 def test_the_time_to_wait_is_read(headers: dict[str, str], seconds: float) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.provider.endpoint import Endpoint
+from caesarion_hub.gateway.provider.failure import UpstreamError
 from caesarion_hub.gateway.provider.routing import is_pattern, takes
-from caesarion_hub.gateway.provider.translate import UpstreamError
 
 FRESH = 60.0
 """Seconds that the list is kept."""

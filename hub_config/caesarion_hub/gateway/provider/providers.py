@@ -28,10 +28,11 @@ from caesarion_hub.gateway.backend import Answer, json_answer
 from caesarion_hub.gateway.provider import routing
 from caesarion_hub.gateway.provider.breaker import State
 from caesarion_hub.gateway.provider.catalogue import Catalogue
-from caesarion_hub.gateway.provider.endpoint import Endpoint, open_session
+from caesarion_hub.gateway.provider.endpoint import Endpoint
+from caesarion_hub.gateway.provider.failure import NO_RETRY, UpstreamError
 from caesarion_hub.gateway.provider.routing import Route
-from caesarion_hub.gateway.provider.translate import NO_RETRY, UpstreamError
 from caesarion_hub.gateway.provider.upstream import Upstream
+from caesarion_hub.gateway.provider.wire import open_session
 
 PAUSE = 0.5
 """Seconds before an upstream is asked again; each further pause may be twice as long."""
