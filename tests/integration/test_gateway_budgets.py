@@ -210,7 +210,7 @@ async def test_a_model_without_a_price_costs_nobody_knows_what(
 async def test_a_refusal_of_the_provider_costs_nothing(
     gateways: Gateways, provider: OpenAIServer, ada: str
 ) -> None:
-    provider.add(Fault(400), Fault("reset_before_headers"))
+    provider.add(Fault(400), *[Fault("reset_before_headers")] * 3)
     with gateways.running() as gateway:
         async with session(gateway, ada) as http:
             assert [(await ask(http))[0] for _ in range(2)] == [400, 502]
