@@ -6,6 +6,8 @@ Over real sockets, in this process; no test waits for a clock but its own.
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -139,24 +141,73 @@ async def test_a_reader_that_is_slow_is_no_provider_that_is_silent() -> None:
     assert words(b"".join(pieces), answer) == "one two"
 
 
+@asynccontextmanager
+async def raw_server(answer: bytes) -> AsyncIterator[str]:
+    """Serve these bytes to each request, close the connection, and yield the base URL."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+
+
 async def test_a_stream_ends_with_its_last_event_whatever_becomes_of_the_connection(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(
-            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
-            b"Transfer-Encoding: chunked\r\n\r\ne\r\ndata: [DONE]\n\n\r\n"
-        )
-        await writer.drain()
-        writer.close()  # without the chunk that ends the body
-
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        async with providers(upstream(f"http://127.0.0.1:{port}/v1")) as backend:
-            assert await ask(backend) == ""
-            assert [told.outcomes for told in backend.conditions()] == [{"ok": 1}]
+    without_end = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\ne\r\ndata: [DONE]\n\n\r\n"
+    )
+    async with raw_server(without_end) as url, providers(upstream(url)) as backend:
+        assert await ask(backend) == ""
+        assert [told.outcomes for told in backend.conditions()] == [{"ok": 1}]
     assert caplog.messages == []
+
+
+async def test_a_stream_is_one_however_its_headers_are_written() -> None:
+    answer = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nx-request-id: 1\r\n\r\n"
+    async with (
+        raw_server(answer + b"data: [DONE]\n\n") as url,
+        providers(upstream(url)) as backend,
+        backend.complete(json.dumps(STREAMED).encode(), STREAMED) as answered,
+    ):
+        assert answered.is_stream
+        assert answered.headers == {"Content-Type": "text/event-stream", "X-Request-Id": "1"}
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>Log in</html>", b"[]", b'{"half": ', b"\xff\xfe", b"data: [DONE]\n\n"]
+)
+@pytest.mark.parametrize("kind", [b"application/json", b"text/html"])
+async def test_an_answer_that_is_something_else_is_said_to_be(kind: bytes, body: bytes) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b"
+    async with (
+        raw_server(answer % (kind, len(body), body)) as url,
+        providers(upstream(url)) as backend,
+    ):
+        with pytest.raises(UpstreamError, match="no answer of the OpenAI protocol"):
+            await ask(backend)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 2000 OK\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\n\r\nx",
+    ],
+)
+async def test_what_is_no_http_is_a_provider_that_did_not_answer(answer: bytes) -> None:
+    async with raw_server(answer) as url, providers(upstream(url)) as backend:
+        with pytest.raises(UpstreamError) as raised:
+            await ask(backend)
+    assert raised.value.status == 502
 
 
 # Turned elsewhere.

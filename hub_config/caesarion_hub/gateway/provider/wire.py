@@ -126,9 +126,9 @@ async def _drained(response: aiohttp.ClientResponse) -> None:
 
 
 def passed_headers(response: aiohttp.ClientResponse) -> dict[str, str]:
-    """Return what a client may see."""
+    """Return what a client may see, under the names that are usual in HTTP/1.1."""
     return {
-        name: value
+        name.title(): value
         for name, value in response.headers.items()
         if _PASSED.fullmatch(name) and is_plain(value)
     }
