@@ -6,11 +6,11 @@ look, each upstream is asked once.
 """
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.provider.endpoint import Endpoint
 from caesarion_hub.gateway.provider.failure import UpstreamError
 from caesarion_hub.gateway.provider.routing import is_pattern, takes
@@ -40,7 +40,7 @@ class Catalogue:
         self._default_model = default_model
         self._clock = clock
         self._asking = asyncio.Lock()
-        self._kept: list[Model] | GatewayError = []
+        self._kept: list[Model] | UpstreamError = []
         self._until: float | None = None
 
     async def models(self) -> list[Model]:
@@ -49,8 +49,8 @@ class Catalogue:
             if self._until is None or self._clock() >= self._until:
                 self._kept, fresh = await self._ask()
                 self._until = self._clock() + fresh
-        if isinstance(self._kept, GatewayError):
-            raise self._kept
+        if isinstance(self._kept, UpstreamError):
+            raise dataclasses.replace(self._kept)  # each with a traceback of its own
         return self._kept
 
     async def names(self) -> list[str]:
@@ -61,7 +61,7 @@ class Catalogue:
             written = [endpoint.upstream for endpoint in self._endpoints]
             return list(dict.fromkeys(name for u in written for name in (*u.aliases, *u.models)))
 
-    async def _ask(self) -> tuple[list[Model] | GatewayError, float]:
+    async def _ask(self) -> tuple[list[Model] | UpstreamError, float]:
         asked = (endpoint.models() for endpoint in self._endpoints)
         answers = await asyncio.gather(*asked, return_exceptions=True)
         merged: dict[str, Model] = {}
