@@ -27,6 +27,9 @@ class GatewayError(Exception):
     kind: str = "invalid_request_error"
     headers: Mapping[str, str] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        return self.message
+
     def body(self) -> bytes:
         """Return the JSON that OpenAI's clients read."""
         error = {"message": self.message, "type": self.kind, "param": None, "code": self.code}
