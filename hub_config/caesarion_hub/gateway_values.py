@@ -175,6 +175,7 @@ class Gateway(Section):
     )
     aliases: dict[str, str] = Field({}, description="models by other names: {fast: gpt-4.1-mini}")
     audit: Audit = Field(Audit(), description="a table with text and retentionDays")
+    open_metrics: bool = Field(False, description="true to show the metrics to all, or false")
     retention_days: int = Field(400, ge=1, description="whole days, 1 or more")
 
 

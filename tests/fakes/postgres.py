@@ -33,6 +33,17 @@ class Postgres:
             connection.execute(f'CREATE DATABASE "{name}"'.encode())
         return self._address(name)
 
+    @contextmanager
+    def away(self, address: str) -> Iterator[None]:
+        """Let nobody use a database while the block runs."""
+        name = address.rpartition("/")[2]
+        with psycopg.connect(self._address("postgres"), autocommit=True) as connection:
+            connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false'.encode())
+            ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+            connection.execute(ended, [name])
+            yield
+            connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true'.encode())
+
     def _address(self, database: str) -> str:
         return f"postgresql://postgres@127.0.0.1:{self._port}/{database}"
 

@@ -10,6 +10,8 @@ import hashlib
 import json
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -24,8 +26,8 @@ from caesarion_hub.gateway.ledger import LOST
 from caesarion_hub.gateway.recording import verify
 from sqlalchemy import func, select
 
-from tests.fakes.bare_hub import BareHub, bare_hub
-from tests.fakes.gateway_process import GatewayProcess, gateway_process
+from tests.fakes.bare_hub import ADMIN_TOKEN, BareHub, bare_hub
+from tests.fakes.gateway_process import GatewayProcess, environment, gateway_process
 from tests.fakes.openai_server import Fault, OpenAIServer, Raw, Text, ToolCalls, Usage, call
 from tests.fakes.postgres import Postgres
 
@@ -346,6 +348,148 @@ async def test_a_tool_call_is_in_the_audit_before_its_answer_ends(
     assert records[0]["sha256"] == hashlib.sha256(code.encode()).hexdigest()
     assert {record["conversation"] for record in records} == {"lab.chat"}
     assert len(gateways.records()) == 3
+
+
+async def test_a_servers_report_of_a_call_is_recorded_once_and_as_such(
+    gateways: Gateways, provider: OpenAIServer, ada: str, bob: str
+) -> None:
+    provider.add(ToolCalls(call("f", {}, id="call_7")))
+    report = {"outcomes": [{"call": "call_7", "outcome": "ok", "approval": "auto"}]}
+    made_up = {"outcomes": [{"call": "call_8", "outcome": "ok", "approval": "auto"}]}
+    with gateways.running() as gateway:
+        async with session(gateway, ada) as http, session(gateway, bob) as other:
+            await ask(http)
+            recorded = []
+            for client, told in ((other, report), (http, made_up), (http, report), (http, report)):
+                async with client.post("v1/audit/outcomes", json=told) as answer:
+                    recorded.append((await answer.json())["recorded"])
+            oddities: list[Any] = [{}, {"outcomes": [{}]}, {"outcomes": 5}, []]
+            for odd in oddities:
+                async with http.post("v1/audit/outcomes", json=odd) as answer:
+                    assert answer.status == 400
+                    assert "reports no outcomes" in (await answer.json())["error"]["message"]
+    assert recorded == [0, 0, 1, 0]
+    asked, outcome = gateways.records()
+    assert (asked["kind"], asked["call"]) == ("call", "call_7")
+    assert {name: outcome[name] for name in ("kind", "user", "call", "outcome", "reported_by")} == {
+        "kind": "outcome",
+        "user": "ada",
+        "call": "call_7",
+        "outcome": "ok",
+        "reported_by": "the user's server",
+    }
+
+
+async def test_the_operators_command_proves_exports_and_cuts_the_audit(
+    gateways: Gateways, provider: OpenAIServer, ada: str
+) -> None:
+    provider.add(*[ToolCalls(call("f", {}))] * 3)
+    with gateways.running() as gateway:
+        async with session(gateway, ada) as http:
+            for _ in range(3):
+                await ask(http)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        command = [sys.executable, "-m", "caesarion_hub.gateway.audit"]
+        ran = subprocess.run(
+            [*command, "--database", gateways.database_url, *words],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return ran.returncode, ran.stdout, ran.stderr
+
+    status, said, _ = run("verify")
+    assert status == 0
+    assert re.fullmatch(r"The audit is whole: 3 records up to number 3, [0-9a-f]{64}\.\n", said)
+    lines = [json.loads(line) for line in run("export")[1].splitlines()]
+    assert [(line["number"], line["record"]["tool"]) for line in lines] == [
+        *((1, "f"), (2, "f"), (3, "f")),
+    ]
+    assert run("cut", "2026-01-01")[1] == "There is nothing to cut.\n"
+    assert run("cut", "2999-01-01")[1] == "The records up to number 3 are deleted.\n"
+    assert run("verify")[1].startswith("The audit is whole: 1 records up to number 4, ")
+    with closing(Database(gateways.database_url)) as database, database.exclusive() as connection:
+        connection.execute(tables.audit.update().values(user="eve"))
+    assert run("verify") == (1, "", "Record 4 was changed: its column 'user' differs.\n")
+
+
+async def test_metrics_are_for_tokens_with_the_scope_and_name_no_user(
+    gateways: Gateways, provider: OpenAIServer, ada: str
+) -> None:
+    provider.add(Text("hello", usage=Usage(7, 8)), Fault(404))
+    budgets = [{"scope": "user", "window": "day", "tokens": 15}]
+    with gateways.running(budgets=budgets) as gateway:
+        async with session(gateway, ada) as http:
+            await ask(http, COUNTED | {"model": "made-up-by-ada"})
+            await ask(http)
+            await gateways.settled(2)
+            assert (await ask(http))[0] == 429
+            async with http.get("metrics") as answer:
+                assert answer.status == 403
+        async with session(gateway, ADMIN_TOKEN) as http, http.get("metrics") as answer:
+            text = await answer.text()
+    for line in (
+        'caesarion_gateway_requests_total{model="gpt-4.1",status="200"} 1.0',
+        'caesarion_gateway_requests_total{model="other",status="404"} 1.0',
+        'caesarion_gateway_tokens_total{kind="completion",model="gpt-4.1"} 8.0',
+        'caesarion_gateway_cost_dollars_total{model="gpt-4.1"} 7.8e-05',
+        'caesarion_gateway_refusals_total{reason="budget_reached"} 1.0',
+        'caesarion_gateway_first_token_seconds_count{model="gpt-4.1"} 1.0',
+        "caesarion_gateway_requests_under_way 0.0",
+        "caesarion_gateway_audit_records 0.0",
+    ):
+        assert line in text.splitlines()
+    assert re.search(r'^caesarion_gateway_upstream_up\{upstream=".+"\} 1.0$', text, re.MULTILINE)
+    assert "ada" not in text
+
+
+async def test_the_log_is_lines_of_json_with_the_requests_id(
+    gateways: Gateways, provider: OpenAIServer, ada: str
+) -> None:
+    provider.add(Text("hello"))
+    with gateways.running() as gateway:
+        async with session(gateway, ada) as http:
+            async with http.post("v1/chat/completions", json=COUNTED) as answer:
+                await answer.read()
+            async with http.post("v1/chat/completions", json={}) as refused:
+                assert refused.status == 400
+        (row,) = await gateways.settled(1)
+    assert answer.headers["X-Caesarion-Request"] == row.id
+    assert len(refused.headers["X-Caesarion-Request"]) == 32
+    lines = [json.loads(line) for line in gateway.log.read_text().splitlines()]
+    (told,) = (line for line in lines if line["message"] == "settled")
+    assert (told["request"], told["user"], told["status"]) == (row.id, "ada", 200)
+    assert "nobody-else-may-read-this" not in gateway.log.read_text()
+
+
+async def test_alive_is_not_ready(
+    gateways: Gateways, postgres: Postgres, provider: OpenAIServer, ada: str
+) -> None:
+    gateways.database_url = postgres.make_database()
+    with gateways.running() as gateway:
+        async with session(gateway, ada) as http:
+            async with http.get("ready") as answer:
+                assert (answer.status, await answer.json()) == (200, {"status": "ready"})
+            with postgres.away(gateways.database_url):
+                async with http.get("ready") as answer:
+                    assert (answer.status, await answer.json()) == (
+                        503,
+                        {"status": "not ready", "problems": ["The database does not answer."]},
+                    )
+                async with http.get("health") as answer:
+                    assert answer.status == 200
+                status, body = await ask(http)
+                assert (status, json.loads(body)["error"]["code"]) == (503, "ledger_unavailable")
+            provider.add(*[Text("hello")] * 30)
+            for _ in range(30):
+                status, _ = await ask(http)
+                if status == 200:
+                    break
+                await asyncio.sleep(0.3)
+        rows = await gateways.settled(1)
+    assert [row.status for row in rows] == [200]
 
 
 async def test_a_killed_gateway_loses_nothing_that_was_settled(

@@ -300,7 +300,7 @@ def test_the_audit_grows_from_all_replicas_as_one_chain(database: Database) -> N
 
     def record(ledger: Ledger) -> None:
         for number in range(10):
-            ledger.apply([Append([Entry("call", "ada", "c", {"n": number})] * 2)])
+            ledger.apply([Append([Entry("call", "ada", "c", "", {"n": number})] * 2)])
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(record, ledgers))

@@ -300,7 +300,7 @@ def chain(length: int) -> list[Link]:
     links: list[Link] = []
     for number in range(1, length + 1):
         previous = links[-1].hash if links else START
-        links.append(link(Entry("call", "ada", "c", {"n": number}), number, 1000, previous))
+        links.append(link(Entry("call", "ada", "c", "", {"n": number}), number, 1000, previous))
     return links
 
 

@@ -53,6 +53,7 @@ def test_without_a_file_of_their_own_the_defaults_hold() -> None:
         "groups": {},
         "aliases": {},
         "audit": {"text": False, "retention_days": 0},
+        "open_metrics": False,
         "retention_days": 400,
     }
     assert made.cull.model_dump() == {

@@ -17,6 +17,7 @@ from uuid import uuid4
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
+from caesarion_hub.gateway import logs
 from caesarion_hub.gateway.backend import Backend
 from caesarion_hub.gateway.budgets import from_values
 from caesarion_hub.gateway.config import Config, ConfigError, from_environment
@@ -28,10 +29,8 @@ from caesarion_hub.gateway.jobs import Beat
 from caesarion_hub.gateway.journal import Journal
 from caesarion_hub.gateway.ledger import Ledger
 from caesarion_hub.gateway.meter import Meter
+from caesarion_hub.gateway.metrics import Metrics
 from caesarion_hub.gateway.provider.providers import Providers
-
-GRACE = 3.0
-"""Seconds that answers under way get to end after SIGTERM; a made-up number."""
 
 _MAX_READ = 64 * 2**20  # bytes; beyond, a request's connection is simply closed
 
@@ -52,8 +51,11 @@ async def serve(config: Config) -> None:
         hub = Hub(config)
         stack.push_async_callback(hub.close)
         journal = await stack.enter_async_context(_journal(config, stack))
-        meter = Meter(config.values, backend, journal)
-        app = Gateway(config.prefix, hub, meter, demo=not config.upstreams)
+        metrics = Metrics(_known_models(config))
+        metrics.watch(backend.health, lambda: journal.ledger.head[0])
+        meter = Meter(config.values, backend, journal, metrics)
+        demo = not config.upstreams
+        app = Gateway(config.prefix, hub, meter, journal, metrics, demo=demo)
         server = HTTPServer(app, max_body_size=_MAX_READ)
         server.add_sockets(sockets)
         host, port = sockets[0].getsockname()[:2]
@@ -65,7 +67,7 @@ async def serve(config: Config) -> None:
         await stop.wait()
         server.stop()
         if app.under_way:
-            await asyncio.wait(app.under_way, timeout=GRACE)
+            await asyncio.wait(app.under_way, timeout=config.grace)
         meter.stopping = True
         for task in app.under_way:
             task.cancel()
@@ -93,6 +95,13 @@ def _journal(config: Config, stack: AsyncExitStack) -> Journal:
     return Journal(ledger, Beat(round(config.lease * 1000), *retention))
 
 
+def _known_models(config: Config) -> set[str]:
+    values = config.values
+    limits = [values.limits, *values.groups.values()]
+    listed = [model for limit in limits for model in limit.models or ()]
+    return {config.default_model, *values.prices, *values.aliases.values(), *listed}
+
+
 def _listen(config: Config) -> list[socket.socket]:
     try:
         return bind_sockets(config.port, config.host)
@@ -106,11 +115,7 @@ def _listen(config: Config) -> list[socket.socket]:
 
 def main() -> int:
     """Return the exit status."""
-    logging.basicConfig(
-        level=logging.INFO, format="[%(levelname).1s %(asctime)s %(name)s] %(message)s"
-    )
-    # It quotes malformed requests, whose addresses may hold tokens.
-    logging.getLogger("tornado.general").setLevel(logging.ERROR)
+    logs.set_up()
     try:
         asyncio.run(serve(from_environment()))
     except (ConfigError, DatabaseError) as error:

@@ -20,11 +20,12 @@ START = "0" * 64
 
 @dataclass(frozen=True)
 class Entry:
-    """Something to be recorded: what kind of thing, by whom, where, and what."""
+    """Something to be recorded: what kind of thing, by whom, where, of which call, and what."""
 
     kind: str
     user: str
     conversation: str = ""
+    call: str = ""
     said: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -37,6 +38,7 @@ class Link:
     kind: str
     user: str
     conversation: str
+    call: str
     record: str
     previous: str
     hash: str
@@ -56,12 +58,13 @@ def link(entry: Entry, number: int, made: int, previous: str) -> Link:
             "kind": entry.kind,
             "user": entry.user,
             "conversation": entry.conversation,
+            "call": entry.call,
         },
         sort_keys=True,
         separators=(",", ":"),
     )
     return Link(
-        *(number, made, entry.kind, entry.user, entry.conversation),
+        *(number, made, entry.kind, entry.user, entry.conversation, entry.call),
         *(record, previous, _hash(previous, record)),
     )
 
@@ -93,7 +96,7 @@ def verified(links: Iterable[Link], cuts: Mapping[int, str]) -> Iterator[Link]:
         if one.hash != _hash(one.previous, one.record):
             raise BrokenError(f"Record {one.number} was changed: its hash does not fit.")
         said = json.loads(one.record)
-        for name in ("number", "made", "kind", "user", "conversation"):
+        for name in ("number", "made", "kind", "user", "conversation", "call"):
             if said.get(name) != getattr(one, name):
                 raise BrokenError(f"Record {one.number} was changed: its column '{name}' differs.")
         yield one

@@ -29,7 +29,8 @@ class Config:
     All settings. Without ``upstreams`` the demo model answers.
 
     ``prefix`` begins and ends with a slash. Port 0 lets the system choose. A
-    gateway that was silent for ``lease`` seconds is taken for dead by the others.
+    gateway that was silent for ``lease`` seconds is taken for dead by the others;
+    answers under way get ``grace`` seconds to end after SIGTERM (made up).
     """
 
     hub_api_url: str
@@ -41,6 +42,7 @@ class Config:
     upstreams: tuple[Upstream, ...]
     values: gateway_values.Gateway = field(default_factory=gateway_values.Gateway)
     lease: float = 30.0
+    grace: float = 3.0
     warning: str = ""
 
 
@@ -60,6 +62,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
     OPENAI_API_KEY                   the provider's key, if no file is named
     CAESARION_GATEWAY_DEFAULT_MODEL  the model to list if the provider has no list
     CAESARION_GATEWAY_SILENCE        seconds that the provider may be silent (300)
+    CAESARION_GATEWAY_GRACE          seconds for answers under way after SIGTERM (3)
     CAESARION_GATEWAY_LEASE          seconds after which a silent replica is taken for dead (30)
     HTTPS_PROXY, HTTP_PROXY, ...     the way to the provider, as for other programs
     ===============================  ==================================================
@@ -74,7 +77,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
     name = setting.get("JUPYTERHUB_SERVICE_NAME") or "gateway"
     prefix = setting.get("JUPYTERHUB_SERVICE_PREFIX") or f"/services/{name}/"
     host, port = _address(setting.get("JUPYTERHUB_SERVICE_URL") or "http://127.0.0.1:8005")
-    values = _values(setting.get(CONFIG_VARIABLE))
+    values = read_values(setting)
     upstreams, warning = settings.find(setting, values)
     return Config(
         hub_api_url=hub_api_url.rstrip("/"),
@@ -85,12 +88,15 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
         default_model=setting.get("CAESARION_GATEWAY_DEFAULT_MODEL") or values.model,
         upstreams=upstreams,
         values=values,
+        grace=settings.seconds(setting, "CAESARION_GATEWAY_GRACE", "3"),
         lease=settings.seconds(setting, "CAESARION_GATEWAY_LEASE", "30"),
         warning=warning,
     )
 
 
-def _values(named: str | None) -> gateway_values.Gateway:
+def read_values(environment: Mapping[str, str] = os.environ) -> gateway_values.Gateway:
+    """Return the values' section, from the file that a variable names."""
+    named = environment.get(CONFIG_VARIABLE, "").strip()
     if not named:
         return gateway_values.Gateway()
     try:

@@ -66,9 +66,21 @@ class Database:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Provide a transaction for reading."""
-        with self.engine.connect() as connection, connection.begin():
-            yield connection
+        """Provide a transaction for reading, which sees one moment however long it takes."""
+        with self.engine.connect() as connection:
+            if not self.is_sqlite:
+                connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                yield connection
+
+    def answers(self) -> bool:
+        """Whether the database answers."""
+        try:
+            with self.reading() as connection:
+                connection.execute(text("SELECT 1"))
+        except SQLAlchemyError:
+            return False
+        return True
 
     def migrate(self) -> None:
         """Bring the tables up to date; replicas that start together do it once."""
@@ -94,7 +106,10 @@ def _server(url: URL) -> Engine:
         max_overflow=4,
         pool_pre_ping=False,  # the journal tries again by itself, pages say so
         pool_recycle=1800,
-        connect_args={"connect_timeout": _PATIENCE},
+        connect_args={
+            "connect_timeout": _PATIENCE,
+            "options": f"-c statement_timeout={2 * _PATIENCE * 1000}",
+        },
     )
 
 

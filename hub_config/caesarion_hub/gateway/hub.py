@@ -56,6 +56,16 @@ class Hub:
         Raises GatewayError: 401 without a token that the hub knows, 403 if the
         token may not use the gateway, 503 if the hub does not answer.
         """
+        model = await self._model(authorization, self._auth.access_scopes, "use the model")
+        servers = filter(None, map(_SERVER.fullmatch, model.get("scopes", ())))
+        server = next((found[1] for found in servers), "")
+        return Caller(model["name"], server, tuple(sorted(model.get("groups", ()))))
+
+    async def check(self, authorization: str, scope: str, deed: str) -> None:
+        """Raise GatewayError, as :meth:`caller` does, unless the token holds ``scope``."""
+        await self._model(authorization, {scope}, deed)
+
+    async def _model(self, authorization: str, scopes: set[str], deed: str) -> dict[str, Any]:
         token = _BEARER.fullmatch(authorization.strip())
         if not token:
             raise _unauthorized(
@@ -77,14 +87,12 @@ class Hub:
                 "invalid_token",
                 "The hub does not know this token. Restart your server, or make a new token.",
             )
-        if not self._auth.check_scopes(self._auth.access_scopes, model):
-            scope = ", ".join(sorted(self._auth.access_scopes))
+        if not self._auth.check_scopes(scopes, model):
             raise GatewayError(
-                403, "missing_scope", f"This token may not use the model: it lacks {scope}."
+                *(403, "missing_scope"),
+                f"This token may not {deed}: it lacks {', '.join(sorted(scopes))}.",
             )
-        servers = filter(None, map(_SERVER.fullmatch, model.get("scopes", ())))
-        server = next((found[1] for found in servers), "")
-        return Caller(model["name"], server, tuple(sorted(model.get("groups", ()))))
+        return dict(model)
 
 
 def _unauthorized(code: str, message: str) -> GatewayError:

@@ -16,6 +16,7 @@ from typing import Self
 
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
+from caesarion_hub.gateway import recording
 from caesarion_hub.gateway.chain import Entry
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.jobs import (
@@ -98,6 +99,26 @@ class Journal:
     def append_later(self, entries: Sequence[Entry]) -> None:
         """Record ``entries`` in the audit, soon."""
         self._put(Append(entries))
+
+    async def answers(self, seconds: float = 2.0) -> bool:
+        """Whether the database answers within so many seconds."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await asyncio.to_thread(self.ledger.database.answers)
+        except TimeoutError:
+            return False
+
+    async def unreported(self, user: str, calls: Sequence[str]) -> set[str]:
+        """Return which of ``calls`` the audit has from this user, without an outcome."""
+
+        def read() -> set[str]:
+            with self.ledger.database.reading() as connection:
+                return recording.unreported(connection, user, calls)
+
+        try:
+            return await asyncio.to_thread(read)
+        except SQLAlchemyError as error:
+            raise _away() from error
 
     async def edit(self, edit: Edit) -> None:
         """Change a budget; it holds here when this returns, and elsewhere at the next beat."""
@@ -182,16 +203,18 @@ def _to_be_kept(one: _Waiting) -> _Waiting | None:
 def _fail(batch: list[_Waiting]) -> None:
     for one in batch:
         if one.done and not one.done.done():
-            one.done.set_exception(
-                GatewayError(
-                    503,
-                    "ledger_unavailable",
-                    "The gateway cannot write its ledger just now. Ask again in a moment; if it "
-                    "stays so, the operator should look at its database.",
-                    "server_error",
-                    {"Retry-After": "2"},
-                )
-            )
+            one.done.set_exception(_away())
+
+
+def _away() -> GatewayError:
+    return GatewayError(
+        503,
+        "ledger_unavailable",
+        "The gateway cannot use its ledger just now. Ask again in a moment; if it stays so, the "
+        "operator should look at its database.",
+        "server_error",
+        {"Retry-After": "2"},
+    )
 
 
 def _reason(error: SQLAlchemyError) -> str:

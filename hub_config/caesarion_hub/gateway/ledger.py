@@ -77,7 +77,7 @@ class Ledger:
     """
 
     def __init__(self, database: Database, replica: str, given: Iterable[Budget]) -> None:
-        self._database = database
+        self.database = database
         self._replica = replica
         self._given = {budget.key: budget for budget in given}
         self.budgets = dict(self._given)
@@ -88,7 +88,7 @@ class Ledger:
         """Do all jobs or none of them: settle, look after things, record, then open."""
         results: list[Result] = [None] * len(jobs)
         kept, head = self.budgets, self.head
-        with self._database.exclusive() as connection:
+        with self.database.exclusive() as connection:
             self._settle(connection, [job for job in jobs if isinstance(job, Closing)])
             for job in jobs:
                 match job:

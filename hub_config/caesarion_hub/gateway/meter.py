@@ -11,11 +11,11 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import logging
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any
-from uuid import uuid4
 
 from tornado.iostream import StreamClosedError
 
@@ -26,6 +26,7 @@ from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.hub import Caller
 from caesarion_hub.gateway.jobs import Closing, Opening, milliseconds
 from caesarion_hub.gateway.journal import Journal
+from caesarion_hub.gateway.metrics import Metrics
 from caesarion_hub.gateway.tap import Call, Tap
 from caesarion_hub.gateway.usage import Usage, cost, prompt_tokens
 from caesarion_hub.gateway_values import Gateway
@@ -37,10 +38,14 @@ GONE = 499
 """The status in the ledger of a request whose client went away, as nginx has it."""
 
 
+log = logging.getLogger("gateway")
+
+
 @dataclass(frozen=True)
 class Asked:
-    """A request: its bytes, what they say, who asks, and in which conversation."""
+    """A request: its id, who asks, its bytes, what they say, and in which conversation."""
 
+    id: str
     caller: Caller
     raw: bytes
     body: dict[str, Any]
@@ -48,14 +53,26 @@ class Asked:
     message: str = ""
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a tool call, and who let it run, as a user's server tells it."""
+
+    call: str
+    outcome: str
+    approval: str
+
+
 class Meter:
     """The backend, metered. ``stopping`` says that the gateway ends what is under way."""
 
-    def __init__(self, values: Gateway, backend: Backend, journal: Journal) -> None:
+    def __init__(
+        self, values: Gateway, backend: Backend, journal: Journal, metrics: Metrics
+    ) -> None:
         self.stopping = False
         self._values = values
         self._backend = backend
         self._journal = journal
+        self._metrics = metrics
 
     @contextlib.asynccontextmanager
     async def models(self, caller: Caller) -> AsyncIterator[Answer]:
@@ -84,15 +101,19 @@ class Meter:
     @contextlib.asynccontextmanager
     async def complete(self, asked: Asked) -> AsyncIterator[Answer]:
         """Answer ``asked`` if there is room for it; raises GatewayError."""
-        terms = limits.terms(self._values, asked.caller.groups)
         body = dict(asked.body)
-        body["model"] = limits.model_for(body["model"], terms, self._values)
-        output = limits.output_limit(body, terms)
+        try:
+            terms = limits.terms(self._values, asked.caller.groups)
+            body["model"] = limits.model_for(body["model"], terms, self._values)
+            opening = self._opening(asked, body, terms, limits.output_limit(body, terms))
+            await self._journal.open(opening)
+        except GatewayError as refusal:
+            self._metrics.refused(refusal.code)
+            raise
         strip = _ask_for_usage(body)
         raw = asked.raw if body == asked.body else json.dumps(body).encode()
-        opening = self._opening(asked, body, terms, output)
         answering = _Answering(opening, _choices(body), strip, self._journal, self._values)
-        await self._journal.open(answering.opening)
+        self._metrics.under_way.inc()
         try:
             async with self._backend.complete(raw, body) as answer:
                 yield answering.watched(answer)
@@ -103,7 +124,39 @@ class Meter:
             answering.leave("gateway_stopped" if self.stopping else "client_gone")
             raise
         finally:
-            answering.settle()
+            self._metrics.under_way.dec()
+            closing = answering.settle()
+            self._metrics.settled(closing)
+            _tell(closing)
+
+    async def report(self, caller: Caller, outcomes: list[Outcome]) -> int:
+        """Record what became of calls; return how many were asked for and not reported yet."""
+        wait = await self._journal.unreported(caller.name, [one.call for one in outcomes])
+        told = {one.call: one for one in outcomes if one.call in wait}
+        await self._journal.append(
+            [
+                Entry(
+                    *("outcome", caller.name, "", one.call),
+                    {
+                        "server": caller.server,
+                        "reported_by": "the user's server",
+                        "outcome": one.outcome,
+                        "approval": one.approval,
+                    },
+                )
+                for one in told.values()
+            ]
+        )
+        return len(told)
+
+    def trouble(self) -> str:
+        """Return why nothing can be asked of the model now, or nothing."""
+        return self._backend.trouble()
+
+    @property
+    def open_metrics(self) -> bool:
+        """Whether anybody may read the metrics."""
+        return self._values.open_metrics
 
     def _opening(
         self, asked: Asked, body: dict[str, Any], terms: limits.Terms, output: int | None
@@ -112,7 +165,7 @@ class Meter:
         answer = (output or RESERVED_OUTPUT) * _choices(body)
         price = self._values.prices.get(body["model"])
         return Opening(
-            id=uuid4().hex,
+            id=asked.id,
             started=milliseconds(),
             user=asked.caller.name,
             server=asked.caller.server,
@@ -166,29 +219,29 @@ class _Answering:
         """Take that nobody hears the answer any longer."""
         self._status, self._error = GONE, why
 
-    def settle(self) -> None:
-        """Hand in what was used."""
+    def settle(self) -> Closing:
+        """Hand in what was used, and return it."""
         tap = self._tap
         if tap and len(tap.calls) > self._recorded:
             self._journal.append_later(self._entries(tap))
         used = self._usage(tap)
-        self._journal.close(
-            Closing(
-                self.opening,
-                milliseconds(),
-                prompt_tokens=used.prompt,
-                completion_tokens=used.completion,
-                cached_tokens=used.cached,
-                estimated=used.estimated,
-                nanos=cost(used, self._values.prices.get(self.opening.model)),
-                first_ms=self._first_ms,
-                status=self._status or GONE,
-                error=self._error,
-                finish_reason=plain(tap.finish_reason, 64) if tap else "",
-                upstream=plain(self._upstream),
-                calls=len(tap.calls) if tap else 0,
-            )
+        closing = Closing(
+            self.opening,
+            milliseconds(),
+            prompt_tokens=used.prompt,
+            completion_tokens=used.completion,
+            cached_tokens=used.cached,
+            estimated=used.estimated,
+            nanos=cost(used, self._values.prices.get(self.opening.model)),
+            first_ms=self._first_ms,
+            status=self._status or GONE,
+            error=self._error,
+            finish_reason=plain(tap.finish_reason, 64) if tap else "",
+            upstream=plain(self._upstream),
+            calls=len(tap.calls) if tap else 0,
         )
+        self._journal.close(closing)
+        return closing
 
     def _usage(self, tap: Tap | None) -> Usage:
         if tap and tap.usage:
@@ -243,13 +296,12 @@ def call_entry(call: Call, opening: Opening, complete: bool, text: bool) -> Entr
         "request": opening.id,
         "message": opening.message,
         "model": opening.model,
-        "call": plain(call.id),
         "tool": plain(call.name),
         "complete": complete,
         "sha256": hashlib.sha256(code.encode("utf-8", "surrogatepass")).hexdigest(),
         **({"text": code} if text else {}),
     }
-    return Entry("call", opening.user, opening.conversation, said)
+    return Entry("call", opening.user, opening.conversation, plain(call.id), said)
 
 
 def plain(text: str, most: int = 255) -> str:
@@ -281,6 +333,24 @@ def _ask_for_usage(body: dict[str, Any]) -> bool:
 def _choices(body: dict[str, Any]) -> int:
     asked = body.get("n")
     return asked if isinstance(asked, int) and 1 <= asked <= 128 else 1
+
+
+def _tell(closing: Closing) -> None:
+    opening = closing.opening
+    told = {
+        "request": opening.id,
+        "user": opening.user,
+        "server": opening.server,
+        "model": opening.model,
+        "upstream": closing.upstream,
+        "status": closing.status,
+        "error": closing.error,
+        "prompt_tokens": closing.prompt_tokens,
+        "completion_tokens": closing.completion_tokens,
+        "first_ms": closing.first_ms,
+        "total_ms": closing.finished - opening.started,
+    }
+    log.info("settled", extra={"told": told})
 
 
 async def _one(body: bytes) -> AsyncIterator[bytes]:

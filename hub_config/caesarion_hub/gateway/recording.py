@@ -59,6 +59,15 @@ def cut(connection: Connection, before: int, by: str) -> int:
     return int(last[0])
 
 
+def unreported(connection: Connection, user: str, calls: Iterable[str]) -> set[str]:
+    """Return which of ``calls`` the model asked this user's server for, and no outcome is of."""
+    audit = tables.audit.c
+    named = (audit.user == user, audit.call.in_([call for call in calls if call]))
+    rows = connection.execute(select(audit.call, audit.kind).where(*named)).all()
+    asked = {call for call, kind in rows if kind == "call"}
+    return asked - {call for call, kind in rows if kind == "outcome"}
+
+
 def verify(connection: Connection) -> Iterator[Link]:
     """Yield the chain's links in order; raise BrokenError at the first broken one."""
     audit = tables.audit

@@ -99,10 +99,12 @@ audit = Table(
     Column("kind", String(16), nullable=False),
     Column("user", String(255), nullable=False),
     Column("conversation", String(255), nullable=False),
+    Column("call", String(255), nullable=False),
     Column("record", Text, nullable=False),  # JSON, exactly as it was hashed
     Column("previous", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
 )
 Index("audit_user", audit.c.user, audit.c.number)
+Index("audit_call", audit.c.user, audit.c.call)
 Index("audit_kind", audit.c.kind, audit.c.number)
 Index("audit_made", audit.c.made)

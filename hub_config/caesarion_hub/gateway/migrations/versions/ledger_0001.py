@@ -16,11 +16,13 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("user", sa.String(length=255), nullable=False),
         sa.Column("conversation", sa.String(length=255), nullable=False),
+        sa.Column("call", sa.String(length=255), nullable=False),
         sa.Column("record", sa.Text(), nullable=False),
         sa.Column("previous", sa.String(length=64), nullable=False),
         sa.Column("hash", sa.String(length=64), nullable=False),
         sa.PrimaryKeyConstraint("number"),
     )
+    op.create_index("audit_call", "audit", ["user", "call"], unique=False)
     op.create_index("audit_kind", "audit", ["kind", "number"], unique=False)
     op.create_index("audit_made", "audit", ["made"], unique=False)
     op.create_index("audit_user", "audit", ["user", "number"], unique=False)
