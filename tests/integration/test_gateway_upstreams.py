@@ -6,6 +6,8 @@ Over real sockets, in this process; no test waits for a clock but its own.
 
 import asyncio
 import json
+import random
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.provider.failure import UpstreamError
-from caesarion_hub.gateway.provider.providers import Condition
+from caesarion_hub.gateway.provider.providers import Condition, Providers
 from caesarion_hub.gateway.provider.upstream import Breaker, Timeouts
 
 from tests.fakes.bare_hub import free_port
@@ -22,12 +24,12 @@ from tests.upstreams import BODY, Time, ask, providers, upstream, words
 
 HASTY = Timeouts(connect=1, first_byte=0.2, silence=0.2)
 KEY = "sk-proj-abcdefghijklmnopqrstuvwxyz0123"
-PASSING = [
+PASSING: list[Reply] = [
     *(Fault(status) for status in (408, 409, 429, 500, 502, 503, 504)),
     Fault("reset_before_headers"),
     Fault("reset_before_body"),
 ]
-LASTING = [
+LASTING: list[Reply] = [
     *(Fault(status) for status in (401, 403, 404)),
     Fault("stall_before_headers"),
     Fault("stall_before_body"),
@@ -401,6 +403,45 @@ async def test_what_users_do_wrong_is_no_failure_of_the_upstream() -> None:
                 await ask(backend)
         assert [told.state for told in backend.conditions()] == ["closed"]
     assert len(server.requests) == len(faults)
+
+
+async def test_whatever_fails_each_request_ends_in_one_answer_or_one_error() -> None:
+    luck, time = random.Random(7), Time()
+    replies: list[Reply] = [
+        *([Text("all ", "of ", "it")] * 20),
+        *(*PASSING, *LASTING, FIRST_IS_AN_ERROR, Fault(400), Fault(429, retry_after=1)),
+        *(Fault(kind) for kind in ("reset_mid_stream", "cut_mid_stream", "garbage_sse")),
+        *(Fault(kind) for kind in ("error_mid_stream", "stall_mid_stream")),
+    ]
+    ends: Counter[str] = Counter()
+
+    async def user(backend: Providers) -> None:
+        for _ in range(20):
+            try:
+                said = await ask(backend, streamed=luck.random() < 0.8)
+            except GatewayError as error:
+                ends["error" if error.message.endswith(".") else "no sentence"] += 1
+            else:
+                assert said == "all of it"
+                ends["answer"] += 1
+            time.now += 1
+
+    async with (
+        OpenAIServer(lambda _: luck.choice(replies)) as server,
+        OpenAIServer(lambda _: luck.choice(replies)) as other,
+        providers(
+            upstream(server, retries=2, timeouts=HASTY, breaker=Breaker(3, 5.0)),
+            upstream(other, retries=1, timeouts=HASTY, priority=1, breaker=Breaker(1000, 1.0)),
+            time=time,
+        ) as backend,
+    ):
+        await asyncio.gather(*(user(backend) for _ in range(20)))
+        told = list(backend.conditions())
+    assert ends["answer"] + ends["error"] == 400
+    assert ends["answer"] > 200
+    attempts = [sum(condition.outcomes.values()) for condition in told]
+    assert attempts == [len(server.requests), len(other.requests)]
+    assert sum(condition.outcomes["ok"] for condition in told) == ends["answer"]
 
 
 # Who has which model.

@@ -11,6 +11,9 @@ import aiohttp
 from caesarion_hub.gateway.provider.failure import NO_RETRY, UpstreamError, failure
 from caesarion_hub.gateway.provider.upstream import Upstream
 
+LEFT_ALONE = "upstream_unavailable"
+"""The code of a request that was not sent at all."""
+
 
 def connection_error(error: Exception, upstream: Upstream, connect: float) -> UpstreamError:
     """Return what to say when no answer came: refused, unknown, broken, silent."""
@@ -101,7 +104,7 @@ def left_alone(upstream: Upstream, failures: int, seconds: float, last: str) -> 
     wait = max(1, math.ceil(seconds))
     more = f"{wait} more seconds" if wait > 1 else "one more second"
     return failure(
-        *(503, "upstream_unavailable"),
+        *(503, LEFT_ALONE),
         f"The model provider at {upstream.host} failed {failures} times in a row and is left alone "
         f"for {more}; ask again then. The last time: {last}",
         {"Retry-After": str(wait), **NO_RETRY},

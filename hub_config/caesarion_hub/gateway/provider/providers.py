@@ -27,6 +27,7 @@ from typing import Any, Self
 from caesarion_hub.gateway.backend import Answer, json_answer
 from caesarion_hub.gateway.provider import routing
 from caesarion_hub.gateway.provider.breaker import State
+from caesarion_hub.gateway.provider.breaks import LEFT_ALONE
 from caesarion_hub.gateway.provider.catalogue import Catalogue
 from caesarion_hub.gateway.provider.endpoint import Endpoint
 from caesarion_hub.gateway.provider.failure import NO_RETRY, UpstreamError
@@ -186,7 +187,7 @@ def _told(failures: Iterable[UpstreamError], *, is_exhausted: bool) -> UpstreamE
     One who was left alone or does not have the model says little about one who
     does. When all was tried, a client need not try it all again.
     """
-    rank = {"upstream_unavailable": 1, "model_not_found": 2}
+    rank = {LEFT_ALONE: 1, "model_not_found": 2}
     told = min(failures, key=lambda error: rank.get(error.code, 0))
     if is_exhausted:
         told.headers = {**told.headers, **NO_RETRY}
@@ -194,10 +195,9 @@ def _told(failures: Iterable[UpstreamError], *, is_exhausted: bool) -> UpstreamE
 
 
 def _log(failures: Mapping[Route, UpstreamError], but: UpstreamError | None = None) -> None:
-    """Note the failures that nobody hears of."""
+    """Note the failures that nobody hears of; that one is left alone was noted when it began."""
     for way, error in failures.items():
-        if error is not but:
+        if error is not but and error.code != LEFT_ALONE:
             # Words about what was asked are not for a log.
-            log.warning(
-                "Upstream %s: %s", way.upstream.name, error.message if error.ill else error.code
-            )
+            said = error.message if error.ill else error.code
+            log.warning("Upstream %s: %s", way.upstream.name, said)
