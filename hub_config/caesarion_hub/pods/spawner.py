@@ -34,6 +34,7 @@ from caesarion_hub.pods.trouble import (
     Trouble,
     how_ended,
     of_another_release,
+    of_choice,
     of_patience,
     of_silence,
     refusal,
@@ -125,6 +126,13 @@ class PodSpawner(KubeSpawner):  # type: ignore[misc]
             raise SpawnFailed(trouble, log_message=shown(problem)) from problem
         self.log.info("%s answers after %.2f s.", self.pod_name, time.monotonic() - began)
         return url
+
+    async def load_user_options(self) -> None:
+        """Apply what the user has chosen, which may have come past the spawn page's form."""
+        try:
+            await super().load_user_options()
+        except (KeyError, ValueError) as problem:
+            raise SpawnFailed(of_choice(problem)) from problem
 
     async def _ensure_disk(self) -> None:
         """See to it that the user's disk exists."""
