@@ -22,9 +22,6 @@ from caesarion_hub.gateway.handlers import Gateway
 from caesarion_hub.gateway.hub import Hub
 from caesarion_hub.gateway.provider import Provider
 
-GRACE = 3.0
-"""Seconds that answers under way get to end after SIGTERM; a made-up number."""
-
 _MAX_READ = 64 * 2**20  # bytes; beyond, a request's connection is simply closed
 
 log = logging.getLogger("gateway")
@@ -54,7 +51,7 @@ async def serve(config: Config) -> None:
         await stop.wait()
         server.stop()
         if app.under_way:
-            await asyncio.wait(app.under_way, timeout=GRACE)
+            await asyncio.wait(app.under_way, timeout=config.grace)
         await server.close_all_connections()
         for task in app.under_way:
             task.cancel()

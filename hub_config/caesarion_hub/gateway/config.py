@@ -58,6 +58,8 @@ class Config:
     default_model: str
     upstream: Upstream | None
     warning: str = ""
+    grace: float = 3.0
+    """Seconds that answers under way get to end after SIGTERM."""
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
@@ -75,6 +77,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
     OPENAI_API_KEY                   the provider's key, if no file is named
     CAESARION_GATEWAY_DEFAULT_MODEL  the model to list if the provider has no list
     CAESARION_GATEWAY_SILENCE        seconds that the provider may be silent (300)
+    CAESARION_GATEWAY_GRACE          seconds for answers under way after SIGTERM (3)
     HTTPS_PROXY, HTTP_PROXY, ...     the way to the provider, as for other programs
     ===============================  ==================================================
     """
@@ -99,6 +102,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
         default_model=setting.get("CAESARION_GATEWAY_DEFAULT_MODEL") or "gpt-4.1",
         upstream=_upstream(base_url, key, setting) if base_url else None,
         warning=warning,
+        grace=_seconds(setting, "CAESARION_GATEWAY_GRACE", 3.0),
     )
 
 
@@ -124,17 +128,22 @@ def _upstream(base_url: str, key: str | None, setting: Mapping[str, str]) -> Ups
             "OPENAI_BASE_URL is not the web address of an endpoint. Set it to something like "
             "http://127.0.0.1:11434/v1, without a name or a password in it."
         )
-    silence = setting.get("CAESARION_GATEWAY_SILENCE") or "300"
+    seconds = _seconds(setting, "CAESARION_GATEWAY_SILENCE", 300.0)
+    proxy = None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
+    return Upstream(base_url.rstrip("/"), key, proxy, seconds)
+
+
+def _seconds(setting: Mapping[str, str], name: str, default: float) -> float:
+    text = setting.get(name)
+    if not text:
+        return default
     try:
-        seconds = float(silence)
+        seconds = float(text)
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
-        raise ConfigError(
-            f"CAESARION_GATEWAY_SILENCE is {silence!r}. It must be a number of seconds above 0."
-        )
-    proxy = None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
-    return Upstream(base_url.rstrip("/"), key, proxy, seconds)
+        raise ConfigError(f"{name} is {text!r}. It must be a number of seconds above 0.")
+    return seconds
 
 
 def _key(setting: Mapping[str, str]) -> tuple[str | None, str]:
