@@ -7,6 +7,7 @@ Rendering takes a fifth of a second, so equal questions are answered once.
 import base64
 import functools
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -60,7 +61,13 @@ def _template(tables: tuple[str, ...], release: str, namespace: str, kubernetes:
     merged: dict[str, Any] = {}
     for table in tables:
         merged = merge(merged, json.loads(table))
-    return run([*arguments, "--values", "-"], json.dumps(merged))
+    return run([*arguments, "--values", "-"], as_yaml(merged))
+
+
+def as_yaml(table: dict[str, Any]) -> str:
+    """Return JSON that is YAML too: no pairs of surrogates, and no break that only YAML knows."""
+    text = json.dumps(table, ensure_ascii=False)
+    return re.sub("[\x7f-\uffff]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 @functools.cache
