@@ -7,6 +7,7 @@ node's pods and their logs are put there. Ends on SIGTERM, with all its pods.
 
 import argparse
 import asyncio
+import contextlib
 import ipaddress
 import json
 import logging
@@ -19,7 +20,7 @@ import aiohttp
 
 from tests.fakes.kubernetes.client import Api, Cache
 from tests.fakes.kubernetes.events import Recorder
-from tests.fakes.kubernetes.node import roots
+from tests.fakes.kubernetes.node import logs, roots
 from tests.fakes.kubernetes.node.cgroups import Tree
 from tests.fakes.kubernetes.node.images import Registry
 from tests.fakes.kubernetes.node.kubelet import Kubelet, Machine
@@ -41,9 +42,14 @@ async def serve(folder: Path, network: str) -> None:
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     try:
-        async with Api.connect(folder / "kubeconfig") as api, make_http() as http:
+        async with (
+            Api.connect(folder / "kubeconfig") as api,
+            make_http() as http,
+            contextlib.AsyncExitStack() as closing,
+        ):
             cache = Cache(api, *KINDS)
-            node = Node(api, cache, http, registry, groups, folder)
+            port = await logs.serve(cache, folder / "logs", closing)
+            node = Node(api, cache, http, registry, groups, folder, port)
             addresses = make_addresses(network)
             parts: list[Coroutine[None, None, None]] = [
                 cache.run(),

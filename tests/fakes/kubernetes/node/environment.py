@@ -15,7 +15,9 @@ Find = Callable[[str, str], Awaitable[Mapping[str, bytes] | None]]
 """Returns what a Secret or ConfigMap of the pod's namespace holds: ``find("secrets", "hub")``."""
 
 ALL_ADDRESSES = re.compile(
-    r"(?<![\d.])0\.0\.0\.0(?![\d.]|/\d)|(?<=//)\[::\](?=[:/]|$)|(?:^|(?<==))::$"
+    r"(?<![\d.])0\.0\.0\.0(?![\d.]|/\d)"  # not a network such as 0.0.0.0/0
+    r"|(?<=//)\[::\](?=[:/]|$)|(?:^|(?<==))::$"
+    r"|(?<=ip=)$"  # as configurable-http-proxy has it
 )
 
 _REFERENCE = re.compile(r"\$\$|\$\(([-._a-zA-Z0-9]+)\)")

@@ -44,8 +44,8 @@ class Machine:
             "spec": {"taints": [dict(taint) for taint in self.taints]},
         }
 
-    def status(self, moment: str) -> Json:
-        """Return what it reports every now and then."""
+    def status(self, moment: str, port: int) -> Json:
+        """Return what it reports every now and then; logs are asked for at ``port``."""
         size = {"cpu": self.cpu, "memory": self.memory, "pods": self.pods}
         ready = {"type": "Ready", "status": "True", "reason": "KubeletReady"}
         return {
@@ -55,6 +55,7 @@ class Machine:
                 {"type": "InternalIP", "address": "127.0.0.1"},
                 {"type": "Hostname", "address": self.name},
             ],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
             "conditions": [
                 {**ready, "message": "a fake node: see tests/fakes", "lastHeartbeatTime": moment}
             ],
@@ -103,9 +104,8 @@ class Kubelet:
             try:
                 with contextlib.suppress(ApiError):  # it is known already
                     await api.create("nodes", None, self._machine.as_json())
-                await api.merge(
-                    "nodes", None, name, {"status": self._machine.status(now())}, "status"
-                )
+                status = self._machine.status(now(), self._node.port)
+                await api.merge("nodes", None, name, {"status": status}, "status")
             except (ApiError, *AWAY) as error:
                 log.info("the node %s cannot report: %r", name, error)
                 await asyncio.sleep(0.5)

@@ -25,6 +25,9 @@ class Node:
     folder: Path
     """For what goes with the cluster: pods, logs."""
 
+    port: int
+    """Where ``logs`` serves."""
+
     @property
     def local(self) -> Path:
         """What the image of this checkout has under ``/usr/local``."""

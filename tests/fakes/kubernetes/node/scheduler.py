@@ -165,7 +165,15 @@ def priority(pod: Json) -> int:
 
 def obstacle(pod: Json, node: Json, others: Iterable[Json]) -> str:
     """Return why a pod cannot go to a node, in the scheduler's words; empty if it can."""
-    spec, labels = pod["spec"], node["metadata"].get("labels") or {}
+    if reason := repels(node, pod["spec"]):
+        return reason
+    room = left(node, others)
+    lacking = [kind for kind, amount in requested(pod).items() if amount > room.get(kind, 0.0)]
+    return ", ".join(WORDS.get(kind, f"Insufficient {kind}") for kind in sorted(lacking))
+
+
+def repels(node: Json, spec: Json) -> str:
+    """Return why a node would not take a pod of this spec even if it had room."""
     unknown = [key for key in ("topologySpreadConstraints",) if _hard(spec.get(key))]
     affinity = spec.get("affinity") or {}
     unknown += [key for key in ("podAffinity", "podAntiAffinity") if _required(affinity.get(key))]
@@ -173,17 +181,24 @@ def obstacle(pod: Json, node: Json, others: Iterable[Json]) -> str:
         return f"node(s) of the fake cluster, which knows no required {', '.join(unknown)}"
     if node["spec"].get("unschedulable"):
         return "node(s) were unschedulable"
-    if any(labels.get(key) != text for key, text in (spec.get("nodeSelector") or {}).items()):
-        return "node(s) didn't match Pod's node affinity/selector"
-    required = _required(affinity.get("nodeAffinity"))
-    if required and not any(selects(term, labels) for term in required["nodeSelectorTerms"]):
+    if not _attracts(node, spec):
         return "node(s) didn't match Pod's node affinity/selector"
     for taint in node["spec"].get("taints") or []:
         if taint["effect"] != "PreferNoSchedule" and not _tolerated(taint, spec):
             return f"node(s) had untolerated taint(s) {{{taint['key']}: {taint.get('value', '')}}}"
-    room = left(node, others)
-    lacking = [kind for kind, amount in requested(pod).items() if amount > room.get(kind, 0.0)]
-    return ", ".join(WORDS.get(kind, f"Insufficient {kind}") for kind in sorted(lacking))
+    return ""
+
+
+def _attracts(node: Json, spec: Json) -> bool:
+    labels = node["metadata"].get("labels") or {}
+    required = _required((spec.get("affinity") or {}).get("nodeAffinity"))
+    terms = required["nodeSelectorTerms"] if required else [{}]
+    name = {"metadata.name": node["metadata"]["name"]}
+    return (spec.get("nodeSelector") or {}).items() <= labels.items() and any(
+        selects({"matchExpressions": term.get("matchExpressions")}, labels)
+        and selects({"matchExpressions": term.get("matchFields")}, name)
+        for term in terms
+    )
 
 
 def left(node: Json, others: Iterable[Json]) -> dict[str, float]:
