@@ -120,7 +120,8 @@ class Housekeeping:
 
     def _count(self, qualified: str, event: Event, namespace: str) -> None:
         """Write what is used into the status of a namespace's quotas."""
-        previous, obj = event.previous or {}, event.object
+        previous: Json = event.previous or {}
+        obj = event.object
         is_only_status = event.type == "MODIFIED" and previous.get("spec") == obj.get("spec")
         if is_only_status and qualified == "pods" and _phase(obj) == _phase(previous):
             return

@@ -62,12 +62,17 @@ def names_of_kinds() -> dict[tuple[str, str, str], str]:
     return kinds
 
 
-def schema_of(resource: Resource, kind: str = "") -> Json:
-    """Return the schema of a resource, or of another kind of its group and version."""
+def schema_of(resource: Resource) -> Json:
+    """Return the schema of a resource."""
     if resource.schema is not None:
         return resource.schema
-    name = names_of_kinds()[resource.group, resource.version, kind or resource.kind]
-    schema: Json = definitions()[name]
+    return schema_named(resource.api_version, resource.kind)
+
+
+def schema_named(api_version: str, kind: str) -> Json:
+    """Return the schema of a built-in kind, which need not be a resource."""
+    group, _, version = api_version.rpartition("/")
+    schema: Json = definitions()[names_of_kinds()[group, version, kind]]
     return schema
 
 

@@ -8,6 +8,7 @@ It serves TLS on a free port of the loopback; ``python -m
 tests.fakes.kubernetes.apiserver`` is the same in a process of its own.
 """
 
+import asyncio
 import base64
 import contextlib
 import socket
@@ -44,6 +45,7 @@ class ApiServer:
         self.port = port
         self.state = State()
         self.faults = Faults()
+        self._absence: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
@@ -72,29 +74,48 @@ class ApiServer:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        await self._runner.cleanup()
+        if self._absence is not None:
+            self._absence.cancel()
+            await asyncio.wait([self._absence])
+        await self._close()
 
     @contextlib.asynccontextmanager
     async def away(self) -> AsyncIterator[None]:
         """Be away for as long as the block runs: connections are cut and refused."""
-        await self._runner.cleanup()
+        await self._close()
         try:
             yield
         finally:
             await self._listen()
 
+    def _leave(self, seconds: float) -> None:
+        """Be away for a time, after the answer to who asked for it."""
+        self._absence = asyncio.create_task(self._stay_away(seconds))
+
+    async def _stay_away(self, seconds: float) -> None:
+        await asyncio.sleep(0.1)  # the answer is on its way
+        async with self.away():
+            await asyncio.sleep(seconds)
+
     async def _listen(self) -> None:
         """Listen on the port, which the first time is any that is free."""
         listener = socket.create_server((self.host, self.port))
         self.port = listener.getsockname()[1]
-        handlers = Handlers(self.state, self.faults, f"{self.host}:{self.port}")
+        address = f"{self.host}:{self.port}"
+        self._handlers = Handlers(self.state, self.faults, address, self._leave)
         app = web.Application(client_max_size=LARGEST_BODY)
-        app.router.add_route("*", "/{path:.*}", handlers.answer)
+        app.router.add_route("*", "/{path:.*}", self._handlers.answer)
         self._runner = web.AppRunner(
-            app, access_log=None, handler_cancellation=True, shutdown_timeout=0
+            app, access_log=None, handler_cancellation=True, shutdown_timeout=1
         )
         await self._runner.setup()
-        await web.SockSite(self._runner, listener, ssl_context=self._context).start()
+        self._site = web.SockSite(self._runner, listener, ssl_context=self._context)
+        await self._site.start()
+
+    async def _close(self) -> None:
+        await self._site.stop()
+        self._handlers.cut()
+        await self._runner.cleanup()
 
     def make_kubeconfig(self, token: str = "") -> dict[str, object]:
         """Return a kubeconfig for a bearer token, or for who may do everything."""

@@ -13,12 +13,28 @@ import json
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from tests.fakes.kubernetes.apiserver.errors import expired
 from tests.fakes.kubernetes.apiserver.objects import Json, Key, key_of
 
 
-def encoded(value: object) -> bytes:
+class Stored(dict[str, Any]):
+    """An object as it is stored, which nobody changes: its JSON is written once for all."""
+
+    @functools.cached_property
+    def json(self) -> bytes:
+        return json.dumps(self, separators=(",", ":")).encode()
+
+
+def encoded(value: Json) -> bytes:
+    """Write an object, or a list of objects, as JSON."""
+    if isinstance(value, Stored):
+        return value.json
+    if "items" in value and "metadata" in value:
+        whole = {key: item for key, item in value.items() if key != "items"}
+        items = b",".join(encoded(item) for item in value["items"])
+        return json.dumps(whole, separators=(",", ":")).encode()[:-1] + b',"items":[%s]}' % items
     return json.dumps(value, separators=(",", ":")).encode()
 
 
@@ -28,13 +44,8 @@ class Event:
 
     revision: int
     type: str
-    object: Json
-    previous: Json | None
-
-    @functools.cached_property
-    def encoded(self) -> bytes:
-        """The object as JSON, once for all who watch."""
-        return encoded(self.object)
+    object: Stored
+    previous: Stored | None
 
 
 class Store:
@@ -47,7 +58,7 @@ class Store:
 
     def __init__(self, history: int = 10_000) -> None:
         self.revision = 1
-        self._objects: dict[str, dict[Key, Json]] = defaultdict(dict)
+        self._objects: dict[str, dict[Key, Stored]] = defaultdict(dict)
         self._history: dict[str, deque[Event]] = defaultdict(lambda: deque(maxlen=history))
         self._forgotten: dict[str, int] = defaultdict(int)
         self._watchers: dict[str, set[asyncio.Event]] = defaultdict(set)
@@ -65,21 +76,21 @@ class Store:
     def count(self, qualified: str, namespace: str) -> int:
         return sum(key[0] == namespace for key in self._objects[qualified])
 
-    def put(self, qualified: str, obj: Json) -> Json:
+    def put(self, qualified: str, obj: Json) -> Stored:
         """Keep an object under a new revision, which is written into a copy of its metadata."""
         key = key_of(obj)
         previous = self._objects[qualified].get(key)
-        obj = self._stamped(obj)
-        self._objects[qualified][key] = obj
-        self._happened(qualified, "MODIFIED" if previous else "ADDED", obj, previous)
-        return obj
+        stored = self._stamped(obj)
+        self._objects[qualified][key] = stored
+        self._happened(qualified, "MODIFIED" if previous else "ADDED", stored, previous)
+        return stored
 
-    def remove(self, qualified: str, obj: Json) -> Json:
+    def remove(self, qualified: str, obj: Json) -> Stored:
         """Forget an object; what is returned and told has the revision of the deletion."""
         previous = self._objects[qualified].pop(key_of(obj))
-        obj = self._stamped(obj)
-        self._happened(qualified, "DELETED", obj, previous)
-        return obj
+        stored = self._stamped(obj)
+        self._happened(qualified, "DELETED", stored, previous)
+        return stored
 
     def events_since(self, qualified: str, revision: int) -> list[Event]:
         """Return what happened after ``revision``; raises 410 if that is forgotten in part."""
@@ -109,11 +120,12 @@ class Store:
         finally:
             self._watchers[qualified].discard(happened)
 
-    def _stamped(self, obj: Json) -> Json:
+    def _stamped(self, obj: Json) -> Stored:
         self.revision += 1
-        return {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(self.revision)}}
+        metadata = {**obj["metadata"], "resourceVersion": str(self.revision)}
+        return Stored({**obj, "metadata": metadata})
 
-    def _happened(self, qualified: str, kind: str, obj: Json, previous: Json | None) -> None:
+    def _happened(self, qualified: str, kind: str, obj: Stored, previous: Stored | None) -> None:
         history = self._history[qualified]
         if len(history) == history.maxlen:
             self._forgotten[qualified] = history[0].revision
