@@ -14,6 +14,8 @@ ENGINE ?= docker
 REGISTRY ?= caesarion
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' extension/caesarion/__init__.py)
 
+DOCKERFILES := hub_config/Dockerfile singleuser_image/Dockerfile
+
 FOR_UP := '.[hub,singleuser]'
 FOR_TEST := '.[hub,singleuser,test]'
 
@@ -34,7 +36,7 @@ endef
 help:
 	@echo "make up      start Caesarion on http://127.0.0.1:8000; Ctrl-C stops it"
 	@echo "make test    run all tests: unit, integration, browser"
-	@echo "make check   check format, lint, types, floors and chart"
+	@echo "make check   check format, lint, types, floors, chart and images"
 	@echo "make format  put the Python files into the format that check wants"
 	@echo "make bench   measure, and print ratios"
 	@echo "make images  build the images of the hub and of a user's server (ENGINE=docker)"
@@ -53,6 +55,7 @@ check: $(VENV)/.test $(VENV)/.node $(VENV)/.helm
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python extension/labextension/bundle.py check
+	$(BIN)/hadolint $(DOCKERFILES)
 	PATH="$(CURDIR)/$(BIN):$$PATH" helm lint --strict --quiet helm/caesarion
 
 format: $(VENV)/.test
