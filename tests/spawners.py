@@ -29,10 +29,9 @@ def make_spawner(user: str = "ada", **changes: Any) -> PodSpawner:
     c = Config()
     spawner.configure(c, values)
     overlay.configure(c, values)
-    owner = SimpleNamespace(
-        name=user, id=1, url=f"/user/{user}/", escaped_name=user, db=SimpleNamespace(commit=None)
-    )
-    made = PodSpawner(config=c, user=owner, hub=HUB, orm_spawner=None)
+    db = SimpleNamespace(commit=lambda: None)
+    owner = SimpleNamespace(name=user, id=1, url=f"/user/{user}/", escaped_name=user, db=db)
+    made = PodSpawner(config=c, user=owner, hub=HUB, orm_spawner=None, db=db)
     made.api_token = f"the token of {user}"
     made._server = SimpleNamespace(base_url=f"/user/{user}/", url="http://127.0.0.1:1/user/x/")
     return made

@@ -44,6 +44,9 @@ from caesarion_hub.pods.trouble import (
 MARGIN = 0.5
 """Seconds before JupyterHub's own time-out at which a start ends, with words of its own."""
 
+UNSEEN = 3.0
+"""Seconds after which a pod that was made should be seen by its mirror; a made-up number."""
+
 
 class PodSpawner(KubeSpawner):  # type: ignore[misc]
     """Starts a server in a pod of its own."""
@@ -98,7 +101,10 @@ class PodSpawner(KubeSpawner):  # type: ignore[misc]
     async def _next_change(self, *also: "asyncio.Future[Any]") -> None:
         """Wait until a mirror changes or one of ``also`` is done; a second at most."""
         turns = [mirror.turn for mirror in (self.pod_reflector, self.event_reflector) if mirror]
-        await asyncio.wait([*turns, *also], timeout=1, return_when=asyncio.FIRST_COMPLETED)
+        if len(turns) < 2:
+            await asyncio.sleep(0.1)  # the very first start is about to begin to watch
+        else:
+            await asyncio.wait([*turns, *also], timeout=1, return_when=asyncio.FIRST_COMPLETED)
 
     # Starting
 
@@ -212,7 +218,11 @@ class PodSpawner(KubeSpawner):  # type: ignore[misc]
 
     async def _answering_url(self) -> str:
         """Return where the pod's server answers, as soon as it does."""
+        asked = time.monotonic()
         while not (pod := self._checked()) or not (pod.get("status") or {}).get("podIP"):
+            if not pod and time.monotonic() - asked > UNSEEN:
+                await self.pod_reflector.refresh()
+                asked = time.monotonic()
             await self._next_change()
         url: str = self._get_pod_url(pod)
         knocking = asyncio.ensure_future(until_answered(f"{url}{self.server.base_url}api"))
