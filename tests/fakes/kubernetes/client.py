@@ -10,6 +10,7 @@ import asyncio
 import base64
 import json
 import logging
+import socket
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -72,7 +73,9 @@ class Api:
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, kubeconfig: Path) -> AsyncIterator[Self]:
+    async def connect(
+        cls, kubeconfig: Path, make_socket: Callable[[Any], socket.socket] | None = None
+    ) -> AsyncIterator[Self]:
         """Open a client with the first cluster and user of a kubeconfig."""
         config = yaml.safe_load(kubeconfig.read_text())  # noqa: ASYNC240
         cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
@@ -84,7 +87,7 @@ class Api:
         async with aiohttp.ClientSession(
             cluster["server"],
             headers=token,
-            connector=aiohttp.TCPConnector(ssl=context, limit=0),
+            connector=aiohttp.TCPConnector(ssl=context, limit=0, socket_factory=make_socket),
             timeout=aiohttp.ClientTimeout(total=30),
         ) as http:
             yield cls(http, ca)
@@ -228,8 +231,10 @@ class Cache:
 
     def _take(self, plural: str, event: Json) -> None:
         thing = event["object"]
+        if event["type"] == "BOOKMARK":  # tells a revision and no more
+            return
         known = self._objects[plural].get(key_of(thing))
-        if event["type"] == "BOOKMARK" or (known and revision_of(known) >= revision_of(thing)):
+        if known and revision_of(known) >= revision_of(thing):
             return
         if event["type"] == "DELETED":
             self._objects[plural].pop(key_of(thing), None)

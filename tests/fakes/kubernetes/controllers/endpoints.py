@@ -13,12 +13,22 @@ Behind = tuple[Json, bool]
 
 
 async def reconcile(world: World) -> None:
-    """Write the slice of every Service that selects pods."""
+    """Write the slice of every Service that selects pods, or has Endpoints of its own."""
     for service in world.cache.all("services"):
-        if service["spec"].get("selector") and not leaves(service):
+        metadata = service["metadata"]
+        own = world.cache.find("endpoints", metadata["namespace"], metadata["name"])
+        if leaves(service):
+            continue
+        if service["spec"].get("selector"):
             behind = _behind(world, service)
-            await _write(world, "endpointslices", make_slice(service, behind))
+            slice = make_slice(service, _endpoints(behind), _ports(service, behind))
+            await _write(world, "endpointslices", slice)
             await _write(world, "endpoints", make_endpoints(service, behind))
+        elif own and own.get("subsets"):
+            subset = own["subsets"][0]
+            endpoints = [{"addresses": [one["ip"]]} for one in subset.get("addresses") or []]
+            slice = make_slice(service, endpoints, subset.get("ports") or [])
+            await _write(world, "endpointslices", slice)
 
 
 async def _write(world: World, plural: str, wanted: Json) -> None:
@@ -46,7 +56,7 @@ def _behind(world: World, service: Json) -> list[Behind]:
     return [(pod, unready_too or (ready(pod) and not leaves(pod))) for pod in pods]
 
 
-def make_slice(service: Json, behind: list[Behind]) -> Json:
+def make_slice(service: Json, endpoints: list[Json], ports: list[Json]) -> Json:
     """Return a Service's slice; one is enough here."""
     metadata = service["metadata"]
     return {
@@ -62,21 +72,21 @@ def make_slice(service: Json, behind: list[Behind]) -> Json:
             "ownerReferences": reference(service, "v1", "Service"),
         },
         "addressType": "IPv4",
-        "endpoints": [
-            {
-                "addresses": [pod["status"]["podIP"]],
-                "conditions": {
-                    "ready": able,
-                    "serving": ready(pod),
-                    "terminating": leaves(pod),
-                },
-                "nodeName": pod["spec"]["nodeName"],
-                "targetRef": _reference(pod),
-            }
-            for pod, able in behind
-        ],
-        "ports": _ports(service, behind),
+        "endpoints": endpoints,
+        "ports": ports,
     }
+
+
+def _endpoints(behind: list[Behind]) -> list[Json]:
+    return [
+        {
+            "addresses": [pod["status"]["podIP"]],
+            "conditions": {"ready": able, "serving": ready(pod), "terminating": leaves(pod)},
+            "nodeName": pod["spec"]["nodeName"],
+            "targetRef": _reference(pod),
+        }
+        for pod, able in behind
+    ]
 
 
 def make_endpoints(service: Json, behind: list[Behind]) -> Json:

@@ -24,17 +24,21 @@ from tests.fakes.kubernetes.node import logs, roots
 from tests.fakes.kubernetes.node.cgroups import Tree
 from tests.fakes.kubernetes.node.images import Registry
 from tests.fakes.kubernetes.node.kubelet import Kubelet, Machine
+from tests.fakes.kubernetes.node.network import Network
 from tests.fakes.kubernetes.node.place import Node
 from tests.fakes.kubernetes.node.sandbox import die_with_parent
 from tests.fakes.kubernetes.node.scheduler import Scheduler
 from tests.fakes.kubernetes.node.services import ServiceProxy
 
-PODS = "127.97.0.0/16"
+PODS = ipaddress.IPv4Network("127.97.0.0/16")
+"""Where pods have their addresses; the API server gives Services 127.96.0.0/16."""
+
 KINDS = ("endpointslices", "nodes", "persistentvolumeclaims", "pods", "services")
 
 
-async def serve(folder: Path, network: str) -> None:
+async def serve(folder: Path) -> None:
     """Be the node until SIGTERM."""
+    network = Network()
     groups = Tree(f"caesarion-{os.getpid()}")
     roots.prepare(folder / "local")
     registry = Registry(folder / "images.json")
@@ -43,17 +47,19 @@ async def serve(folder: Path, network: str) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     try:
         async with (
-            Api.connect(folder / "kubeconfig") as api,
+            Api.connect(folder / "kubeconfig", network.socket_outside) as api,
             make_http() as http,
             contextlib.AsyncExitStack() as closing,
         ):
             cache = Cache(api, *KINDS)
-            port = await logs.serve(cache, folder / "logs", closing)
+            listening = network.listen_outside("127.0.0.1", 0)
+            await logs.serve(cache, folder / "logs", listening, closing)
+            port = listening.getsockname()[1]
             node = Node(api, cache, http, registry, groups, folder, port)
-            addresses = make_addresses(network)
+            addresses = make_addresses()
             parts: list[Coroutine[None, None, None]] = [
                 cache.run(),
-                ServiceProxy(cache).run(),
+                ServiceProxy(cache, network, PODS).run(),
                 Scheduler(cache, Recorder(api, "default-scheduler")).run(),
                 *(
                     Kubelet(node, one, addresses, Recorder(api, "kubelet", one.name)).run()
@@ -77,17 +83,15 @@ def make_http() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True, limit=0))
 
 
-def make_addresses(network: str) -> Iterator[str]:
+def make_addresses() -> Iterator[str]:
     """Yield the pods' addresses, none again before all have been had."""
     while True:
-        yield from (str(address) for address in ipaddress.ip_network(network).hosts())
+        yield from (str(address) for address in PODS.hosts())
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="The node of a fake Kubernetes cluster.")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--pods", default=PODS, help="the network of the pods' addresses")
-    arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     die_with_parent()
-    asyncio.run(serve(arguments.folder, arguments.pods))
+    asyncio.run(serve(parser.parse_args().folder))

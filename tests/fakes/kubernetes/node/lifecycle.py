@@ -127,6 +127,7 @@ class Lifecycle:
         else:
             self._event("normal", "Started", f"Started container {name}")
             self.status.state = {"running": {"startedAt": written(container.began)}}
+            self._changed()
             await self._watch(container)
         self._ended(container)
 
@@ -170,8 +171,6 @@ class Lifecycle:
             startup = self._probe(container, "startup", passed)
             await passed.wait()
             startup.cancel()
-        else:
-            self._changed()
         self.status.started = True
         self.status.ready = "readinessProbe" not in self.spec
         self._changed()

@@ -8,6 +8,7 @@ is refused.
 
 import asyncio
 import contextlib
+import socket
 from pathlib import Path
 
 from aiohttp import web
@@ -22,17 +23,17 @@ LOOK_AGAIN = 0.1
 CHUNK = 1 << 16
 
 
-async def serve(cache: Cache, folder: Path, closing: contextlib.AsyncExitStack) -> int:
-    """Serve the logs under ``folder`` until ``closing``; return the port."""
+async def serve(
+    cache: Cache, folder: Path, listening: socket.socket, closing: contextlib.AsyncExitStack
+) -> None:
+    """Serve the logs under ``folder`` until ``closing``."""
     application = web.Application()
     logs = Logs(cache, folder)
     application.router.add_get("/containerLogs/{namespace}/{pod}/{container}", logs.answer)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     closing.push_async_callback(runner.cleanup)
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    port: int = runner.addresses[0][1]
-    return port
+    await web.SockSite(runner, listening).start()
 
 
 class Logs:
