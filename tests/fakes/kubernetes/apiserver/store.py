@@ -48,6 +48,10 @@ class Event:
     previous: Stored | None
 
 
+# Where revisions begin: earlier ones are forgotten, as on a cluster that has run for a while.
+FIRST = 100
+
+
 class Store:
     """
     The objects of all kinds, by :attr:`Resource.qualified` and namespace and name.
@@ -57,10 +61,10 @@ class Store:
     """
 
     def __init__(self, history: int = 10_000) -> None:
-        self.revision = 1
+        self.revision = FIRST
         self._objects: dict[str, dict[Key, Stored]] = defaultdict(dict)
         self._history: dict[str, deque[Event]] = defaultdict(lambda: deque(maxlen=history))
-        self._forgotten: dict[str, int] = defaultdict(int)
+        self._forgotten: dict[str, int] = defaultdict(lambda: FIRST)
         self._watchers: dict[str, set[asyncio.Event]] = defaultdict(set)
         self.observers: list[Callable[[str, Event], None]] = []
         """Called at once with the kind and the event of every write."""
