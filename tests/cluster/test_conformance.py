@@ -342,19 +342,20 @@ async def test_a_watch_of_a_forgotten_version_is_told_410(api: Cluster) -> None:
 
 async def test_a_json_patch_is_done_in_whole_or_not_at_all(api: Cluster) -> None:
     path = api.path("configmaps", "one")
-    body = make("ConfigMap", "one", data={"a": "1", "b": "2"})
+    body = make("ConfigMap", "one", data={"a": "1", "b": "2"}, annotations={"note": "none"})
     await api.create(api.path("configmaps"), body)
     operations = [
         {"op": "test", "path": "/data/a", "value": "1"},
         {"op": "remove", "path": "/data/a"},
-        {"op": "add", "path": "/data/c~1d", "value": "3"},
+        {"op": "add", "path": "/metadata/annotations/caesarion.invalid~1c", "value": "3"},
     ]
     patched = await api.patch(path, operations, "json")
-    assert patched["data"] == {"b": "2", "c/d": "3"}
+    assert patched["data"] == {"b": "2"}
+    assert patched["metadata"]["annotations"] == {"note": "none", "caesarion.invalid/c": "3"}
     with pytest.raises(RefusedError) as refused:
         await api.patch(path, operations, "json")
     assert refused.value.code == 422
-    assert (await api.get(path))["data"] == {"b": "2", "c/d": "3"}
+    assert await api.get(path) == patched
 
 
 async def test_a_strategic_patch_merges_lists_by_their_keys(api: Cluster) -> None:

@@ -19,11 +19,12 @@ from typing import Self
 import yaml
 from aiohttp import web
 
-from tests.fakes.kubernetes.apiserver import bootstrap
+from tests.fakes.kubernetes.apiserver import bootstrap, custom
 from tests.fakes.kubernetes.apiserver.faults import Faults
 from tests.fakes.kubernetes.apiserver.garbage import Garbage
 from tests.fakes.kubernetes.apiserver.handlers import Handlers
 from tests.fakes.kubernetes.apiserver.housekeeping import Housekeeping
+from tests.fakes.kubernetes.apiserver.journal import Journal
 from tests.fakes.kubernetes.apiserver.state import State
 from tests.fakes.kubernetes.apiserver.tls import make_context
 
@@ -34,7 +35,9 @@ class ApiServer:
     """
     A test double of the Kubernetes API server.
 
-    ``folder`` gets ``ca.crt`` and ``kubeconfig``, whose user may do everything.
+    ``folder`` gets ``ca.crt`` and ``kubeconfig``, whose user may do everything,
+    and a journal: the next server on the folder, on the same port, goes on
+    where this one was stopped or killed.
     ``state`` is what the cluster has in it, for tests to read: its ``denials``
     and ``warnings`` among it. ``faults`` is what goes wrong on purpose.
     """
@@ -45,6 +48,7 @@ class ApiServer:
         self.port = port
         self.state = State()
         self.faults = Faults()
+        self._journal = Journal(folder)
         self._absence: asyncio.Task[None] | None = None
 
     @property
@@ -63,13 +67,20 @@ class ApiServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         service_address = next(self.state.free_addresses())
         self._context = make_context(self.folder, [self.host, service_address])
+        is_new = not self._journal.is_there
+        if not is_new:
+            self.state.tokens = self._journal.read(self.state.store)
+            custom.serve_again(self.state)
+        self._journal.open(self.state.tokens)
         authority = self.certificate_authority.read_text()
         self.state.store.observers += [
+            self._journal.observe,
             Garbage(self.state).observe,
             Housekeeping(self.state, authority).observe,
         ]
         await self._listen()
-        bootstrap.fill(self.state, self.host, self.port)
+        if is_new:
+            bootstrap.fill(self.state, self.host, self.port)
         self.kubeconfig.write_text(yaml.safe_dump(self.make_kubeconfig()))
         return self
 
@@ -78,6 +89,7 @@ class ApiServer:
             self._absence.cancel()
             await asyncio.wait([self._absence])
         await self._close()
+        self._journal.close()
 
     @contextlib.asynccontextmanager
     async def away(self) -> AsyncIterator[None]:

@@ -110,9 +110,17 @@ class Store:
 
     def forget(self) -> None:
         """Forget all history, as a compaction does: older revisions are 410 from now on."""
-        for qualified in set(self._objects) | set(self._history):
-            self._history[qualified].clear()
-            self._forgotten[qualified] = self.revision
+        self._history.clear()
+        revision = self.revision
+        self._forgotten = defaultdict(lambda: revision)
+
+    def restore(self, qualified: str, obj: Json, *, is_there: bool) -> None:
+        """Have an object as it was written before, or not any more; nobody is told."""
+        self.revision = max(self.revision, int(obj["metadata"]["resourceVersion"]))
+        if is_there:
+            self._objects[qualified][key_of(obj)] = Stored(obj)
+        else:
+            self._objects[qualified].pop(key_of(obj), None)
 
     @contextlib.contextmanager
     def watching(self, qualified: str) -> Iterator[asyncio.Event]:
