@@ -26,15 +26,15 @@ Manifest = dict[str, Any]
 
 
 class RefusedError(Exception):
-    """Helm did not render; ``str`` of it is what helm said."""
+    """Helm, or kubectl, failed; ``str`` of it is what it said."""
 
 
-def run(arguments: Sequence[str], text: str | None = None) -> str:
-    """Return what helm prints; the one beside this Python, else the system's."""
-    beside = Path(sys.executable).with_name("helm")
-    program = str(beside) if beside.exists() else shutil.which("helm") or "helm"
+def run(arguments: Sequence[str], text: str | None = None, program: str = "helm") -> str:
+    """Return what helm, or kubectl, prints; the one beside this Python, else the system's."""
+    beside = Path(sys.executable).with_name(program)
+    command = str(beside) if beside.exists() else shutil.which(program) or program
     done = subprocess.run(
-        [program, *arguments], input=text, capture_output=True, text=True, timeout=60, check=False
+        [command, *arguments], input=text, capture_output=True, text=True, timeout=300, check=False
     )
     if done.returncode:
         raise RefusedError(done.stderr + done.stdout)
