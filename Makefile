@@ -9,6 +9,13 @@ BIN := $(VENV)/bin
 PROXY := $(VENV)/share/caesarion/proxy
 CHROMIUM := chromium chromium-browser google-chrome google-chrome-stable
 
+# For `make images`: what builds them, and what their names begin with.
+ENGINE ?= docker
+REGISTRY ?= caesarion
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' extension/caesarion/__init__.py)
+
+DOCKERFILES := hub_config/Dockerfile singleuser_image/Dockerfile
+
 FOR_UP := '.[hub,singleuser]'
 FOR_TEST := '.[hub,singleuser,test]'
 
@@ -24,14 +31,16 @@ define quietly
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check format bench clean
+.PHONY: help up test check format bench images requirements clean
 
 help:
 	@echo "make up      start Caesarion on http://127.0.0.1:8000; Ctrl-C stops it"
 	@echo "make test    run all tests: unit, integration, browser"
-	@echo "make check   check format, lint, types, floors and chart"
+	@echo "make check   check format, lint, types, floors, chart and images"
 	@echo "make format  put the Python files into the format that check wants"
 	@echo "make bench   measure, and print ratios"
+	@echo "make images  build the images of the hub and of a user's server (ENGINE=docker)"
+	@echo "make requirements  pin again what the images install (UPGRADE=--upgrade: the newest)"
 	@echo "make clean   remove what make has built; the state in .caesarion stays"
 
 up: $(VENV)/.up $(VENV)/.proxy
@@ -46,6 +55,7 @@ check: $(VENV)/.test $(VENV)/.node $(VENV)/.helm
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python extension/labextension/bundle.py check
+	$(BIN)/hadolint $(DOCKERFILES)
 	PATH="$(CURDIR)/$(BIN):$$PATH" helm lint --strict --quiet helm/caesarion
 
 format: $(VENV)/.test
@@ -54,6 +64,13 @@ format: $(VENV)/.test
 
 bench: $(VENV)/.test $(VENV)/.proxy $(VENV)/.helm
 	@$(BIN)/python -m tests.bench
+
+images:
+	$(ENGINE) build -f hub_config/Dockerfile --build-arg VERSION=$(VERSION) -t $(REGISTRY)/hub:$(VERSION) .
+	$(ENGINE) build -f singleuser_image/Dockerfile --build-arg VERSION=$(VERSION) -t $(REGISTRY)/singleuser:$(VERSION) .
+
+requirements: $(VENV)/.uv
+	$(BIN)/python singleuser_image/requirements.py $(UPGRADE)
 
 clean:
 	rm -rf $(VENV) extension/caesarion/labextension extension/labextension/lib \
@@ -93,6 +110,10 @@ $(VENV)/.proxy: $(VENV)/.venv hub_config/proxy/package.json hub_config/proxy/pac
 	@cp hub_config/proxy/package.json hub_config/proxy/package-lock.json $(PROXY)
 	$(call quietly,Installing the proxy,PATH="$(CURDIR)/$(BIN):$$PATH" \
 		npm ci --prefix $(PROXY) --ignore-scripts --no-audit --no-fund)
+	@touch $@
+
+$(VENV)/.uv: $(VENV)/.venv
+	$(call quietly,Installing uv,$(BIN)/python -m pip install 'uv~=0.13.9')
 	@touch $@
 
 $(VENV)/.helm: $(VENV)/.venv helm/install_tools.py

@@ -7,6 +7,7 @@ Rendering takes a fifth of a second, so equal questions are answered once.
 import base64
 import functools
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -25,15 +26,15 @@ Manifest = dict[str, Any]
 
 
 class RefusedError(Exception):
-    """Helm did not render; ``str`` of it is what helm said."""
+    """Helm, or kubectl, failed; ``str`` of it is what it said."""
 
 
-def run(arguments: Sequence[str], text: str | None = None) -> str:
-    """Return what helm prints; the one beside this Python, else the system's."""
-    beside = Path(sys.executable).with_name("helm")
-    program = str(beside) if beside.exists() else shutil.which("helm") or "helm"
+def run(arguments: Sequence[str], text: str | None = None, program: str = "helm") -> str:
+    """Return what helm, or kubectl, prints; the one beside this Python, else the system's."""
+    beside = Path(sys.executable).with_name(program)
+    command = str(beside) if beside.exists() else shutil.which(program) or program
     done = subprocess.run(
-        [program, *arguments], input=text, capture_output=True, text=True, timeout=60, check=False
+        [command, *arguments], input=text, capture_output=True, text=True, timeout=300, check=False
     )
     if done.returncode:
         raise RefusedError(done.stderr + done.stdout)
@@ -60,7 +61,13 @@ def _template(tables: tuple[str, ...], release: str, namespace: str, kubernetes:
     merged: dict[str, Any] = {}
     for table in tables:
         merged = merge(merged, json.loads(table))
-    return run([*arguments, "--values", "-"], json.dumps(merged))
+    return run([*arguments, "--values", "-"], as_yaml(merged))
+
+
+def as_yaml(table: dict[str, Any]) -> str:
+    """Return JSON that is YAML too: no pairs of surrogates, and no break that only YAML knows."""
+    text = json.dumps(table, ensure_ascii=False)
+    return re.sub("[\x7f-\uffff]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 @functools.cache

@@ -38,7 +38,8 @@ def gateway(values: Values, inherited: Mapping[str, str] = os.environ) -> dict[s
     place = values.place
     if not isinstance(place, Local):
         token = place.gateway_token.get_secret_value()
-        return {"name": "gateway", "url": place.gateway_url, "api_token": token}
+        # A hub that starts while the gateway does not answer must not wait for it.
+        return {"name": "gateway", "url": place.gateway_url, "api_token": token, "timeout": 1}
     environment = {name: inherited[name] for name in NETWORK_VARIABLES if name in inherited}
     environment[RUN_VARIABLE] = place.run
     environment[CONFIG_VARIABLE] = str(place.folder / GATEWAY_VALUES_FILE)

@@ -225,6 +225,10 @@ def test_proxies_are_the_usual_variables(monkeypatch: pytest.MonkeyPatch) -> Non
             {"OPENAI_BASE_URL": "http://model.test", "CAESARION_GATEWAY_SILENCE": "soon"},
             "CAESARION_GATEWAY_SILENCE is 'soon'",
         ),
+        (
+            {"CAESARION_GATEWAY_GRACE": "0"},
+            "CAESARION_GATEWAY_GRACE is '0'. It must be a number of seconds above 0.",
+        ),
     ],
 )
 def test_an_unusable_setting_is_one_sentence(settings: dict[str, str], sentence: str) -> None:
@@ -233,6 +237,11 @@ def test_an_unusable_setting_is_one_sentence(settings: dict[str, str], sentence:
     assert sentence in str(raised.value)
     assert "secret" not in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_answers_under_way_get_the_seconds_that_the_operator_gives_them() -> None:
+    assert from_environment(HUB).grace == 3.0
+    assert from_environment(HUB | {"CAESARION_GATEWAY_GRACE": "120"}).grace == 120.0
 
 
 @pytest.mark.parametrize(("content", "why"), [(b" \n", "is empty"), (b"\xff", "it is not text")])

@@ -215,6 +215,7 @@ def test_in_a_cluster_the_gateway_is_elsewhere_and_the_operator_adds_services_an
                 "name": "gateway",
                 "url": "http://caesarion-gateway.hub",
                 "api_token": GATEWAY_TOKEN,
+                "timeout": 1,
             },
             {
                 "name": "idle-culler",

@@ -134,7 +134,9 @@ priorityClassName: {{ include "caesarion.priorityClassPrefix" .root }}-default
 {{- range $kind := list "startupProbe" "livenessProbe" "readinessProbe" }}
 {{ $kind }}:
   httpGet: {{ dict "path" $.path "port" $.port | toJson }}
-  {{- toYaml (get $.probes $kind) | nindent 2 }}
+  {{- range $key, $value := get $.probes $kind }}
+  {{ $key }}: {{ toJson $value }}
+  {{- end }}
 {{- end }}
 {{- end -}}
 

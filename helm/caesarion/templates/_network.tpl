@@ -88,8 +88,8 @@ not allow is denied for its pods.
 - to:
     {{- include "caesarion.privateBlocks" . | indent 4 }}
 {{- end }}
-{{- with .egress }}
-{{ toYaml . }}
+{{- range .egress }}
+- {{ toJson . }}
 {{- end }}
 {{- end -}}
 

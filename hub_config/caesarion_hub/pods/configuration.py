@@ -6,6 +6,7 @@ KubeSpawner's own section, so that an operator's ``hub.config.KubeSpawner``
 lies on top. The pod passes Pod Security *restricted*.
 """
 
+from pathlib import Path
 from typing import Any
 
 from traitlets.config import Config
@@ -21,6 +22,9 @@ HOME, UPLOADS, SCRATCH = "home", "uploaded_files", "tmp"
 GRACE = 10
 """Seconds that a server gets to save what it holds after SIGTERM; a made-up number."""
 
+
+TEMPLATES = Path(__file__).with_name("templates")
+"""Our look of the spawn page's form."""
 
 OUTAGE = 120
 """Seconds without the Kubernetes API through which a request is tried again; made up."""
@@ -39,6 +43,7 @@ def configure(c: Config, singleuser: Singleuser, cluster: Cluster) -> None:
             "extra_annotations": singleuser.extra_annotations,
             "delete_grace_period": GRACE,
             "profile_list": profile_list(singleuser.profile_list),
+            "additional_profile_form_template_paths": [str(TEMPLATES)],
             # Beyond it a request is tried again, until start_timeout is over.
             "k8s_api_request_timeout": 10,
             "k8s_api_request_retry_timeout": max(singleuser.start_timeout, OUTAGE),

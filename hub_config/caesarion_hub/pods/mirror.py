@@ -31,10 +31,10 @@ RELEASE = "app.kubernetes.io/instance"
 COMPONENT = "singleuser-server"
 """The label ``component`` of the users' pods, which KubeSpawner sets."""
 
-WATCH = 30
-"""Seconds after which a watch is asked for anew, from where it was."""
+WATCH = 10
+"""Seconds after which a watch is asked for anew, from where it was: little work for the API."""
 
-SILENCE = WATCH + 10
+SILENCE = WATCH + 3
 """Seconds without a byte after which the connection is taken for dead."""
 
 CONNECT = 5
@@ -55,6 +55,17 @@ class Mirror(ResourceReflector):  # type: ignore[misc]
     async def start(self) -> None:
         """Begin to watch; :meth:`loaded` tells when there is something to see."""
         self.watch_task = asyncio.create_task(self._watch_and_update())
+
+    async def stop(self) -> None:
+        """Watch no longer."""
+        if self.watch_task:
+            self.watch_task.cancel()
+            await asyncio.wait([self.watch_task])
+
+    async def refresh(self) -> None:
+        """List everything anew, since something is missing: the watch may be dead."""
+        await self.stop()
+        await self.start()
 
     async def loaded(self) -> None:
         """Wait until the resources have been listed once."""

@@ -18,7 +18,7 @@ def stage_of(pod: Resource | None, events: Sequence[Resource], image: str) -> tu
     if not pod["spec"].get("nodeName"):
         return 15, "Looking for room on the cluster."
     containers = status.get("containerStatuses") or []
-    if any((container.get("state") or {}).get("running") for container in containers):
+    if any("running" in (container.get("state") or {}) for container in containers):
         return 70, "The container runs; Jupyter is starting in it."
     reasons = {event.get("reason") for event in events}
     if reasons & {"Pulled", "Created", "Started"}:

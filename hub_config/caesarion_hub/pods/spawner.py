@@ -34,6 +34,7 @@ from caesarion_hub.pods.trouble import (
     Trouble,
     how_ended,
     of_another_release,
+    of_choice,
     of_patience,
     of_silence,
     refusal,
@@ -42,6 +43,9 @@ from caesarion_hub.pods.trouble import (
 
 MARGIN = 0.5
 """Seconds before JupyterHub's own time-out at which a start ends, with words of its own."""
+
+UNSEEN = 3.0
+"""Seconds after which a pod that was made should be seen by its mirror; a made-up number."""
 
 
 class PodSpawner(KubeSpawner):  # type: ignore[misc]
@@ -97,7 +101,10 @@ class PodSpawner(KubeSpawner):  # type: ignore[misc]
     async def _next_change(self, *also: "asyncio.Future[Any]") -> None:
         """Wait until a mirror changes or one of ``also`` is done; a second at most."""
         turns = [mirror.turn for mirror in (self.pod_reflector, self.event_reflector) if mirror]
-        await asyncio.wait([*turns, *also], timeout=1, return_when=asyncio.FIRST_COMPLETED)
+        if len(turns) < 2:
+            await asyncio.sleep(0.1)  # the very first start is about to begin to watch
+        else:
+            await asyncio.wait([*turns, *also], timeout=1, return_when=asyncio.FIRST_COMPLETED)
 
     # Starting
 
@@ -125,6 +132,13 @@ class PodSpawner(KubeSpawner):  # type: ignore[misc]
             raise SpawnFailed(trouble, log_message=shown(problem)) from problem
         self.log.info("%s answers after %.2f s.", self.pod_name, time.monotonic() - began)
         return url
+
+    async def load_user_options(self) -> None:
+        """Apply what the user has chosen, which may have come past the spawn page's form."""
+        try:
+            await super().load_user_options()
+        except (KeyError, ValueError) as problem:
+            raise SpawnFailed(of_choice(problem)) from problem
 
     async def _ensure_disk(self) -> None:
         """See to it that the user's disk exists."""
@@ -204,7 +218,11 @@ class PodSpawner(KubeSpawner):  # type: ignore[misc]
 
     async def _answering_url(self) -> str:
         """Return where the pod's server answers, as soon as it does."""
+        asked = time.monotonic()
         while not (pod := self._checked()) or not (pod.get("status") or {}).get("podIP"):
+            if not pod and time.monotonic() - asked > UNSEEN:
+                await self.pod_reflector.refresh()
+                asked = time.monotonic()
             await self._next_change()
         url: str = self._get_pod_url(pod)
         knocking = asyncio.ensure_future(until_answered(f"{url}{self.server.base_url}api"))

@@ -106,6 +106,12 @@ def of_another_release(name: str, release: str) -> Trouble:
     )
 
 
+def of_choice(problem: Exception) -> Trouble:
+    """Return what is told who chose what there is not."""
+    chosen = f"{problem}" if isinstance(problem, ValueError) else f"No such choice: {problem}"
+    return Trouble("choice", f"{short(chosen)}.", "Choose again on the spawn page.")
+
+
 def of_patience(seconds: float, last: Trouble | None) -> Trouble:
     """Return why a start is given up after ``seconds``, by what kept it last."""
     if last:

@@ -17,6 +17,7 @@ from tests.fakes.kubernetes.apiserver.fields import (
     differences,
     fields_of,
     from_json,
+    is_atomic,
     key_step,
     list_type,
     managed,
@@ -80,24 +81,25 @@ def _conflict(manager: Manager, contested: set[Path]) -> ApiError:
         }
         for field in sorted(dotted)
     ]
-    count = f"{len(causes)} conflict{'s' * (len(causes) > 1)}"
-    fields = "\n- ".join(sorted(dotted))
-    message = f'Apply failed with {count}: conflicts with "{manager[0]}":\n- {fields}'
+    if len(causes) == 1:
+        told = f'1 conflict: conflict with "{manager[0]}": {dotted[0]}'
+    else:
+        fields = "\n- ".join(sorted(dotted))
+        told = f'{len(causes)} conflicts: conflicts with "{manager[0]}":\n- {fields}'
+    message = f"Apply failed with {told}"
     return ApiError(409, message, causes=causes)
 
 
 def merged(live: Any, wanted: Any, node: Json) -> Any:
     """Merge as server-side apply does: maps by name, lists by their keys, else replace."""
-    before, after = steps_into(live, node), steps_into(wanted, node)
-    if before is None or after is None:
-        return wanted
-    if isinstance(wanted, dict):
+    if isinstance(live, dict) and isinstance(wanted, dict) and not is_atomic(node):
         result = dict(live)
         for key, value in wanted.items():
             result[key] = merged(live[key], value, child(node, key)) if key in live else value
         return result
-    if not isinstance(live, list):
+    if not isinstance(live, list) or not isinstance(wanted, list) or list_type(node) == "atomic":
         return wanted
+    before, after = steps_into(live, node) or {}, steps_into(wanted, node) or {}
     kept = [
         merged(entry, after[step][0], item(node)) if step in after else entry
         for step, (entry, _) in before.items()

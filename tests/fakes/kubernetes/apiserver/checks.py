@@ -12,28 +12,33 @@ from typing import Any
 from tests.fakes.kubernetes.apiserver.calls import Call
 from tests.fakes.kubernetes.apiserver.errors import ApiError, bad_request, cause, invalid
 from tests.fakes.kubernetes.apiserver.objects import Json
-from tests.fakes.kubernetes.apiserver.schemas import problems_of, pruned, schema_of
+from tests.fakes.kubernetes.apiserver.schemas import (
+    problems_of,
+    pruned,
+    schema_named,
+    schema_of,
+)
 
 
-def checked(call: Call, body: Any, kind: str = "") -> Json:
+def checked(call: Call, body: Any, api_version: str = "", kind: str = "") -> Json:
     """
     Return a clean copy of a body: without nulls and without fields nobody knows.
 
-    ``kind`` is that of a subresource's body if it is not the resource's own.
-    Raises 400 and 422 as the real server does.
+    ``api_version`` and ``kind`` are those of a subresource's body if they are
+    not the resource's own. Raises 400 and 422 as the real server does.
     """
-    kind = kind or call.resource.kind
-    schema = schema_of(call.resource, kind)
+    schema = schema_named(api_version, kind) if kind else schema_of(call.resource)
+    api_version, kind = api_version or call.resource.api_version, kind or call.resource.kind
     if not isinstance(body, dict):
         raise bad_request(f"the body is no object of kind {kind}")
     told = (body.get("apiVersion"), body.get("kind"))
-    if told != (call.resource.api_version, kind) and any(told):
+    if told != (api_version, kind) and any(told):
         raise bad_request(
             f"{told[1]} in version {told[0]!r} cannot be handled as a {kind}:"
             f" no kind {told[1]!r} is served here in version {told[0]!r}"
         )
     _check_shape(call, body, schema, kind)
-    clean: Json = {"apiVersion": call.resource.api_version, "kind": kind, **pruned(body, schema)}
+    clean: Json = {"apiVersion": api_version, "kind": kind, **pruned(body, schema)}
     clean["metadata"] = _named(call, clean.get("metadata") or {})
     return clean
 

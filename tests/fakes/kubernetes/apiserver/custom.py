@@ -65,6 +65,12 @@ def _schema(own: Json) -> Json:
     return {"type": "object", **own, "properties": {**own.get("properties", {}), **identity}}
 
 
+def serve_again(state: State) -> None:
+    """Serve what the definitions in the store define, after a restart."""
+    for definition in state.store.all("customresourcedefinitions.apiextensions.k8s.io"):
+        state.resources.add(resource_of(definition))
+
+
 def serve(state: State, definition: Json) -> None:
     """Serve what a definition defines, and say so in its status."""
     state.resources.add(resource_of(definition))

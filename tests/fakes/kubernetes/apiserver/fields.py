@@ -63,10 +63,8 @@ def differences(old: Json, new: Json, schema: Json) -> tuple[Fields, Fields]:
 
 def steps_into(value: Any, node: Json) -> dict[str, tuple[Any, Json]] | None:
     """Return the steps from a value to its parts with their schemas; None for what has none."""
-    kind = resolved(node)
     if isinstance(value, dict):
-        atomic = node.get("x-kubernetes-map-type") or kind.get("x-kubernetes-map-type")
-        if not value or atomic == "atomic":
+        if not value or is_atomic(node):
             return None
         return {f"f:{key}": (entry, child(node, key)) for key, entry in value.items()}
     if isinstance(value, list) and value:
@@ -77,6 +75,12 @@ def steps_into(value: Any, node: Json) -> dict[str, tuple[Any, Json]] | None:
             case "set":
                 return {f"v:{json.dumps(entry)}": (entry, {}) for entry in value}
     return None
+
+
+def is_atomic(node: Json) -> bool:
+    """Tell whether an object is managed as a whole."""
+    kind = node.get("x-kubernetes-map-type") or resolved(node).get("x-kubernetes-map-type")
+    return bool(kind == "atomic")
 
 
 def list_type(node: Json) -> str:

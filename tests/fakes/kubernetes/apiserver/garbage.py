@@ -26,6 +26,10 @@ class Garbage:
     def __init__(self, state: State) -> None:
         self.state = state
         self._dependents: dict[str, set[Place]] = defaultdict(set)
+        for resource in state.resources.stored():
+            for obj in state.store.all(resource.qualified):
+                for owner in owners_of(obj):
+                    self._dependents[owner["uid"]].add((resource.qualified, key_of(obj)))
 
     def observe(self, qualified: str, event: Event) -> None:
         """See to what follows from an event for owners and for what they own."""

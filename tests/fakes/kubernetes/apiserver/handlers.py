@@ -6,8 +6,11 @@ finds out who asks (``tokens``), what for (``calls``), whether they may
 (``rbac``) and has it done. The only module that knows aiohttp's requests.
 """
 
+import asyncio
 import contextlib
 import json
+import logging
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -15,6 +18,7 @@ import yaml
 from aiohttp import web
 
 from tests.fakes.kubernetes.apiserver import (
+    control,
     deletion,
     discovery,
     logs,
@@ -33,6 +37,8 @@ from tests.fakes.kubernetes.apiserver.rbac import Access, access_of, authorize
 from tests.fakes.kubernetes.apiserver.state import State
 from tests.fakes.kubernetes.apiserver.store import encoded
 
+log = logging.getLogger(__name__)
+
 JSON_TYPES = ("application/json", "*/*", "application/*")
 PATCHES = {
     "application/json-patch+json",
@@ -45,18 +51,35 @@ PATCHES = {
 class Handlers:
     """Answers requests from the cluster's state, with the faults that a test asks for."""
 
-    def __init__(self, state: State, faults: Faults, address: str) -> None:
+    def __init__(
+        self, state: State, faults: Faults, address: str, leave: Callable[[float], None]
+    ) -> None:
         self.state = state
         self.faults = faults
         self.address = address
+        self.leave = leave
+        self._serving: set[asyncio.Task[object]] = set()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer a request; what goes wrong becomes a Status object."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
         try:
             return await self._answer(request)
         except ApiError as error:
             headers = {"Retry-After": str(error.retry_after)} if error.retry_after else {}
             return as_json(error.status, error.code, headers)
+        except Exception as error:
+            log.exception("%s %s failed", request.method, request.path)
+            return as_json(ApiError(500, f"the test double failed: {error!r}").status, 500)
+        finally:
+            self._serving.discard(task)
+
+    def cut(self) -> None:
+        """Cut all connections that are being served."""
+        for task in list(self._serving):
+            task.cancel()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         authorization = request.headers.get("Authorization", "")
@@ -65,6 +88,8 @@ class Handlers:
         if (document := self._document(request.path, accept)) is not None:
             self._authorize(user, Access("get", path=request.path))
             return document
+        if request.path.startswith("/-/"):
+            return await self._control(request, user)
         call = parse_call(
             self.state.resources,
             request.method,
@@ -86,6 +111,12 @@ class Handlers:
         self.state.warnings.extend(call.warnings)
         headers = [("Warning", f'299 - "{text}"') for text in call.warnings]
         return as_json(result, code, headers)
+
+    async def _control(self, request: web.Request, user: User) -> web.Response:
+        self._authorize(user, Access(request.method.lower(), path=request.path))
+        asked = (request.method, request.path)
+        body = await read_body(request)
+        return web.json_response(control.answer(self.state, self.faults, self.leave, asked, body))
 
     def _authorize(self, user: User, access: Access) -> None:
         try:

@@ -98,11 +98,11 @@ class Housekeeping:
             self.state.store.put("namespaces", emptied)
 
     def _release_claims(self, namespace: str) -> None:
-        """Let claims go that wait for their pods, if no pod uses them any more."""
+        """Let claims go that wait for their pods, if no pod on a node uses them any more."""
         used = {
             (volume.get("persistentVolumeClaim") or {}).get("claimName")
             for pod in self.state.store.all("pods", namespace)
-            if _phase(pod) not in OVER
+            if _phase(pod) not in OVER and pod["spec"].get("nodeName")
             for volume in pod["spec"].get("volumes") or ()
         }
         for claim in self.state.store.all(CLAIMS, namespace):
@@ -120,7 +120,8 @@ class Housekeeping:
 
     def _count(self, qualified: str, event: Event, namespace: str) -> None:
         """Write what is used into the status of a namespace's quotas."""
-        previous, obj = event.previous or {}, event.object
+        previous: Json = event.previous or {}
+        obj = event.object
         is_only_status = event.type == "MODIFIED" and previous.get("spec") == obj.get("spec")
         if is_only_status and qualified == "pods" and _phase(obj) == _phase(previous):
             return

@@ -146,7 +146,7 @@ def create(state: State, call: Call, body: Any, *, is_apply: bool = False) -> Js
 def update(state: State, call: Call, body: Any) -> Json:
     """Replace an object, or with the subresource ``status`` its status."""
     old = get(state, call)
-    return replace(state, call, old, checked(call, body))
+    return replace(state, call, old, checked(call, _part(call, body)))
 
 
 def patch(state: State, call: Call, content_type: str, body: Any) -> Json:
@@ -165,7 +165,14 @@ def patch(state: State, call: Call, content_type: str, body: Any) -> Json:
             new = strategic_merge(old, body, schema_of(call.resource))
         case other:
             raise ApiError(415, f"the body of the request was in an unknown format - {other}")
-    return replace(state, call, old, checked(call, new))
+    return replace(state, call, old, checked(call, _part(call, new)))
+
+
+def _part(call: Call, body: Any) -> Any:
+    """Return what a call may change: of an object with its status, only that."""
+    if call.subresource != "status" or not isinstance(body, dict):
+        return body
+    return {key: body[key] for key in ("apiVersion", "kind", "metadata", "status") if key in body}
 
 
 def apply(state: State, call: Call, body: Any) -> Json:

@@ -56,6 +56,7 @@ SYSCTLS = {
     "net.ipv4.tcp_syncookies",
     "net.ipv4.tcp_wmem",
 }
+PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 SELINUX_TYPES = {"", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"}
 
 
@@ -130,6 +131,19 @@ def _everywhere(spec: Json) -> list[tuple[str, Json]]:
     """Return the security contexts with the names of who has them."""
     own = [(_named([container]), _context(container)) for container in _containers(spec)]
     return [("pod", _context(spec)), *own]
+
+
+def _probe_hosts(spec: Json) -> Iterator[str]:
+    def hosts(container: Json) -> list[str]:
+        lifecycle = container.get("lifecycle") or {}
+        hooks = [container.get(name) or {} for name in PROBES]
+        hooks += [lifecycle.get(name) or {} for name in ("postStart", "preStop")]
+        actions = [one.get(name) or {} for one in hooks for name in ("httpGet", "tcpSocket")]
+        return [action["host"] for action in actions if action.get("host")]
+
+    if bad := _those(spec, hosts):
+        listed = ", ".join(f'"{host}"' for container in bad for host in hosts(container))
+        yield f"probe or lifecycle host ({_named(bad)} uses hosts {listed})"
 
 
 def _app_armor(spec: Json) -> Iterator[str]:
@@ -236,6 +250,7 @@ BASELINE = (
     _baseline_capabilities,
     _host_paths,
     _host_ports,
+    _probe_hosts,
     _app_armor,
     _se_linux,
     _proc_mount,

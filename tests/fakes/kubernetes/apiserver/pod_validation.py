@@ -117,12 +117,7 @@ def _resources(resources: Json, place: str) -> Causes:
     amounts = {}
     for field in ("requests", "limits"):
         for name, text in (resources.get(field) or {}).items():
-            try:
-                amounts[field, name] = quantity(text)
-            except ValueError:
-                why = f'Invalid value: "{text}": quantities must match the regular expression'
-                yield cause(f"{place}.{field}[{name}]", "Invalid", why)
-                continue
+            amounts[field, name] = quantity(text)
             if amounts[field, name] < 0:
                 why = f'Invalid value: "{text}": must be greater than or equal to 0'
                 yield cause(f"{place}.{field}[{name}]", "Invalid", why)

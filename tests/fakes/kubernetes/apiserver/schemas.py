@@ -8,6 +8,8 @@ checks bodies with it, ``patches`` and ``apply`` ask for merge keys,
 ``openapi`` serves them.
 """
 
+import base64
+import binascii
 import functools
 import importlib.resources
 import json
@@ -15,14 +17,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tests.fakes.kubernetes.apiserver.objects import Json
+from tests.fakes.kubernetes.apiserver.objects import Json, moment, quantity
 from tests.fakes.kubernetes.apiserver.resources import Resource
 
 VERSION = "1.37.0"
 REF = "#/$defs/"
+QUANTITY = f"{REF}io.k8s.apimachinery.pkg.api.resource.Quantity"
 META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 
-# Definitions of values that are anything: their schemas have no properties.
 TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "integer": (int,),
@@ -32,6 +34,33 @@ TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
     "null": (type(None),),
 }
+
+
+def _is_base64(value: Any) -> bool:
+    try:
+        base64.b64decode(value, validate=True)
+    except (binascii.Error, TypeError, ValueError):
+        return False
+    return True
+
+
+def _is_quantity(value: Any) -> bool:
+    try:
+        quantity(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_time(value: Any) -> bool:
+    try:
+        moment(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+FORMS = {"byte": _is_base64, "quantity": _is_quantity, "date-time": _is_time}
 
 
 @dataclass(frozen=True)
@@ -62,12 +91,17 @@ def names_of_kinds() -> dict[tuple[str, str, str], str]:
     return kinds
 
 
-def schema_of(resource: Resource, kind: str = "") -> Json:
-    """Return the schema of a resource, or of another kind of its group and version."""
+def schema_of(resource: Resource) -> Json:
+    """Return the schema of a resource."""
     if resource.schema is not None:
         return resource.schema
-    name = names_of_kinds()[resource.group, resource.version, kind or resource.kind]
-    schema: Json = definitions()[name]
+    return schema_named(resource.api_version, resource.kind)
+
+
+def schema_named(api_version: str, kind: str) -> Json:
+    """Return the schema of a built-in kind, which need not be a resource."""
+    group, _, version = api_version.rpartition("/")
+    schema: Json = definitions()[names_of_kinds()[group, version, kind]]
     return schema
 
 
@@ -101,14 +135,20 @@ def problems_of(obj: Json, schema: Json) -> list[Problem]:
 
 
 def _problems(value: Any, node: Json, path: str) -> Iterator[Problem]:
+    is_quantity = node.get("$ref") == QUANTITY
     node = resolved(node)
+    form = "quantity" if is_quantity else node.get("format", "")
+    if form not in FORMS:
+        form = ""
     if "oneOf" in node:
         kinds = [kind for option in node["oneOf"] for kind in _types(option)]
     else:
         kinds = _types(node)
     if value is None or not kinds:
         return
-    if not _is(value, kinds):
+    if form and not FORMS[form](value):
+        yield Problem("type", path, f"{json.dumps(value)} is no {form}")
+    elif not _is(value, kinds):
         wanted = " or ".join(kind for kind in kinds if kind != "null")
         yield Problem("type", path, f"{json.dumps(value)} is not of type {wanted}")
     elif isinstance(value, dict):

@@ -13,12 +13,28 @@ import json
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from tests.fakes.kubernetes.apiserver.errors import expired
 from tests.fakes.kubernetes.apiserver.objects import Json, Key, key_of
 
 
-def encoded(value: object) -> bytes:
+class Stored(dict[str, Any]):
+    """An object as it is stored, which nobody changes: its JSON is written once for all."""
+
+    @functools.cached_property
+    def json(self) -> bytes:
+        return json.dumps(self, separators=(",", ":")).encode()
+
+
+def encoded(value: Json) -> bytes:
+    """Write an object, or a list of objects, as JSON."""
+    if isinstance(value, Stored):
+        return value.json
+    if "items" in value and "metadata" in value:
+        whole = {key: item for key, item in value.items() if key != "items"}
+        items = b",".join(encoded(item) for item in value["items"])
+        return json.dumps(whole, separators=(",", ":")).encode()[:-1] + b',"items":[%s]}' % items
     return json.dumps(value, separators=(",", ":")).encode()
 
 
@@ -28,13 +44,12 @@ class Event:
 
     revision: int
     type: str
-    object: Json
-    previous: Json | None
+    object: Stored
+    previous: Stored | None
 
-    @functools.cached_property
-    def encoded(self) -> bytes:
-        """The object as JSON, once for all who watch."""
-        return encoded(self.object)
+
+# Where revisions begin: earlier ones are forgotten, as on a cluster that has run for a while.
+FIRST = 100
 
 
 class Store:
@@ -46,10 +61,10 @@ class Store:
     """
 
     def __init__(self, history: int = 10_000) -> None:
-        self.revision = 1
-        self._objects: dict[str, dict[Key, Json]] = defaultdict(dict)
+        self.revision = FIRST
+        self._objects: dict[str, dict[Key, Stored]] = defaultdict(dict)
         self._history: dict[str, deque[Event]] = defaultdict(lambda: deque(maxlen=history))
-        self._forgotten: dict[str, int] = defaultdict(int)
+        self._forgotten: dict[str, int] = defaultdict(lambda: FIRST)
         self._watchers: dict[str, set[asyncio.Event]] = defaultdict(set)
         self.observers: list[Callable[[str, Event], None]] = []
         """Called at once with the kind and the event of every write."""
@@ -65,21 +80,21 @@ class Store:
     def count(self, qualified: str, namespace: str) -> int:
         return sum(key[0] == namespace for key in self._objects[qualified])
 
-    def put(self, qualified: str, obj: Json) -> Json:
+    def put(self, qualified: str, obj: Json) -> Stored:
         """Keep an object under a new revision, which is written into a copy of its metadata."""
         key = key_of(obj)
         previous = self._objects[qualified].get(key)
-        obj = self._stamped(obj)
-        self._objects[qualified][key] = obj
-        self._happened(qualified, "MODIFIED" if previous else "ADDED", obj, previous)
-        return obj
+        stored = self._stamped(obj)
+        self._objects[qualified][key] = stored
+        self._happened(qualified, "MODIFIED" if previous else "ADDED", stored, previous)
+        return stored
 
-    def remove(self, qualified: str, obj: Json) -> Json:
+    def remove(self, qualified: str, obj: Json) -> Stored:
         """Forget an object; what is returned and told has the revision of the deletion."""
         previous = self._objects[qualified].pop(key_of(obj))
-        obj = self._stamped(obj)
-        self._happened(qualified, "DELETED", obj, previous)
-        return obj
+        stored = self._stamped(obj)
+        self._happened(qualified, "DELETED", stored, previous)
+        return stored
 
     def events_since(self, qualified: str, revision: int) -> list[Event]:
         """Return what happened after ``revision``; raises 410 if that is forgotten in part."""
@@ -95,9 +110,17 @@ class Store:
 
     def forget(self) -> None:
         """Forget all history, as a compaction does: older revisions are 410 from now on."""
-        for qualified in set(self._objects) | set(self._history):
-            self._history[qualified].clear()
-            self._forgotten[qualified] = self.revision
+        self._history.clear()
+        revision = self.revision
+        self._forgotten = defaultdict(lambda: revision)
+
+    def restore(self, qualified: str, obj: Json, *, is_there: bool) -> None:
+        """Have an object as it was written before, or not any more; nobody is told."""
+        self.revision = max(self.revision, int(obj["metadata"]["resourceVersion"]))
+        if is_there:
+            self._objects[qualified][key_of(obj)] = Stored(obj)
+        else:
+            self._objects[qualified].pop(key_of(obj), None)
 
     @contextlib.contextmanager
     def watching(self, qualified: str) -> Iterator[asyncio.Event]:
@@ -109,11 +132,12 @@ class Store:
         finally:
             self._watchers[qualified].discard(happened)
 
-    def _stamped(self, obj: Json) -> Json:
+    def _stamped(self, obj: Json) -> Stored:
         self.revision += 1
-        return {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(self.revision)}}
+        metadata = {**obj["metadata"], "resourceVersion": str(self.revision)}
+        return Stored({**obj, "metadata": metadata})
 
-    def _happened(self, qualified: str, kind: str, obj: Json, previous: Json | None) -> None:
+    def _happened(self, qualified: str, kind: str, obj: Stored, previous: Stored | None) -> None:
         history = self._history[qualified]
         if len(history) == history.maxlen:
             self._forgotten[qualified] = history[0].revision

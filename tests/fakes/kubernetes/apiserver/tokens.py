@@ -49,7 +49,7 @@ class Tokens:
 
     def request(self, store: Store, call: Call, body: Any) -> Json:
         """Answer a TokenRequest with a token for the service account that the call names."""
-        request = checked(call, body or {}, "TokenRequest")
+        request = checked(call, body or {}, "authentication.k8s.io/v1", "TokenRequest")
         account = store.get("serviceaccounts", call.namespace, call.name)
         if account is None:
             raise not_found("serviceaccounts", call.name)

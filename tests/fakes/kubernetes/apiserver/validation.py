@@ -9,6 +9,11 @@ import re
 from collections.abc import Callable, Iterator
 
 from tests.fakes.kubernetes.apiserver.errors import cause, invalid
+from tests.fakes.kubernetes.apiserver.network_validation import (
+    check_ingress,
+    check_network_policy,
+    check_service,
+)
 from tests.fakes.kubernetes.apiserver.objects import Json
 from tests.fakes.kubernetes.apiserver.pod_validation import check_pod_spec, check_pod_update
 from tests.fakes.kubernetes.apiserver.resources import Resource
@@ -25,7 +30,11 @@ SEGMENT = re.compile(r"(?!\.{1,2}$)[^/%]+")
 QUALIFIED = re.compile(
     r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 )
+DATA_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+
+MOST_ANNOTATIONS = 256 * 1024  # bytes in all
+MOST_DATA = 1024 * 1024  # bytes of a Secret or a ConfigMap, whose limit is helm's too
 
 RBAC_KINDS = ("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding")
 WORKLOADS = ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet")
@@ -53,7 +62,11 @@ def _metadata(resource: Resource, obj: Json) -> Causes:
             )
             why += " of at most 63 alphanumeric characters, '-', '_' or '.'"
             yield cause("metadata.labels", "Invalid", why)
-    for key in metadata.get("annotations") or {}:
+    annotations = metadata.get("annotations") or {}
+    if sum(len(key) + len(value) for key, value in annotations.items()) > MOST_ANNOTATIONS:
+        why = f"Too long: may not be more than {MOST_ANNOTATIONS} bytes"
+        yield cause("metadata.annotations", "TooLong", why)
+    for key in annotations:
         if not QUALIFIED.fullmatch(key.lower()):
             why = f'Invalid value: "{key}": name part must consist of alphanumeric characters'
             yield cause("metadata.annotations", "Invalid", why)
@@ -102,29 +115,26 @@ def _job(obj: Json) -> Causes:
         yield cause("spec.template.spec.restartPolicy", "Required", why)
 
 
-def _service(obj: Json) -> Causes:
-    spec = obj["spec"]
-    ports = spec.get("ports") or []
-    if not ports and spec["type"] != "ExternalName" and spec.get("clusterIP") != "None":
-        yield cause("spec.ports", "Required", "Required value")
-    names = [port.get("name", "") for port in ports]
-    for index, port in enumerate(ports):
-        if len(ports) > 1 and not port.get("name"):
-            yield cause(f"spec.ports[{index}].name", "Required", "Required value")
-        if names.count(port.get("name", "")) > 1:
-            why = f'Duplicate value: "{port.get("name", "")}"'
-            yield cause(f"spec.ports[{index}].name", "Duplicate", why)
-        if not 1 <= port.get("port", 0) <= 65535:
-            why = f"Invalid value: {port.get('port')}: must be between 1 and 65535, inclusive"
-            yield cause(f"spec.ports[{index}].port", "Invalid", why)
-
-
 def _claim(obj: Json) -> Causes:
     spec = obj["spec"]
     if not spec.get("accessModes"):
         yield cause("spec.accessModes", "Required", "Required value: at least 1 access mode")
     if not ((spec.get("resources") or {}).get("requests") or {}).get("storage"):
         yield cause("spec.resources[storage]", "Required", "Required value")
+
+
+def _data(obj: Json) -> Causes:
+    size = sum(
+        len(value) * 3 // 4 if field == "binaryData" or obj["kind"] == "Secret" else len(value)
+        for field in ("data", "binaryData")
+        for value in (obj.get(field) or {}).values()
+    )
+    if size > MOST_DATA:
+        yield cause("data", "TooLong", f"Too long: may not be more than {MOST_DATA} bytes")
+    for key in (*(obj.get("data") or {}), *(obj.get("binaryData") or {})):
+        if not DATA_KEY.fullmatch(key):
+            why = f'Invalid value: "{key}": a valid config key must consist of alphanumeric'
+            yield cause(f"data[{key}]", "Invalid", f"{why} characters, '-', '_' or '.'")
 
 
 def _binding(obj: Json) -> Causes:
@@ -154,33 +164,19 @@ def _budget(obj: Json) -> Causes:
         yield cause("spec", "Invalid", why)
 
 
-def _ingress(obj: Json) -> Causes:
-    spec = obj.get("spec") or {}
-    if not spec.get("rules") and not spec.get("defaultBackend"):
-        why = "Invalid value: either `defaultBackend` or `rules` must be specified"
-        yield cause("spec", "Invalid", why)
-    for index, rule in enumerate(spec.get("rules") or ()):
-        for number, path in enumerate((rule.get("http") or {}).get("paths") or ()):
-            place = f"spec.rules[{index}].http.paths[{number}]"
-            if path.get("pathType") not in ("Exact", "Prefix", "ImplementationSpecific"):
-                yield cause(
-                    f"{place}.pathType", "Required", "Required value: pathType must be specified"
-                )
-            elif path["pathType"] != "ImplementationSpecific" and path.get("path", "")[:1] != "/":
-                why = f'Invalid value: "{path.get("path", "")}": must be an absolute path'
-                yield cause(f"{place}.path", "Invalid", why)
-
-
 CHECKS: dict[str, Callable[[Json], Causes]] = {
     "Job": _job,
-    "Service": _service,
+    "Service": check_service,
     "PersistentVolumeClaim": _claim,
     "RoleBinding": _binding,
     "ClusterRoleBinding": _binding,
     "Role": _role,
     "ClusterRole": _role,
     "PodDisruptionBudget": _budget,
-    "Ingress": _ingress,
+    "Ingress": check_ingress,
+    "Secret": _data,
+    "ConfigMap": _data,
+    "NetworkPolicy": check_network_policy,
 }
 
 # What may never change after creation, by kind.

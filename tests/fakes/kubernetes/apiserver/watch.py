@@ -83,7 +83,7 @@ def _selected(call: Call, events: list[Event]) -> Iterator[bytes]:
         now = event.type != "DELETED" and call.selection(event.object)
         before = event.previous is not None and call.selection(event.previous)
         if now:
-            yield _line("MODIFIED" if before else "ADDED", event.encoded)
+            yield _line("MODIFIED" if before else "ADDED", encoded(event.object))
         elif before:
             yield _line("DELETED", _as_left(event))
 
@@ -91,7 +91,7 @@ def _selected(call: Call, events: list[Event]) -> Iterator[bytes]:
 def _as_left(event: Event) -> bytes:
     """Return an object as it was in the selection, with the revision at which it left."""
     if event.type == "DELETED" or event.previous is None:
-        return event.encoded
+        return encoded(event.object)
     version = event.object["metadata"]["resourceVersion"]
     metadata = {**event.previous["metadata"], "resourceVersion": version}
     return encoded({**event.previous, "metadata": metadata})

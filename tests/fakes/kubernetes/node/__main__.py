@@ -1,0 +1,97 @@
+"""
+The node as a process: ``python -m tests.fakes.kubernetes.node FOLDER``.
+
+``FOLDER`` holds ``kubeconfig``, ``images.json`` and ``machines.json``; the
+node's pods and their logs are put there. Ends on SIGTERM, with all its pods.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import ipaddress
+import json
+import logging
+import os
+import signal
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+
+import aiohttp
+
+from tests.fakes.kubernetes.client import Api, Cache
+from tests.fakes.kubernetes.events import Recorder
+from tests.fakes.kubernetes.node import logs, roots
+from tests.fakes.kubernetes.node.cgroups import Tree
+from tests.fakes.kubernetes.node.images import Registry
+from tests.fakes.kubernetes.node.kubelet import Kubelet, Machine
+from tests.fakes.kubernetes.node.network import Network
+from tests.fakes.kubernetes.node.place import Node
+from tests.fakes.kubernetes.node.sandbox import die_with_parent
+from tests.fakes.kubernetes.node.scheduler import Scheduler
+from tests.fakes.kubernetes.node.services import ServiceProxy
+
+PODS = ipaddress.IPv4Network("127.97.0.0/16")
+"""Where pods have their addresses; the API server gives Services 127.96.0.0/16."""
+
+KINDS = ("endpointslices", "nodes", "persistentvolumeclaims", "pods", "services")
+
+
+async def serve(folder: Path) -> None:
+    """Be the node until SIGTERM."""
+    network = Network()
+    groups = Tree(f"caesarion-{os.getpid()}")
+    roots.prepare(folder / "local")
+    registry = Registry(folder / "images.json")
+    machines = [Machine(**one) for one in json.loads((folder / "machines.json").read_text())]
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    try:
+        async with (
+            Api.connect(folder / "kubeconfig", network.socket_outside) as api,
+            make_http() as http,
+            contextlib.AsyncExitStack() as closing,
+        ):
+            cache = Cache(api, *KINDS)
+            listening = network.listen_outside("127.0.0.1", 0)
+            await logs.serve(cache, folder / "logs", listening, closing)
+            port = listening.getsockname()[1]
+            node = Node(api, cache, http, registry, groups, folder, port)
+            addresses = make_addresses()
+            parts: list[Coroutine[None, None, None]] = [
+                cache.run(),
+                ServiceProxy(cache, network, PODS).run(),
+                Scheduler(cache, Recorder(api, "default-scheduler")).run(),
+                *(
+                    Kubelet(node, one, addresses, Recorder(api, "kubelet", one.name)).run()
+                    for one in machines
+                ),
+            ]
+            tasks = [asyncio.ensure_future(part) for part in parts]
+            stopping = asyncio.ensure_future(stopped.wait())
+            await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    await task  # it failed: none of them ends by itself
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+    finally:
+        groups.remove()
+
+
+def make_http() -> aiohttp.ClientSession:
+    """Return what asks pods: each question is a connection of its own, as a kubelet's is."""
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True, limit=0))
+
+
+def make_addresses() -> Iterator[str]:
+    """Yield the pods' addresses, none again before all have been had."""
+    while True:
+        yield from (str(address) for address in PODS.hosts())
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="The node of a fake Kubernetes cluster.")
+    parser.add_argument("folder", type=Path)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    die_with_parent()
+    asyncio.run(serve(parser.parse_args().folder))

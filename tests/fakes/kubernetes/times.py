@@ -1,0 +1,18 @@
+"""Kubernetes' way to write a moment, in seconds and in microseconds. Pure but for the clock."""
+
+import time
+from datetime import UTC, datetime
+
+
+def written(moment: float) -> str:
+    """Return seconds since 1970 as RFC 3339, whole seconds."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def now() -> str:
+    return written(time.time())
+
+
+def read(text: str) -> float:
+    """Return the seconds since 1970 of a moment in RFC 3339."""
+    return datetime.fromisoformat(text).timestamp()

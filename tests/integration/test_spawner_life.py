@@ -1,0 +1,207 @@
+"""A pod after its start: adopted by the next hub, swept up, slowed down, ended."""
+
+import asyncio
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from caesarion_hub.pods.spawner import PodSpawner
+from caesarion_hub.pods.sweep import SweepingProxy
+from caesarion_hub.pods.trouble import SpawnFailed
+from caesarion_hub.values.kinds import cores_of
+
+from tests.fakes.kubernetes.apiserver.faults import Fault
+from tests.integration.spawning import NAMESPACE, Cluster, answering, cluster, container
+
+__all__ = ["answering", "cluster"]
+
+OTHER = {"app.kubernetes.io/instance": "another"}
+
+
+async def running(cluster: Cluster, port: int, user: str = "ada", **changes: Any) -> PodSpawner:
+    """Return a user's spawner whose server runs."""
+    spawner = cluster.spawner(user, **changes)
+    spawner.port = port
+    start = spawner.start()
+    await cluster.pod(f"jupyter-{user}")
+    await cluster.run(f"jupyter-{user}")
+    async with asyncio.timeout(20):
+        url = await start
+    spawner._server = SimpleNamespace(base_url=f"/user/{user}/", url=f"{url}/user/{user}/")
+    spawner._spawn_pending = False
+    return spawner
+
+
+async def limit_of(cluster: Cluster) -> float:
+    """Return how many cores the pod of ada may use."""
+    pod = await cluster.pod()
+    return cores_of(pod["spec"]["containers"][0]["resources"]["limits"]["cpu"])
+
+
+async def test_the_next_hub_finds_a_server_that_was_still_starting(
+    cluster: Cluster, answering: int
+) -> None:
+    died = cluster.spawner()
+    died.port = answering
+    start = died.start()
+    await cluster.pod()
+    start.cancel()
+    await PodSpawner._stop_all_reflectors()
+    adopted = cluster.spawner()
+    adopted.load_state(died.get_state())
+    assert await adopted.poll() is None
+    finding = asyncio.create_task(adopted.get_url())
+    await asyncio.sleep(0.2)
+    assert not finding.done()
+    await cluster.run()
+    assert await finding == f"http://127.0.0.1:{answering}"
+
+
+async def test_the_next_hub_gives_up_a_server_without_hope_at_once(cluster: Cluster) -> None:
+    died = cluster.spawner()
+    start = died.start()
+    await cluster.wait("InvalidImageName")
+    with pytest.raises(SpawnFailed):
+        await start
+    adopted = cluster.spawner()
+    async with asyncio.timeout(5):
+        assert await adopted.get_url() == adopted.server.url
+    assert adopted.http_timeout == 1  # JupyterHub deletes the pod after that
+
+
+async def test_an_unreachable_api_at_the_hubs_start_costs_nobody_their_server(
+    cluster: Cluster, answering: int
+) -> None:
+    spawner = await running(cluster, answering)
+    await PodSpawner._stop_all_reflectors()
+    async with cluster.server.away():
+        polling = asyncio.create_task(spawner.poll())
+        await asyncio.sleep(1)
+        assert not polling.done()
+    async with asyncio.timeout(10):
+        assert await polling is None
+
+
+async def test_a_pod_whose_creation_was_not_heard_of_is_kept(
+    cluster: Cluster, answering: int
+) -> None:
+    spawner = cluster.spawner()
+    made = await spawner.get_pod_manifest()
+    await spawner._start_watching_pods()
+    assert await spawner._make_create_pod_request(made, 5)
+    uid = (await cluster.pod())["metadata"]["uid"]
+    assert await spawner._make_create_pod_request(made, 5)
+    assert (await cluster.pod())["metadata"]["uid"] == uid
+
+
+async def test_a_pod_of_an_earlier_start_ends_before_a_new_one_is_made(
+    cluster: Cluster, answering: int
+) -> None:
+    await running(cluster, answering)
+    uid = (await cluster.pod())["metadata"]["uid"]
+    again = cluster.spawner()
+    again.api_token = "another start's token"
+    again.port = answering
+    start = again.start()
+    async with asyncio.timeout(20):
+        await cluster.another_pod(uid)
+        await cluster.run()
+        await start
+
+
+async def test_a_pod_of_another_installation_is_left_alone(cluster: Cluster) -> None:
+    labels = {**OTHER, "component": "singleuser-server"}
+    body = {
+        "metadata": {"name": "jupyter-ada", "labels": labels},
+        "spec": {"containers": [{"name": "notebook", "image": "i"}]},
+    }
+    await cluster.api.create("pods", NAMESPACE, body)
+    with pytest.raises(SpawnFailed) as caught:
+        await cluster.spawner().start()
+    assert caught.value.jupyterhub_message == (
+        "There is a pod jupyter-ada already that belongs to the installation 'another'. "
+        "Ask your administrator to give each installation a namespace of its own."
+    )
+    assert await cluster.names("pods") == ["jupyter-ada"]
+
+
+async def test_stopping_waits_until_the_pod_is_gone(cluster: Cluster, answering: int) -> None:
+    spawner = await running(cluster, answering)
+    with cluster.server.faults.during(Fault(503, times=2, verbs={"delete"})):
+        async with asyncio.timeout(20):
+            await spawner.stop()
+    assert await cluster.names("pods") == []
+    assert await cluster.names("persistentvolumeclaims") == ["claim-ada"]
+    assert await spawner.poll() == 1
+
+
+async def test_a_disk_goes_with_its_user_if_the_values_say_so(
+    cluster: Cluster, answering: int
+) -> None:
+    for user, goes in (("ada", True), ("bo", False)):
+        changes = {"singleuser": {"deletePvcWithUser": goes}}
+        spawner = await running(cluster, answering, user, **changes)
+        await spawner.stop()
+        with cluster.server.faults.during(Fault(500, times=1, verbs={"delete"})):
+            await spawner.delete_forever()
+    assert await cluster.names("persistentvolumeclaims") == ["claim-bo"]
+
+
+async def test_the_processor_is_lowered_in_place_once_the_server_has_run_a_while(
+    cluster: Cluster, answering: int
+) -> None:
+    spawner = await running(cluster, answering)
+    assert await limit_of(cluster) == 2
+    await spawner.poll()
+    assert await limit_of(cluster) == 0.5
+
+
+async def test_a_cluster_that_cannot_lower_it_is_named_once(
+    cluster: Cluster, answering: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, other = await running(cluster, answering), await running(cluster, answering, "bo")
+    caplog.clear()
+    unknown = Fault(404, resources={"pods/resize"}, message="there is no such thing")
+    with cluster.server.faults.during(unknown):
+        for spawner in (one, other, one):
+            assert await spawner.poll() is None
+    warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert warnings == [
+        "The cluster does not lower a pod's processor in place (404 there is no such thing): "
+        "servers keep singleuser.cpu.startLimit. Kubernetes 1.33 can; or set startLimit to null."
+    ]
+
+
+async def test_how_a_server_ended_is_known_to_the_next_hub_until_it_starts_again(
+    cluster: Cluster, answering: int
+) -> None:
+    spawner = await running(cluster, answering)
+    killed = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
+    await cluster.tell(containerStatuses=[container(state=killed)])
+    await asyncio.sleep(0.3)
+    assert await spawner.poll() == 137
+    assert await cluster.names("pods") == []
+    spawner.clear_state()
+    later = cluster.spawner()
+    later.load_state(spawner.get_state())
+    assert later.ended == "Your server used more memory than it may (5 GiB) and was ended."
+    again = await running(cluster, answering)
+    assert again.ended == ""
+
+
+async def test_pods_that_no_server_owns_are_deleted_and_no_disks(
+    cluster: Cluster, answering: int
+) -> None:
+    ada, bo = await running(cluster, answering), await running(cluster, answering, "bo")
+    theirs = {
+        "metadata": {"name": "jupyter-eve", "labels": OTHER | {"component": "singleuser-server"}}
+    }
+    spec = {"spec": {"containers": [{"name": "notebook", "image": "i"}]}}
+    await cluster.api.create("pods", NAMESPACE, theirs | spec)
+    await asyncio.sleep(0.2)
+    users = {1: SimpleNamespace(spawners={"": ada})}
+    await SweepingProxy(namespace=NAMESPACE, release="caesarion", auth_token="token")._sweep(users)
+    assert bo.active
+    assert sorted(await cluster.names("pods")) == ["jupyter-ada", "jupyter-eve"]
+    assert sorted(await cluster.names("persistentvolumeclaims")) == ["claim-ada", "claim-bo"]

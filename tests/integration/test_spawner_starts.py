@@ -1,0 +1,222 @@
+"""A pod's start as its user lives it: told of, waited for, given up early if there is no hope."""
+
+import asyncio
+import logging
+import time
+
+import pytest
+from caesarion_hub.pods.spawner import PodSpawner
+from caesarion_hub.pods.trouble import SpawnFailed
+from jupyterhub.spawner import SpawnException
+
+from tests.fakes.kubernetes.apiserver.faults import Fault
+from tests.integration.spawning import NAMESPACE, Cluster, answering, cluster, container
+
+__all__ = ["answering", "cluster"]
+
+
+async def started(spawner: PodSpawner, port: int) -> str:
+    """Start with the server at ``port``; return its address."""
+    spawner.port = port
+    async with asyncio.timeout(30):
+        url: str = await spawner.start()
+    return url
+
+
+async def failure(spawner: PodSpawner) -> SpawnFailed:
+    with pytest.raises(SpawnFailed) as caught:
+        async with asyncio.timeout(30):
+            await spawner.start()
+    return caught.value
+
+
+async def told(spawner: PodSpawner) -> list[str]:
+    """Return the messages of a start until it is over."""
+    return [event["message"] async for event in spawner.progress()]
+
+
+async def test_a_server_starts_and_its_user_is_told_how_far_it_is(
+    cluster: Cluster, answering: int
+) -> None:
+    spawner = cluster.spawner()
+    start = asyncio.create_task(started(spawner, answering))
+    messages = []
+    async for event in spawner.progress():
+        messages.append(event["message"])
+        if event["message"] == "Looking for room on the cluster.":
+            await cluster.run()
+    assert await start == f"http://127.0.0.1:{answering}"
+    assert messages == [
+        "Asking the cluster for a pod.",
+        "Looking for room on the cluster.",
+        "Your server answers.",
+    ]
+    assert await cluster.names("persistentvolumeclaims") == ["claim-ada"]
+    assert await spawner.poll() is None
+
+
+async def test_readiness_is_noticed_at_once(cluster: Cluster, answering: int) -> None:
+    start = asyncio.create_task(started(cluster.spawner(), answering))
+    await cluster.pod()
+    await asyncio.sleep(1)  # by now KubeSpawner would look about once a second
+    await cluster.run()
+    ran = time.monotonic()
+    await start
+    assert time.monotonic() - ran < 0.3
+
+
+async def test_twenty_start_although_a_third_of_the_calls_fails(
+    cluster: Cluster, answering: int
+) -> None:
+    names = [f"user-{number}" for number in range(20)]
+    failing = Fault(500, rate=0.33, verbs={"create", "list", "watch", "delete"})
+    with cluster.server.faults.during(failing):
+        starts = [asyncio.create_task(started(cluster.spawner(name), answering)) for name in names]
+        nodes = [asyncio.create_task(run_when_there(cluster, f"jupyter-{name}")) for name in names]
+        assert set(await asyncio.gather(*starts)) == {f"http://127.0.0.1:{answering}"}
+        await asyncio.gather(*nodes)
+    assert failing.met > 10
+
+
+async def run_when_there(cluster: Cluster, name: str) -> None:
+    await cluster.pod(name)
+    await cluster.run(name)
+
+
+async def test_a_failing_first_list_fails_nobodys_start(cluster: Cluster, answering: int) -> None:
+    with cluster.server.faults.during(Fault(500, times=6, verbs={"list"})):
+        starts = [
+            asyncio.create_task(started(cluster.spawner(name), answering)) for name in ("ada", "bo")
+        ]
+        await asyncio.gather(
+            *(run_when_there(cluster, f"jupyter-{name}") for name in ("ada", "bo"))
+        )
+        await asyncio.gather(*starts)
+
+
+async def test_an_api_that_is_away_is_waited_for_and_said(
+    cluster: Cluster, answering: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    running = cluster.spawner("bo")
+    bo = asyncio.create_task(started(running, answering))
+    await run_when_there(cluster, "jupyter-bo")
+    await bo
+    caplog.clear()
+    spawner = cluster.spawner()
+    async with cluster.server.away():
+        start = asyncio.create_task(started(spawner, answering))
+        messages = asyncio.create_task(told(spawner))
+        await asyncio.sleep(3)
+        assert not start.done()
+        assert await running.poll() is None
+    await run_when_there(cluster, "jupyter-ada")
+    await start
+    silence = "The cluster does not answer at the moment; your server starts when it does again."
+    assert silence in await messages
+    said = [record.getMessage() for record in caplog.records]
+    assert len([line for line in said if line.startswith("The list of pods: ")]) == 2
+    assert len([line for line in said if line.startswith("Calls to the Kubernetes API: ")]) == 2
+
+
+async def test_watches_that_are_cut_go_on_where_they_were(cluster: Cluster, answering: int) -> None:
+    spawner = cluster.spawner()
+    start = asyncio.create_task(started(spawner, answering))
+    await cluster.pod()
+    await asyncio.sleep(0.1)
+    assert cluster.server.faults.drop_watches() == 2
+    await cluster.run()
+    await start
+
+
+async def test_an_image_that_is_not_there_is_told_early_and_to_its_user_alone(
+    cluster: Cluster, answering: int
+) -> None:
+    bad, good = cluster.spawner(), cluster.spawner("bo")
+    failing = asyncio.create_task(failure(bad))
+    start = asyncio.create_task(started(good, answering))
+    began = time.monotonic()
+    await cluster.wait("ErrImagePull", "rpc error: code = NotFound desc = r/i:1: not found")
+    failed = await failing
+    assert time.monotonic() - began < 2
+    assert failed.jupyterhub_message == (
+        "The image r/i:1 cannot be pulled: there is no such image. "
+        "Choose another profile, or ask your administrator."
+    )
+    assert isinstance(failed, SpawnException)  # which does not count towards the hub's end
+    await run_when_there(cluster, "jupyter-bo")
+    await start
+
+
+async def test_a_quota_that_is_used_up_is_told(cluster: Cluster) -> None:
+    quota = {"metadata": {"name": "people"}, "spec": {"hard": {"pods": "0"}}}
+    path = f"/api/v1/namespaces/{NAMESPACE}/resourcequotas"
+    await cluster.api.send("POST", path, {"apiVersion": "v1", "kind": "ResourceQuota", **quota})
+    failed = await failure(cluster.spawner())
+    assert failed.jupyterhub_message == (
+        "The cluster's quota is used up: pods: 0 of 0 used, 1 more wanted. Stop another server "
+        "of yours, choose a smaller profile, or ask your administrator."
+    )
+
+
+async def test_room_is_waited_for_and_asked_for_again_in_the_end(
+    cluster: Cluster, answering: int
+) -> None:
+    spawner, late = cluster.spawner(), cluster.spawner("bo", singleuser={"startTimeout": 2})
+    start = asyncio.create_task(started(spawner, answering))
+    giving_up = asyncio.create_task(failure(late))
+    for name in ("jupyter-ada", "jupyter-bo"):
+        await cluster.have_no_room("0/3 nodes are available: 3 Insufficient memory.", name)
+    failed = await giving_up
+    assert failed.jupyterhub_message == (
+        "After 2 seconds, there is no room for your server on the cluster yet: 0/3 nodes are "
+        "available: 3 Insufficient memory. Choose a smaller profile, or try again later."
+    )
+    await cluster.run()
+    await start
+
+
+async def test_a_server_that_is_out_of_memory_at_its_start_is_told(cluster: Cluster) -> None:
+    failing = asyncio.create_task(failure(cluster.spawner()))
+    killed = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
+    await cluster.tell(phase="Running", containerStatuses=[container(state=killed)])
+    assert (await failing).jupyterhub_message == (
+        "Your server needed more memory to start than it may use (5 GiB). "
+        "Choose a larger profile, or ask your administrator."
+    )
+
+
+async def test_operators_read_the_trouble_in_the_log(
+    cluster: Cluster, answering: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    start = asyncio.create_task(started(cluster.spawner(), answering))
+    await cluster.have_no_room("0/1 nodes are available: 1 Too many pods.")
+    await asyncio.sleep(0.2)
+    await cluster.run()
+    await start
+    text = (
+        "jupyter-ada: There is no room for your server on the cluster yet: "
+        "0/1 nodes are available: 1 Too many pods."
+    )
+    assert [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING] == [text]
+
+
+async def test_a_cluster_that_never_answers_is_told_in_the_end(cluster: Cluster) -> None:
+    spawner = cluster.spawner(singleuser={"startTimeout": 2})
+    async with cluster.server.away():
+        failed = await failure(spawner)
+    assert failed.reason == "api"
+    assert failed.jupyterhub_message.startswith("After 2 seconds, the cluster does not answer")
+
+
+async def test_a_start_that_is_cancelled_leaves_the_others_alone(
+    cluster: Cluster, answering: int
+) -> None:
+    with cluster.server.faults.during(Fault(delay=0.5, verbs={"list"})):
+        cancelled, start = cluster.spawner(), cluster.spawner("bo")
+        first = asyncio.create_task(started(cancelled, answering))
+        second = asyncio.create_task(started(start, answering))
+        await asyncio.sleep(0.2)
+        first.cancel()
+        await run_when_there(cluster, "jupyter-bo")
+        await second

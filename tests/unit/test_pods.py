@@ -1,0 +1,173 @@
+"""The small parts around a pod: what is lowered, what is an orphan, what is tried again."""
+
+import asyncio
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiohttp import ClientConnectionError
+from caesarion_hub.pods.api import PatientApi, pauses, retry_after, shown
+from caesarion_hub.pods.burst import lowering
+from caesarion_hub.pods.knock import until_answered
+from caesarion_hub.pods.sweep import orphans, owned
+from kubernetes_asyncio.client import ApiException
+
+
+def pod_with(limit: object, noted: str | None) -> dict[str, Any]:
+    annotations = {"caesarion.org/cpu-limit": noted} if noted else {}
+    container = {"name": "notebook", "resources": {"limits": {"cpu": limit}}}
+    return {"metadata": {"annotations": annotations}, "spec": {"containers": [container]}}
+
+
+def test_a_limit_above_the_noted_one_is_lowered_to_it() -> None:
+    assert lowering(pod_with("2", "0.5")) == {
+        "spec": {"containers": [{"name": "notebook", "resources": {"limits": {"cpu": "0.5"}}}]}
+    }
+
+
+@pytest.mark.parametrize(("limit", "noted"), [("500m", "0.5"), ("2", None), (None, "0.5")])
+def test_a_limit_that_is_as_it_should_be_stays(limit: object, noted: str | None) -> None:
+    assert lowering(pod_with(limit, noted)) is None
+
+
+def pod_of(name: str, release: str = "r", **metadata: Any) -> dict[str, Any]:
+    labels = {"app.kubernetes.io/instance": release}
+    return {"metadata": {"name": name, "namespace": "people", "labels": labels, **metadata}}
+
+
+def test_pods_of_ours_that_no_server_owns_are_orphans() -> None:
+    ending = pod_of("ending", deletionTimestamp="2026-01-01T00:00:00Z")
+    pods = [pod_of("mine"), pod_of("lost"), pod_of("theirs", release="s"), ending]
+    assert orphans(pods, "r", {"people/mine"}) == [pod_of("lost")]
+
+
+def test_servers_own_pods_while_anything_is_pending() -> None:
+    servers = {
+        "": SimpleNamespace(namespace="people", pod_name="jupyter-ada", active=True),
+        "old": SimpleNamespace(namespace="people", pod_name="jupyter-ada--old", active=False),
+    }
+    assert owned({1: SimpleNamespace(spawners=servers)}) == {"people/jupyter-ada"}
+
+
+class Client:
+    """A client whose call meets ``problems`` one after the other, then succeeds."""
+
+    def __init__(self, *problems: Exception) -> None:
+        self.problems = list(problems)
+
+    async def create(self, name: str) -> str:
+        if self.problems:
+            raise self.problems.pop(0)
+        return name
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Make a patient client around problems."""
+    monkeypatch.setattr(PatientApi, "health", None)
+    return lambda *problems: PatientApi(Client(*problems), logging.getLogger("test"))
+
+
+def api_problem(status: int, body: str = "", **headers: str) -> ApiException:
+    response: Any = SimpleNamespace(
+        status=status, reason="Because", data=body, getheaders=lambda: headers
+    )
+    return ApiException(http_resp=response)
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        api_problem(500),
+        api_problem(503),
+        api_problem(429),
+        ClientConnectionError("reset"),
+        ConnectionRefusedError(),
+        TimeoutError(),
+    ],
+)
+async def test_what_may_pass_is_a_time_out_which_kubespawner_tries_again(
+    patient: Any, problem: Exception
+) -> None:
+    api = patient(problem)
+    with pytest.raises(TimeoutError):
+        await api.create("a")
+    assert await api.create("a") == "a"
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 501])
+async def test_what_does_not_pass_stays_what_it_is(patient: Any, status: int) -> None:
+    with pytest.raises(ApiException) as caught:
+        await patient(api_problem(status)).create("a")
+    assert caught.value.status == status
+
+
+async def test_an_api_that_is_away_is_said_once_and_so_is_its_return(
+    patient: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    api = patient(api_problem(500), api_problem(503))
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            await api.create("a")
+    await api.create("a")
+    await api.create("a")
+    first, second = [record.getMessage() for record in caplog.records]
+    assert first == "Calls to the Kubernetes API: 500 Because. Trying again."
+    assert second.startswith("Calls to the Kubernetes API: good again after ")
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"), [("0.5", 0.5), ("3600", 5.0), ("-1", 0.0), ("Wed, 1 Jan", 0.0)]
+)
+def test_the_api_is_given_the_time_it_asks_for_within_reason(header: str, seconds: float) -> None:
+    assert retry_after(api_problem(429, **{"Retry-After": header})) == seconds
+
+
+def test_pauses_grow_to_an_end_and_are_never_even() -> None:
+    made = pauses(first=1, longest=4)
+    first = [next(made) for _ in range(8)]
+    assert all(low / 2 <= pause <= low for pause, low in zip(first, [1, 2, *[4] * 6], strict=True))
+    assert len(set(first)) == 8
+
+
+def test_a_problem_is_shown_with_the_apis_own_words() -> None:
+    problem = api_problem(403, '{"message": "exceeded quota", "reason": "Forbidden"}')
+    assert shown(problem) == "403 exceeded quota"
+    assert shown(ConnectionRefusedError("no")) == "ConnectionRefusedError: no"
+
+
+async def test_an_answer_is_noticed_at_once_and_a_500_is_none() -> None:
+    answers = [b"500 No", b"503 No", b"302 Found"]
+    asked: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readline())
+        writer.write(b"HTTP/1.1 %s\r\nContent-Length: 0\r\n\r\n" % answers.pop(0))
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, asyncio.timeout(5):
+        await until_answered(f"http://127.0.0.1:{port}/user/ada/api")
+    assert asked == [b"GET /user/ada/api HTTP/1.1\r\n"] * 3
+
+
+async def test_a_server_that_does_not_listen_yet_is_asked_again() -> None:
+    unused = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    port = unused.sockets[0].getsockname()[1]
+    unused.close()
+    await unused.wait_closed()
+    asking = asyncio.create_task(until_answered(f"http://127.0.0.1:{port}/"))
+    await asyncio.sleep(0.2)
+    assert not asking.done()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", port), asyncio.timeout(5):
+        await asking
