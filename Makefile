@@ -46,7 +46,7 @@ help:
 up: $(VENV)/.up $(VENV)/.proxy
 	@exec $(BIN)/python -m caesarion_hub.up
 
-test: $(VENV)/.test $(VENV)/.proxy $(VENV)/.chromium $(VENV)/.helm
+test: $(VENV)/.test $(VENV)/.proxy $(VENV)/.chromium $(VENV)/.helm $(VENV)/.postgres
 	@$(BIN)/python -m pytest $(TESTS)
 
 check: $(VENV)/.test $(VENV)/.node $(VENV)/.helm
@@ -129,4 +129,15 @@ $(VENV)/.chromium: $(VENV)/.test
 	else \
 		$(BIN)/python -m playwright install chromium; \
 	fi >$(VENV)/step.log 2>&1 || { cat $(VENV)/step.log; echo "That failed: its output is above."; exit 1; }
+	@touch $@
+
+# Debian's when we may install it; the tests need its programs, not its service.
+$(VENV)/.postgres: $(VENV)/.venv
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || { \
+	echo "Installing PostgreSQL for the ledger's tests ..."; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		{ apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends postgresql; }; \
+	else \
+		echo "There is no initdb. On Debian and Ubuntu: apt-get install postgresql"; false; \
+	fi >$(VENV)/step.log 2>&1 || { cat $(VENV)/step.log; echo "That failed: its output is above."; exit 1; }; }
 	@touch $@

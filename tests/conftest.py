@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.fakes.postgres import Postgres, running_postgres
 from tests.hub import RunningHub, running_hub
 
 for name in [name for name in os.environ if name.startswith("OPENAI_")]:
@@ -16,3 +17,10 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
     """A hub with the demo model; tests share it, each with users of its own."""
     with running_hub(tmp_path_factory.mktemp("hub") / "state") as hub:
         yield hub
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server; each test makes a database of its own."""
+    with running_postgres() as server:
+        yield server

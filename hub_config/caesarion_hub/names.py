@@ -9,6 +9,9 @@ RUN_VARIABLE = "CAESARION_RUN"
 GATEWAY_KEY_FILE_VARIABLE = "CAESARION_GATEWAY_KEY_FILE"
 """Tells the gateway where the provider's key lies."""
 
+GATEWAY_VALUES_FILE = "gateway.yaml"
+"""Where ``make up`` leaves the gateway's section of the values, in the folder of its state."""
+
 NETWORK_VARIABLES = (
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),

@@ -13,7 +13,8 @@ from typing import Any
 
 from traitlets.config import Config
 
-from caesarion_hub.names import GATEWAY_KEY_FILE_VARIABLE, NETWORK_VARIABLES, RUN_VARIABLE
+from caesarion_hub.gateway_values import CONFIG_VARIABLE
+from caesarion_hub.names import GATEWAY_VALUES_FILE, NETWORK_VARIABLES, RUN_VARIABLE
 from caesarion_hub.values import Local, Values
 
 CULLER_SCOPES = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
@@ -33,7 +34,7 @@ def configure(c: Config, values: Values) -> None:
 
 
 def gateway(values: Values, inherited: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """Return the gateway as a service; it alone learns where the provider's key lies."""
+    """Return the gateway as a service; its section of the values lies in a file."""
     place = values.place
     if not isinstance(place, Local):
         token = place.gateway_token.get_secret_value()
@@ -41,11 +42,7 @@ def gateway(values: Values, inherited: Mapping[str, str] = os.environ) -> dict[s
         return {"name": "gateway", "url": place.gateway_url, "api_token": token, "timeout": 1}
     environment = {name: inherited[name] for name in NETWORK_VARIABLES if name in inherited}
     environment[RUN_VARIABLE] = place.run
-    environment["CAESARION_GATEWAY_DEFAULT_MODEL"] = values.gateway.model
-    if values.gateway.base_url:
-        environment["OPENAI_BASE_URL"] = values.gateway.base_url
-    if values.gateway.key_file:
-        environment[GATEWAY_KEY_FILE_VARIABLE] = str(values.gateway.key_file)
+    environment[CONFIG_VARIABLE] = str(place.folder / GATEWAY_VALUES_FILE)
     return {
         "name": "gateway",
         "url": f"http://127.0.0.1:{place.gateway_port}",

@@ -48,7 +48,11 @@ c.JupyterHub.services = [
 gateway = "access:services!service=gateway"
 c.JupyterHub.load_roles = [
     {{"name": "user", "scopes": ["self", gateway]}},
-    {{"name": "test", "scopes": ["admin:users", "tokens", gateway], "services": ["test"]}},
+    {{
+        "name": "test",
+        "scopes": ["admin:users", "admin:groups", "tokens", "read:metrics", gateway],
+        "services": ["test"],
+    }},
 ]
 """
 
@@ -63,6 +67,11 @@ class BareHub:
     def add_user(self, name: str) -> None:
         """Add a user."""
         self._call("POST", f"users/{name}")
+
+    def add_group(self, name: str, users: Sequence[str]) -> None:
+        """Add a group with these users."""
+        self._call("POST", f"groups/{name}")
+        self._call("POST", f"groups/{name}/users", {"users": list(users)})
 
     def make_token(self, name: str, scopes: Sequence[str]) -> str:
         """Return a new token of a user's, with these scopes."""

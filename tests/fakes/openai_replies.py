@@ -16,6 +16,8 @@ Json = dict[str, Any]
 WireFault = Literal[
     "reset_before_headers",
     "stall_before_headers",
+    "reset_before_body",
+    "stall_before_body",
     "reset_mid_stream",
     "cut_mid_stream",
     "stall_mid_stream",

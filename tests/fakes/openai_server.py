@@ -78,7 +78,9 @@ Script = Iterable[Reply] | Callable[[Json], Reply]
 @dataclass
 class Request:
     """
-    A request as it came: headers (case does not matter), the raw and the parsed body.
+    A request as it came: headers and query, the raw and the parsed body, and from where.
+
+    The case of a header's name does not matter.
 
     ``ended`` is set when the answer was sent whole or the client went away, and
     ``client_gone`` says which.
@@ -87,8 +89,10 @@ class Request:
     method: str
     path: str
     headers: Mapping[str, str]
+    query: Mapping[str, str]
     raw: bytes
     body: Json
+    peer: tuple[str, int]
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     client_gone: bool = False
 
@@ -98,7 +102,8 @@ class OpenAIServer:
     Serves the replies of ``script`` one by one, or what ``script(body)`` returns.
 
     With a ``key`` any other bearer is refused; a model outside ``models`` is 404.
-    A port of 0 lets the system choose. A request beyond the script is 500.
+    Under ``azure_url`` the models are deployments of Azure's. A port of 0 lets the
+    system choose. A request beyond the script is 500.
     """
 
     def __init__(
@@ -122,11 +127,13 @@ class OpenAIServer:
         self._runner: web.AppRunner | None = None
         self._arrival = asyncio.Condition()
         self.base_url = ""
+        self.azure_url = ""
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=64 * 2**20, middlewares=[self._record])
         app.router.add_get("/v1/models", self._list_models)
         app.router.add_post("/v1/chat/completions", self._complete)
+        app.router.add_post("/openai/deployments/{model}/chat/completions", self._complete)
         # Stalls end with the server, and a client that leaves ends its handler.
         self._runner = web.AppRunner(
             app, handler_cancellation=True, shutdown_timeout=0, access_log=None
@@ -135,6 +142,7 @@ class OpenAIServer:
         await web.TCPSite(self._runner, *self._address).start()
         host, port = self._runner.addresses[0][:2]
         self.base_url = f"http://{host}:{port}/v1"
+        self.azure_url = f"http://{host}:{port}/openai/deployments/{{model}}?api-version=2024-10-21"
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -167,7 +175,10 @@ class OpenAIServer:
         with contextlib.suppress(ValueError):
             parsed = json.loads(raw)
             body = parsed if isinstance(parsed, dict) else {}
-        recorded = Request(request.method, request.path, request.headers, raw, body)
+        peer = request.get_extra_info("peername", ("", 0))[:2]
+        recorded = Request(
+            request.method, request.path, request.headers, request.query, raw, body, peer
+        )
         async with self._arrival:
             is_look = (request.method, request.path) == ("GET", "/v1/models")
             (self.looks if is_look else self.requests).append(recorded)
@@ -191,6 +202,10 @@ class OpenAIServer:
 
     def _check_key(self, http: web.Request) -> web.Response | None:
         bearer = http.headers.get("Authorization", "").removeprefix("Bearer ")
+        if http.path.startswith("/openai/"):
+            bearer = http.headers.get("api-key", "")
+            if "api-version" not in http.query:
+                return error_answer(404, "invalid_request_error", "Resource not found")
         if self._key is None or bearer == self._key:
             return None
         if not bearer:
@@ -213,9 +228,11 @@ class OpenAIServer:
             return error_answer(
                 400, "invalid_request_error", str(refused), refused.code, param=refused.param
             )
-        if body.model not in self._models:
-            message = f"The model `{body.model}` does not exist or you do not have access to it."
-            return error_answer(404, "invalid_request_error", message, "model_not_found")
+        model = http.match_info.get("model", body.model)
+        if model not in self._models:
+            message = f"The model `{model}` does not exist or you do not have access to it."
+            code = "DeploymentNotFound" if "model" in http.match_info else "model_not_found"
+            return error_answer(404, "invalid_request_error", message, code)
         reply = self._answer(json.loads(raw))
         self._served += 1
         if isinstance(reply, Fault) and isinstance(reply.kind, int):

@@ -53,10 +53,10 @@ def reset(http: web.Request) -> None:
 
 
 async def _break_off(http: web.Request, fault: Fault) -> None:
-    """End or stall an answer that has begun."""
-    if fault.kind == "stall_mid_stream":
+    """End or stall an answer whose headers are sent."""
+    if fault.kind in ("stall_mid_stream", "stall_before_body"):
         await asyncio.sleep(fault.seconds)
-    if fault.kind == "reset_mid_stream":
+    if fault.kind in ("reset_mid_stream", "reset_before_body"):
         await asyncio.sleep(0.05)  # or the reset would overtake what was sent
         reset(http)
     elif http.transport:
@@ -75,6 +75,8 @@ async def answer_stream(http: web.Request, reply: Reply, chunks: list[Json]) -> 
     response.headers.add("Set-Cookie", "_cfuvid=scripted")
     await response.prepare(http)
     delay = make_stream(reply, 0).delay if not isinstance(reply, Raw) else reply.delay
+    if isinstance(reply, Fault) and str(reply.kind).endswith("_before_body"):
+        await _break_off(http, reply)
     begun = time.monotonic()
     for number, chunk in enumerate(chunks):
         # By the clock, not by adding up sleeps: 200 a second stay 200 a second.
@@ -108,12 +110,13 @@ async def answer_whole(http: web.Request, reply: Reply, chunks: list[Json]) -> w
     if _is(reply, "garbage_sse"):
         return web.Response(text="<html>502</html>", content_type="application/json")
     whole = json.dumps(_fold(chunks), ensure_ascii=False).encode()
-    if not (isinstance(reply, Fault) and str(reply.kind).endswith("_mid_stream")):
+    if not (isinstance(reply, Fault) and str(reply.kind).endswith(("_mid_stream", "_body"))):
         return web.Response(body=whole, content_type="application/json")
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     response.content_length = len(whole)
     await response.prepare(http)
-    await response.write(whole[:-10])
+    if str(reply.kind).endswith("_mid_stream"):
+        await response.write(whole[:-10])
     await _break_off(http, reply)
     return response
 

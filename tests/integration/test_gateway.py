@@ -32,6 +32,7 @@ SCOPE = "access:services!service=gateway"
 SECRET_PROMPT = "nobody-else-may-read-this"
 ASKED: list[Any] = [{"role": "user", "content": SECRET_PROMPT}]
 BODY = {"model": "gpt-4.1", "messages": ASKED}
+COUNTED = {"stream": True, "stream_options": {"include_usage": True}}
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,20 @@ def gateway(
     key_file = folder / "key"
     key_file.write_text(KEY)
     key_file.chmod(0o600)
+    upstream = {
+        "name": "scripted",
+        "baseUrl": f"http://127.0.0.1:{provider_port}/v1/",
+        "keyFile": str(key_file),
+        "timeouts": {"firstByte": 1, "silence": 1},
+        # One failure after another is what most of these tests are about.
+        "retries": 0,
+        "breaker": {"failures": 1000},
+    }
+    values = folder / "gateway.yaml"
+    values.write_text(json.dumps({"upstreams": [upstream]}))
     settings = {
         "JUPYTERHUB_API_URL": hub.api_url,
-        "OPENAI_BASE_URL": f"http://127.0.0.1:{provider_port}/v1/",
-        "CAESARION_GATEWAY_KEY_FILE": str(key_file),
-        "CAESARION_GATEWAY_SILENCE": "1",
+        "CAESARION_GATEWAY_CONFIG": str(values),
     }
     with gateway_process(folder, settings) as gateway:
         yield gateway
@@ -145,12 +155,12 @@ async def test_words_calls_and_usage_pass(
         Fault("many_chunks", size=999),
     ],
 )
-@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize("way", [COUNTED, {"stream": False}])
 async def test_requests_and_answers_are_the_same_bytes(
-    provider: OpenAIServer, http: aiohttp.ClientSession, reply: Text | Fault, streamed: bool
+    provider: OpenAIServer, http: aiohttp.ClientSession, reply: Text | Fault, way: dict[str, Any]
 ) -> None:
     provider.add(reply)
-    raw = json.dumps(BODY | {"stream": streamed}, indent=3).encode() + b" \n"
+    raw = json.dumps(BODY | way, indent=3).encode() + b" \n"
     async with http.post("v1/chat/completions", data=raw) as answer:
         through = await answer.read()
     async with (
@@ -186,18 +196,26 @@ async def test_each_piece_arrives_when_it_is_sent(
     assert arrived[2] - arrived[1] > 0.1
 
 
-async def test_half_a_character_is_not_held_back(
+async def test_half_a_character_waits_for_its_other_half(
     provider: OpenAIServer, http: aiohttp.ClientSession
 ) -> None:
     provider.add(Fault("split_utf8"))
-    undecodable = 0
-    async with http.post("v1/chat/completions", json=BODY | {"stream": True}) as answer:
-        async for data, _ in answer.content.iter_chunks():
-            try:
-                data.decode()
-            except UnicodeDecodeError:
-                undecodable += 1
-    assert undecodable == 2
+    async with http.post("v1/chat/completions", json=BODY | COUNTED) as answer:
+        pieces = [data.decode() async for data, _ in answer.content.iter_chunks()]
+    assert "naïve 🙂 café" in "".join(pieces)
+
+
+async def test_a_hundred_thousand_pieces_pass(hub: BareHub, tokens: Tokens, tmp_path: Path) -> None:
+    async with OpenAIServer([Fault("many_chunks", size=100_000)]) as provider:
+        settings = {"JUPYTERHUB_API_URL": hub.api_url, "OPENAI_BASE_URL": provider.base_url}
+        with gateway_process(tmp_path, settings) as gateway:
+            async with (
+                aiohttp.ClientSession(headers={"Authorization": f"Bearer {tokens.right}"}) as http,
+                http.post(f"{gateway.base_url}/chat/completions", json=BODY | COUNTED) as answer,
+            ):
+                content = await answer.read()
+    assert content.count(b'"content": "word "') == 100_000
+    assert content.endswith(b"data: [DONE]\n\n")
 
 
 async def test_nothing_of_the_callers_but_the_body_goes_up(
@@ -227,7 +245,7 @@ async def test_nothing_of_the_providers_account_comes_down(
         await answer.read()
     assert {name.lower() for name in answer.headers} == {
         *("content-type", "date", "transfer-encoding"),
-        *("cache-control", "x-accel-buffering", "x-request-id"),
+        *("cache-control", "x-accel-buffering", "x-request-id", "x-caesarion-request"),
     }
 
 
@@ -349,15 +367,23 @@ async def test_a_request_over_ten_mebibytes_is_too_large(
 @pytest.mark.parametrize(
     ("fault", "status", "code"),
     [
+        (Fault(400), 400, None),
         (Fault(401), 502, "upstream_unauthorized"),
         (Fault(403), 502, "upstream_forbidden"),
         (Fault(404), 404, "model_not_found"),
-        (Fault(413), 413, None),
+        (Fault(408), 408, "upstream_error"),
+        (Fault(409), 409, "upstream_error"),
+        (Fault(413), 413, "request_too_large"),
+        (Fault(429), 429, "rate_limit_exceeded"),
         (Fault(429, retry_after=7), 429, "rate_limit_exceeded"),
         (Fault(500), 500, "upstream_error"),
+        (Fault(502), 502, "upstream_error"),
         (Fault(503, retry_after=7), 503, "upstream_error"),
+        (Fault(504), 504, "upstream_error"),
         (Fault("reset_before_headers"), 502, "upstream_disconnected"),
         (Fault("stall_before_headers"), 504, "upstream_timeout"),
+        (Fault("reset_before_body"), 502, "upstream_disconnected"),
+        (Fault("stall_before_body"), 504, "upstream_timeout"),
     ],
 )
 async def test_the_providers_failures_are_openais_errors(
@@ -374,6 +400,7 @@ async def test_the_providers_failures_are_openais_errors(
     error = json.loads(text)["error"]
     assert (answer.status, error["code"]) == (status, code)
     assert set(error) == {"message", "type", "param", "code"}
+    assert error["message"].endswith(".")
     assert KEY not in text + str(answer.headers)
     assert answer.headers.get("Retry-After") == ("7" if fault.retry_after else None)
     assert "Set-Cookie" not in answer.headers
@@ -427,6 +454,7 @@ async def test_without_a_provider_the_connection_is_refused(
         ("cut_mid_stream", "broke before the answer was complete"),
         ("stall_mid_stream", "was silent for 1 seconds"),
         ("error_mid_stream", "The engine broke"),
+        ("garbage_sse", "sent something that is no answer of the OpenAI protocol"),
     ],
 )
 async def test_a_stream_that_breaks_ends_in_an_error_event(
@@ -445,28 +473,28 @@ async def test_a_stream_that_breaks_ends_in_an_error_event(
     assert spoken(seen) == "one two"
 
 
-async def test_a_stream_that_breaks_within_a_line_is_a_broken_connection(
+async def test_a_stream_that_breaks_within_an_event_ends_in_an_error_event(
     gateway_to_raw_server: str, tokens: Tokens
 ) -> None:
     headers = {"Authorization": f"Bearer {tokens.right}"}
     async with (
         aiohttp.ClientSession(headers=headers) as session,
-        session.post(gateway_to_raw_server, json=BODY | {"stream": True}) as answer,
+        session.post(gateway_to_raw_server, json=BODY | COUNTED) as answer,
     ):
-        assert await answer.content.readany() == b'data: {"half'
-        with pytest.raises(aiohttp.ClientPayloadError):
-            await answer.content.readany()
+        whole, error, rest = (await answer.read()).split(b"\n\n")
+    assert (whole, rest) == (b"data: {}", b"")
+    assert json.loads(error.removeprefix(b"data: "))["error"]["code"] == "upstream_disconnected"
 
 
 @pytest.fixture
 async def gateway_to_raw_server(hub: BareHub, tmp_path: Path) -> AsyncIterator[str]:
-    """A gateway to a server that sends half a line and goes; yields its completions' URL."""
+    """A gateway to a server that goes within an event; yields its completions' URL."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
-            b'Transfer-Encoding: chunked\r\n\r\nc\r\ndata: {"half\r\n'
+            b'Transfer-Encoding: chunked\r\n\r\n16\r\ndata: {}\n\ndata: {"half\r\n'
         )
         await writer.drain()
         await asyncio.sleep(0.2)
@@ -484,13 +512,67 @@ async def gateway_to_raw_server(hub: BareHub, tmp_path: Path) -> AsyncIterator[s
     await server.wait_closed()
 
 
-@pytest.mark.parametrize("kind", ["reset_mid_stream", "stall_mid_stream"])
-async def test_a_whole_answer_that_breaks_is_a_broken_connection(
-    provider: OpenAIServer, client: openai.AsyncOpenAI, kind: Any
+@pytest.mark.parametrize(
+    ("kind", "status", "message"),
+    [
+        ("reset_mid_stream", 502, "broke before the answer was complete"),
+        ("stall_mid_stream", 504, "was silent for 1 seconds"),
+        ("garbage_sse", 502, "no answer of the OpenAI protocol"),
+    ],
+)
+async def test_a_whole_answer_that_breaks_is_an_error(
+    provider: OpenAIServer, client: openai.AsyncOpenAI, kind: Any, status: int, message: str
 ) -> None:
     provider.add(Fault(kind))
-    with pytest.raises(openai.APIConnectionError):
+    with pytest.raises(openai.InternalServerError, match=message) as raised:
         await client.chat.completions.create(model="gpt-4.1", messages=ASKED)
+    assert raised.value.status_code == status
+
+
+async def test_two_upstreams_stand_in_for_each_other_and_neither_key_is_told(
+    hub: BareHub, tokens: Tokens, tmp_path: Path
+) -> None:
+    other_key = "another-key-9876543210"
+    refusal = Fault(400, message="Not with {key}.")
+    async with (
+        OpenAIServer([Fault(503), Text("not asked")], key=KEY) as first,
+        OpenAIServer([Text("here"), refusal], key=other_key) as second,
+    ):
+        upstreams: list[dict[str, Any]] = []
+        for name, server, key in (("first", first, KEY), ("second", second, other_key)):
+            file = tmp_path / name
+            file.write_text(key)
+            file.chmod(0o600)
+            upstreams.append(
+                {
+                    "name": name,
+                    "baseUrl": server.base_url,
+                    "keyFile": str(file),
+                    "priority": len(upstreams),
+                    "breaker": {"failures": 1},
+                    "retries": 0,
+                }
+            )
+        values = tmp_path / "gateway.yaml"
+        values.write_text(json.dumps({"upstreams": upstreams}))
+        settings = {
+            "JUPYTERHUB_API_URL": hub.api_url,
+            "CAESARION_GATEWAY_CONFIG": str(values),
+            "OPENAI_API_KEY": "not-used",
+        }
+        with gateway_process(tmp_path, settings) as gateway:
+            async with openai.AsyncOpenAI(
+                base_url=gateway.base_url, api_key=tokens.right, max_retries=0
+            ) as client:
+                assert spoken(await stream(client)) == "here"
+                with pytest.raises(openai.BadRequestError) as raised:
+                    await stream(client)
+            said = gateway.log.read_text()
+    assert raised.value.message == "Error code: 400 - Not with [key]."
+    assert len(first.requests) == 1
+    assert "OPENAI_API_KEY is not used, since gateway.upstreams is set." in said
+    assert KEY not in said
+    assert other_key not in said
 
 
 # Coming and going.

@@ -175,8 +175,9 @@ def test_the_key_is_in_a_file_that_only_the_gateway_is_told_of(tmp_path: Path) -
         assert [
             named[pid].endswith("caesarion_hub.gateway")
             for pid, variables in told.items()
-            if key_file in variables.values() and pid != hub.process.pid
+            if str(hub.folder / "gateway.yaml") in variables.values()
         ] == [True]
+        assert (hub.folder / "gateway.yaml").stat().st_mode & 0o777 == 0o600
         files = [file for file in hub.folder.rglob("*") if file.is_file()]
         assert [str(file) for file in files if key.encode() in file.read_bytes()] == [key_file]
         assert Path(key_file).stat().st_mode & 0o777 == 0o600

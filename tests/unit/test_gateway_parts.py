@@ -4,17 +4,23 @@ import json
 import os
 import ssl
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
-from caesarion_hub.gateway.config import Config, ConfigError, Upstream, from_environment
+from caesarion_hub.gateway.config import Config, ConfigError, from_environment
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.handlers import checked_body
+from caesarion_hub.gateway.provider.breaks import connection_error
+from caesarion_hub.gateway.provider.failure import UpstreamError
+from caesarion_hub.gateway.provider.refusals import status_error
+from caesarion_hub.gateway.provider.upstream import Breaker, Timeouts, Upstream
 from caesarion_hub.gateway.scrub import scrub
-from caesarion_hub.gateway.translate import connection_error, status_error
+from hypothesis import given
+from hypothesis import strategies as st
 
 HUB = {"JUPYTERHUB_API_URL": "http://127.0.0.1:8081/hub/api"}
 KEY = "sk-proj-abcdefghijklmnopqrstuvwxyz0123"
@@ -28,6 +34,11 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+def only_upstream(settings: Mapping[str, str]) -> Upstream:
+    (upstream,) = from_environment(settings).upstreams
+    return upstream
+
+
 def test_without_key_and_base_url_it_is_the_demo() -> None:
     assert from_environment(HUB) == Config(
         hub_api_url="http://127.0.0.1:8081/hub/api",
@@ -36,7 +47,7 @@ def test_without_key_and_base_url_it_is_the_demo() -> None:
         host="127.0.0.1",
         port=8005,
         default_model="gpt-4.1",
-        upstream=None,
+        upstreams=(),
     )
 
 
@@ -57,13 +68,13 @@ def test_the_hubs_variables_say_where_to_listen() -> None:
 
 
 def test_a_key_alone_means_openai() -> None:
-    upstream = from_environment(HUB | {"OPENAI_API_KEY": KEY}).upstream
-    assert upstream == Upstream("https://api.openai.com/v1", KEY)
+    upstream = only_upstream(HUB | {"OPENAI_API_KEY": KEY})
+    assert upstream == Upstream("https://api.openai.com/v1", KEY, name="api.openai.com")
 
 
 def test_a_base_url_alone_needs_no_key_and_no_slash() -> None:
-    upstream = from_environment(HUB | {"OPENAI_BASE_URL": "http://127.0.0.1:11434/v1/"}).upstream
-    assert upstream == Upstream("http://127.0.0.1:11434/v1", None)
+    upstream = only_upstream(HUB | {"OPENAI_BASE_URL": "http://127.0.0.1:11434/v1/"})
+    assert upstream == Upstream("http://127.0.0.1:11434/v1", None, name="127.0.0.1:11434")
 
 
 def test_the_key_comes_from_its_file_first(tmp_path: Path) -> None:
@@ -72,8 +83,7 @@ def test_the_key_comes_from_its_file_first(tmp_path: Path) -> None:
     file.chmod(0o600)
     settings = HUB | {"CAESARION_GATEWAY_KEY_FILE": str(file), "OPENAI_API_KEY": "sk-other"}
     config = from_environment(settings)
-    assert config.upstream is not None
-    assert (config.upstream.key, config.warning) == (KEY, "")
+    assert (config.upstreams[0].key, config.warning) == (KEY, "")
     assert KEY not in repr(config)
     file.chmod(0o604)
     assert from_environment(settings).warning == (
@@ -81,13 +91,122 @@ def test_the_key_comes_from_its_file_first(tmp_path: Path) -> None:
     )
 
 
+def test_a_file_holds_the_section_and_variables_win_over_it(tmp_path: Path) -> None:
+    key, file = tmp_path / "key", tmp_path / "gateway.yaml"
+    key.write_text(KEY)
+    file.write_text(
+        f"{{model: m, baseUrl: 'http://model.test/v1', keyFile: {key}, "
+        "prices: {m: {prompt: 2.50, completion: 10}}}"
+    )
+    told = HUB | {"CAESARION_GATEWAY_CONFIG": str(file)}
+    config = from_environment(told)
+    assert config.upstreams == (Upstream("http://model.test/v1", KEY, name="model.test"),)
+    assert config.default_model == "m"
+    assert config.values.prices["m"].prompt == Decimal("2.50")
+    other = only_upstream(told | {"OPENAI_BASE_URL": "http://other.test/v1"})
+    assert other == Upstream("http://other.test/v1", KEY, name="other.test")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a: [", r"gateway\.yaml is not YAML"),
+        ("[a]", r"gateway\.yaml holds no table of keys"),
+        ("{banana: 1}", r"gateway\.banana: Extra inputs are not permitted"),
+        ("{budgets: [{scope: user, window: day}]}", r"gateway\.budgets\.0: neither tokens nor"),
+    ],
+)
+def test_an_unusable_file_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=sentence):
+        from_environment(HUB | {"CAESARION_GATEWAY_CONFIG": str(file)})
+
+
+def test_the_values_name_upstreams_and_where_their_keys_lie(tmp_path: Path) -> None:
+    key, file = tmp_path / "key", tmp_path / "gateway.yaml"
+    key.write_text(KEY)
+    key.chmod(0o600)
+    file.write_text(
+        f"""
+        upstreams:
+          - name: azure
+            baseUrl: https://me.openai.azure.com/openai/deployments/{{model}}?api-version=1
+            kind: azure
+            keyFile: {key}
+            aliases: {{gpt-4.1: my-gpt}}
+            timeouts: {{firstByte: 60}}
+          - name: ollama
+            baseUrl: http://ollama:11434/v1/
+            models: [llama*]
+            breaker: {{failures: 1}}
+            retries: 0
+            priority: 1
+            weight: 2
+        """
+    )
+    config = from_environment(HUB | {"CAESARION_GATEWAY_CONFIG": str(file)})
+    assert config.upstreams == (
+        Upstream(
+            "https://me.openai.azure.com/openai/deployments/{model}?api-version=1",
+            KEY,
+            name="azure",
+            kind="azure",
+            aliases={"gpt-4.1": "my-gpt"},
+            timeouts=Timeouts(first_byte=60),
+            settings=("baseUrl of the upstream 'azure'", "keyFile of the upstream 'azure'"),
+        ),
+        Upstream(
+            "http://ollama:11434/v1",
+            name="ollama",
+            models=("llama*",),
+            breaker=Breaker(failures=1),
+            retries=0,
+            priority=1,
+            weight=2,
+            settings=("baseUrl of the upstream 'ollama'", "keyFile of the upstream 'ollama'"),
+        ),
+    )
+    assert KEY not in repr(config)
+    assert config.warning == ""
+
+
+@pytest.mark.parametrize(
+    ("upstream", "sentence"),
+    [
+        ("name: a b, baseUrl: 'http://a/v1'", "gateway.upstreams.0.name"),
+        ("name: a, baseUrl: a", "gateway.upstreams.0.baseUrl: not a web address"),
+        ("name: a, baseUrl: 'http://a/v1', key: sk-1", "gateway.upstreams.0.key: Extra inputs"),
+        ("name: a, baseUrl: 'http://a/v1', kind: aws", "gateway.upstreams.0.kind"),
+        ("name: a, baseUrl: 'http://a/v1', retries: 11", "gateway.upstreams.0.retries"),
+        (
+            "name: a, baseUrl: 'http://me:secret@a/v1'",
+            "baseUrl of the upstream 'a' is not the web address of an endpoint",
+        ),
+        (
+            "name: a, baseUrl: 'http://a/v1', keyFile: /missing",
+            "keyFile of the upstream 'a' must name a file that the gateway's user can open",
+        ),
+        (
+            "name: a, baseUrl: 'http://a/v1'}, {name: a, baseUrl: 'http://b/v1'",
+            "gateway.upstreams: two of them have the same name",
+        ),
+    ],
+)
+def test_an_unusable_upstream_is_a_sentence(tmp_path: Path, upstream: str, sentence: str) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(f"upstreams: [{{{upstream}}}]")
+    with pytest.raises(ConfigError) as raised:
+        from_environment(HUB | {"CAESARION_GATEWAY_CONFIG": str(file)})
+    assert sentence in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
 def test_proxies_are_the_usual_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.test:3128")
     monkeypatch.setenv("NO_PROXY", "localhost,127.0.0.1")
-    outside = from_environment(HUB | {"OPENAI_BASE_URL": "http://model.test/v1"}).upstream
-    inside = from_environment(HUB | {"OPENAI_BASE_URL": "http://127.0.0.1:11434/v1"}).upstream
-    assert outside is not None
-    assert inside is not None
+    outside = only_upstream(HUB | {"OPENAI_BASE_URL": "http://model.test/v1"})
+    inside = only_upstream(HUB | {"OPENAI_BASE_URL": "http://127.0.0.1:11434/v1"})
     assert (outside.proxy, inside.proxy) == ("http://proxy.test:3128", None)
 
 
@@ -101,6 +220,7 @@ def test_proxies_are_the_usual_variables(monkeypatch: pytest.MonkeyPatch) -> Non
         ({"OPENAI_BASE_URL": "http://me:secret@model.test"}, "without a name or a password in it"),
         ({"OPENAI_API_KEY": "two words"}, "OPENAI_API_KEY holds more than one word"),
         ({"CAESARION_GATEWAY_KEY_FILE": "missing"}, "missing cannot be read: No such file"),
+        ({"CAESARION_GATEWAY_CONFIG": "missing"}, "missing cannot be read: No such file"),
         (
             {"OPENAI_BASE_URL": "http://model.test", "CAESARION_GATEWAY_SILENCE": "soon"},
             "CAESARION_GATEWAY_SILENCE is 'soon'",
@@ -167,7 +287,7 @@ def test_a_short_key_is_scrubbed_as_a_word_only() -> None:
     assert scrub("nonentity", "none") == "nonentity"
 
 
-def told(status: int, body: Any, headers: Mapping[str, str] | None = None) -> GatewayError | bytes:
+def told(status: int, body: Any, headers: Mapping[str, str] | None = None) -> UpstreamError:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     return status_error(status, raw, headers or {}, UPSTREAM)
 
@@ -188,7 +308,6 @@ def test_what_the_operator_must_mend_is_said_in_our_words(
     status: int, becomes: int, code: str, message: str
 ) -> None:
     error = told(status, {"error": {"message": f"The key {KEY} ...", "code": "x"}})
-    assert isinstance(error, GatewayError)
     assert (error.status, error.code, error.kind) == (becomes, code, "upstream_error")
     assert message in error.message
     assert set(json.loads(error.body())["error"]) == {"message", "type", "param", "code"}
@@ -197,33 +316,39 @@ def test_what_the_operator_must_mend_is_said_in_our_words(
 
 def test_a_missing_key_is_told_apart_from_a_wrong_one() -> None:
     error = status_error(401, b"", {}, Upstream("http://model.test/v1"))
-    assert isinstance(error, GatewayError)
     assert "wants a key, and none is set" in error.message
 
 
 def test_a_rate_limit_keeps_its_waiting_time() -> None:
     error = told(429, {}, {"Retry-After": "7", "Set-Cookie": "a=b"})
-    assert isinstance(error, GatewayError)
     assert error.headers == {"Retry-After": "7"}
     assert error.message.endswith("Ask again in 7 seconds.")
 
 
 def test_a_used_up_quota_is_not_asked_again() -> None:
     error = told(429, {"error": {"code": "insufficient_quota"}})
-    assert isinstance(error, GatewayError)
     assert error.code == "insufficient_quota"
     assert error.headers == {"X-Should-Retry": "false"}
 
 
-def test_what_the_user_can_mend_is_passed_on_byte_for_byte() -> None:
-    body = b'{"error":  {"message": "Unknown parameter: \'x\'.", "code": "unknown_parameter"}}'
-    assert told(400, body) == body
+def test_what_the_user_can_mend_is_passed_on_in_the_providers_words() -> None:
+    error = {"message": "Unknown parameter: 'x'.", "type": "a", "param": "x", "code": "b"}
+    refusal = told(400, {"error": error}, {"X-Request-Id": "req_1", "Set-Cookie": "a=b"})
+    assert json.loads(refusal.body()) == {"error": error}
+    assert refusal.headers == {"X-Request-Id": "req_1"}
+    assert refusal.message == "The model provider at model.test:8 answered 400."
 
 
-def test_a_key_in_what_is_passed_on_is_scrubbed() -> None:
-    body = told(400, {"error": {"message": "No.", "param": [f"Bearer {KEY}"], KEY: 1}})
-    assert isinstance(body, bytes)
-    assert json.loads(body) == {"error": {"message": "No.", "param": ["Bearer [key]"], "[key]": 1}}
+def test_what_is_passed_on_has_openais_shape_and_no_key() -> None:
+    error = {"message": f"Not {KEY}.", "code": 400, "param": [KEY], KEY: 1, "innererror": {}}
+    assert json.loads(told(400, {"error": error}).body()) == {
+        "error": {
+            "message": "Not [key].",
+            "type": "upstream_error",
+            "param": None,
+            "code": "400",
+        }
+    }
 
 
 @pytest.mark.parametrize(
@@ -237,9 +362,44 @@ def test_a_key_in_what_is_passed_on_is_scrubbed() -> None:
 )
 def test_an_error_of_another_shape_gets_openais(body: Any, reason: str) -> None:
     error = told(404, body)
-    assert isinstance(error, GatewayError)
     assert error.status == 404
-    assert error.message == f"The model provider at model.test:8 {reason}"
+    message = json.loads(error.body())["error"]["message"]
+    assert message == f"The model provider at model.test:8 {reason}"
+
+
+def test_the_providers_words_are_for_the_user_and_not_for_the_log() -> None:
+    for body in ({"error": {"message": "Not 'my secret'."}}, {"detail": "Not 'my secret'."}):
+        refusal = told(422, body)
+        assert "my secret" in refusal.body().decode()
+        assert "my secret" not in refusal.message
+
+
+HEADERS = st.dictionaries(
+    st.sampled_from(["Retry-After", "Retry-After-Ms", "X-Should-Retry", "X-Request-Id"]), st.text()
+)
+BODIES = st.one_of(
+    st.binary(),
+    st.recursive(
+        st.one_of(st.none(), st.integers(), st.just(KEY), st.text()),
+        lambda inner: st.dictionaries(
+            st.sampled_from(["error", "message", "detail", "code", "type", "param"]), inner
+        ),
+    ).map(lambda said: json.dumps(said).encode()),
+)
+
+
+@given(st.integers(300, 599), BODIES, HEADERS)
+def test_whatever_a_provider_answers_is_an_error_of_openais_shape_without_the_key(
+    status: int, body: bytes, headers: dict[str, str]
+) -> None:
+    error = told(status, body, headers)
+    said = json.loads(error.body())["error"]
+    assert set(said) == {"message", "type", "param", "code"}
+    assert isinstance(said["message"], str)
+    assert 400 <= error.status <= 599
+    assert KEY not in error.body().decode() + error.message
+    assert error.wait >= 0
+    assert all(value.isascii() and value.isprintable() for value in error.headers.values())
 
 
 CONNECTION: Any = ConnectionKey("model.test", 8, True, True, None, None, None)

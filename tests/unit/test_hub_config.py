@@ -168,7 +168,7 @@ def test_the_services_get_their_rights_and_an_environment_of_their_own() -> None
                     "command": [sys.executable, "-m", "caesarion_hub.gateway"],
                     "environment": {
                         "CAESARION_RUN": "abc",
-                        "CAESARION_GATEWAY_DEFAULT_MODEL": "gpt-4.1",
+                        "CAESARION_GATEWAY_CONFIG": "/state/gateway.yaml",
                     },
                 },
                 {
@@ -253,14 +253,11 @@ def test_without_culling_there_is_neither_a_culler_nor_its_role() -> None:
     assert made["load_roles"] == []
 
 
-def test_the_gateway_learns_where_the_key_lies_and_how_the_outside_is_reached() -> None:
-    values = make_values(gateway={"baseUrl": "http://127.0.0.1:9/v1", "keyFile": "/state/key"})
+def test_the_gateway_learns_where_its_settings_lie_and_how_the_outside_is_reached() -> None:
     inherited = {"HTTPS_PROXY": "http://proxy", "OPENAI_API_KEY": "sk-1", "PATH": "/bin"}
-    assert services.gateway(values, inherited)["environment"] == {
+    assert services.gateway(make_values(), inherited)["environment"] == {
         "CAESARION_RUN": "abc",
-        "CAESARION_GATEWAY_DEFAULT_MODEL": "gpt-4.1",
-        "CAESARION_GATEWAY_KEY_FILE": "/state/key",
-        "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
+        "CAESARION_GATEWAY_CONFIG": "/state/gateway.yaml",
         "HTTPS_PROXY": "http://proxy",
     }
 

@@ -22,6 +22,14 @@ from tests.values import (
     make_values,
 )
 
+NO_LIMITS = {
+    "models": None,
+    "default_model": None,
+    "max_output_tokens": None,
+    "requests_per_minute": None,
+    "concurrent_streams": None,
+}
+
 
 def refusal(**changes: Any) -> list[str]:
     with pytest.raises(values.ValuesError) as caught:
@@ -33,7 +41,21 @@ def test_without_a_file_of_their_own_the_defaults_hold() -> None:
     made = make_values()
     assert made.auth.admin_users == ()
     assert made.singleuser == values.Singleuser()
-    assert made.gateway.model_dump() == {"model": "gpt-4.1", "base_url": None, "key_file": None}
+    assert made.gateway.model_dump() == {
+        "model": "gpt-4.1",
+        "base_url": None,
+        "key_file": None,
+        "upstreams": (),
+        "database": {"url": None},
+        "prices": {},
+        "budgets": (),
+        "limits": NO_LIMITS,
+        "groups": {},
+        "aliases": {},
+        "audit": {"text": False, "retention_days": 0},
+        "open_metrics": False,
+        "retention_days": 400,
+    }
     assert made.cull.model_dump() == {
         "enabled": True,
         "timeout": 3600,

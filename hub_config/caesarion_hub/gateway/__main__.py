@@ -11,16 +11,26 @@ import signal
 import socket
 import sys
 from contextlib import AsyncExitStack
+from tempfile import TemporaryDirectory
+from uuid import uuid4
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
+from caesarion_hub.gateway import logs
 from caesarion_hub.gateway.backend import Backend
+from caesarion_hub.gateway.budgets import from_values
 from caesarion_hub.gateway.config import Config, ConfigError, from_environment
+from caesarion_hub.gateway.database import Database, DatabaseError
 from caesarion_hub.gateway.demo.model import Demo
 from caesarion_hub.gateway.handlers import Gateway
 from caesarion_hub.gateway.hub import Hub
-from caesarion_hub.gateway.provider import Provider
+from caesarion_hub.gateway.jobs import Beat
+from caesarion_hub.gateway.journal import Journal
+from caesarion_hub.gateway.ledger import Ledger
+from caesarion_hub.gateway.meter import Meter
+from caesarion_hub.gateway.metrics import Metrics
+from caesarion_hub.gateway.provider.providers import Providers
 
 _MAX_READ = 64 * 2**20  # bytes; beyond, a request's connection is simply closed
 
@@ -35,16 +45,22 @@ async def serve(config: Config) -> None:
     sockets = _listen(config)
     async with AsyncExitStack() as stack:
         backend: Backend = Demo()
-        if config.upstream:
-            provider = Provider(config.upstream, config.default_model)
-            backend = await stack.enter_async_context(provider)
+        if config.upstreams:
+            providers = Providers(config.upstreams, config.default_model)
+            backend = await stack.enter_async_context(providers)
         hub = Hub(config)
         stack.push_async_callback(hub.close)
-        app = Gateway(config.prefix, hub, backend, demo=config.upstream is None)
+        journal = await stack.enter_async_context(_journal(config, stack))
+        metrics = Metrics(_known_models(config))
+        metrics.watch(backend.health, lambda: journal.ledger.head[0])
+        meter = Meter(config.values, backend, journal, metrics)
+        demo = not config.upstreams
+        app = Gateway(config.prefix, hub, meter, journal, metrics, demo=demo)
         server = HTTPServer(app, max_body_size=_MAX_READ)
         server.add_sockets(sockets)
         host, port = sockets[0].getsockname()[:2]
-        what = config.upstream.base_url if config.upstream else "the demo model"
+        addresses = [upstream.base_url for upstream in config.upstreams]
+        what = ", ".join(addresses) or "the demo model"
         log.info("http://%s:%s%s answers with %s", host, port, config.prefix, what)
         if config.warning:
             log.warning("%s", config.warning)
@@ -52,9 +68,38 @@ async def serve(config: Config) -> None:
         server.stop()
         if app.under_way:
             await asyncio.wait(app.under_way, timeout=config.grace)
-        await server.close_all_connections()
+        meter.stopping = True
         for task in app.under_way:
             task.cancel()
+        if app.under_way:
+            await asyncio.wait(app.under_way)
+        await server.close_all_connections()
+
+
+def _journal(config: Config, stack: AsyncExitStack) -> Journal:
+    """Open the ledger, its tables brought up to date."""
+    secret = config.values.database.url
+    if secret is None:
+        log.warning(
+            "gateway.database.url is not set: what was used is forgotten when the gateway ends."
+        )
+        folder = stack.enter_context(TemporaryDirectory(prefix="gateway"))
+        url = f"sqlite:///{folder}/gateway.sqlite"
+    else:
+        url = secret.get_secret_value()
+    database = Database(url)
+    stack.callback(database.close)
+    database.migrate()
+    ledger = Ledger(database, uuid4().hex, from_values(config.values.budgets))
+    retention = (config.values.retention_days, config.values.audit.retention_days)
+    return Journal(ledger, Beat(round(config.lease * 1000), *retention))
+
+
+def _known_models(config: Config) -> set[str]:
+    values = config.values
+    limits = [values.limits, *values.groups.values()]
+    listed = [model for limit in limits for model in limit.models or ()]
+    return {config.default_model, *values.prices, *values.aliases.values(), *listed}
 
 
 def _listen(config: Config) -> list[socket.socket]:
@@ -70,14 +115,10 @@ def _listen(config: Config) -> list[socket.socket]:
 
 def main() -> int:
     """Return the exit status."""
-    logging.basicConfig(
-        level=logging.INFO, format="[%(levelname).1s %(asctime)s %(name)s] %(message)s"
-    )
-    # It quotes malformed requests, whose addresses may hold tokens.
-    logging.getLogger("tornado.general").setLevel(logging.ERROR)
+    logs.set_up()
     try:
         asyncio.run(serve(from_environment()))
-    except ConfigError as error:
+    except (ConfigError, DatabaseError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -17,12 +17,15 @@ class Answer:
     A status, headers, and a body as it comes.
 
     ``content`` raises :class:`~caesarion_hub.gateway.errors.GatewayError` when
-    the body breaks off.
+    the body breaks off; of a stream, each piece is whole events. ``upstream``
+    is who answered, and ``model`` what that calls the model; empty for a list.
     """
 
     status: int
     headers: Mapping[str, str]
     content: AsyncIterator[bytes]
+    upstream: str = ""
+    model: str = ""
 
     @property
     def is_stream(self) -> bool:
@@ -52,3 +55,9 @@ class Backend(Protocol):
 
     def models(self) -> AbstractAsyncContextManager[Answer]:
         """Answer ``/models``."""
+
+    def trouble(self) -> str:
+        """Return why nothing can be asked of it now, as a sentence, or nothing."""
+
+    def health(self) -> Mapping[str, bool]:
+        """Return, by the names of upstreams, whether each may be asked now."""

@@ -1,10 +1,15 @@
 """
-The gateway's errors, in OpenAI's shape. Raised everywhere here, shown by ``handlers``.
+The gateway's errors: in OpenAI's shape for whoever asks, shown by ``handlers``; a
+sentence for the operator, shown by ``__main__``. Raised everywhere here.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+
+class ConfigError(Exception):
+    """A setting that cannot be used; ``str`` of it is a sentence for the operator."""
 
 
 @dataclass
@@ -21,6 +26,9 @@ class GatewayError(Exception):
     message: str
     kind: str = "invalid_request_error"
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.message
 
     def body(self) -> bytes:
         """Return the JSON that OpenAI's clients read."""

@@ -1,8 +1,8 @@
 """
 The gateway's HTTP door: who may ask, what is a request, and the answer as it comes.
 
-``__main__`` builds it with :func:`make_app`; it calls ``hub`` for the caller's
-name and a :class:`~caesarion_hub.gateway.backend.Backend` for the answer.
+``__main__`` builds it; it calls ``hub`` to know the caller and ``meter`` for the
+answer.
 """
 
 import asyncio
@@ -10,16 +10,32 @@ import json
 import logging
 from contextlib import AbstractAsyncContextManager
 from typing import Any
+from uuid import uuid4
 
 from tornado.iostream import StreamClosedError
 from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
 
-from caesarion_hub.gateway.backend import Answer, Backend
+from caesarion_hub.gateway.backend import Answer
 from caesarion_hub.gateway.errors import GatewayError
-from caesarion_hub.gateway.hub import Hub
+from caesarion_hub.gateway.hub import Caller, Hub
+from caesarion_hub.gateway.journal import Journal
+from caesarion_hub.gateway.meter import Asked, Meter, Outcome, plain
+from caesarion_hub.gateway.metrics import Metrics
 
 MAX_BODY = 10 * 2**20
 """Bytes of a request that are read; of a longer one the rest is thrown away."""
+
+MAX_OUTCOMES = 100
+"""Outcomes in one report; a made-up number, more than a turn has calls."""
+
+METRICS_SCOPE = "read:metrics"
+
+REQUEST_HEADER = "X-Caesarion-Request"
+"""The request's id in the log and the ledger."""
+
+CONVERSATION_HEADER = "X-Caesarion-Conversation"
+MESSAGE_HEADER = "X-Caesarion-Message"
+"""Where a question comes from, as the asking server calls it; the ledger keeps both."""
 
 log = logging.getLogger("gateway")
 
@@ -27,16 +43,30 @@ log = logging.getLogger("gateway")
 class Gateway(Application):
     """The routes, and the answers under way."""
 
-    def __init__(self, prefix: str, hub: Hub, backend: Backend, *, demo: bool) -> None:
+    def __init__(
+        self,
+        prefix: str,
+        hub: Hub,
+        meter: Meter,
+        journal: Journal,
+        metrics: Metrics,
+        *,
+        demo: bool,
+    ) -> None:
         self.hub = hub
-        self.backend = backend
+        self.meter = meter
+        self.journal = journal
+        self.metrics = metrics
         self.demo = demo
         self.under_way: set[asyncio.Task[None]] = set()
         super().__init__(
             [
                 (f"{prefix}v1/chat/completions", Completions),
                 (f"{prefix}v1/models", Models),
+                (f"{prefix}v1/audit/outcomes", Outcomes),
                 (f"{prefix}health", Health),
+                (f"{prefix}ready", Ready),
+                (f"{prefix}metrics", Figures),
             ],
             default_handler_class=Nowhere,
             # No access log: a failure is logged where it is understood.
@@ -48,9 +78,12 @@ class Door(RequestHandler):
     """What all routes share: errors in OpenAI's shape and nothing about the server."""
 
     application: Gateway
+    id = ""
 
     def set_default_headers(self) -> None:
-        """Do not tell which server this is, and in which version."""
+        """Say the request's id; do not tell which server this is, and in which version."""
+        self.id = self.id or uuid4().hex
+        self.set_header(REQUEST_HEADER, self.id)
         self.clear_header("Server")
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
@@ -78,6 +111,32 @@ class Health(Door):
         self.write({"status": "ok", "demo": self.application.demo})
 
 
+class Ready(Door):
+    """Whether the gateway can answer questions now: its database and its model, for anybody."""
+
+    async def get(self) -> None:
+        """Answer ``{"status": "ready"}``, or 503 and the problems in sentences."""
+        problems = [
+            "" if await self.application.journal.answers() else "The database does not answer.",
+            self.application.meter.trouble(),
+        ]
+        told = [problem for problem in problems if problem]
+        self.set_status(503 if told else 200)
+        self.write({"status": "not ready", "problems": told} if told else {"status": "ready"})
+
+
+class Figures(Door):
+    """Prometheus' metrics, for tokens that may read the hub's."""
+
+    async def get(self) -> None:
+        """Answer in Prometheus' format."""
+        if not self.application.meter.open_metrics:
+            header = self.request.headers.get("Authorization", "")
+            await self.application.hub.check(header, METRICS_SCOPE, "read the metrics")
+        self.set_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+        self.write(self.application.metrics.text())
+
+
 class Nowhere(Door):
     """Any other path."""
 
@@ -87,12 +146,12 @@ class Nowhere(Door):
 
 
 @stream_request_body
-class Asking(Door):
+class FromUser(Door):
     """A route for users: asks the hub who calls before the body is read."""
 
     def initialize(self) -> None:
         """Begin without a caller, a body or an answer."""
-        self.user = ""
+        self.caller = Caller("")
         self.body = bytearray()
         self._refusal: GatewayError | None = None
         self._answering: asyncio.Task[None] | None = None
@@ -100,7 +159,7 @@ class Asking(Door):
     async def prepare(self) -> None:
         """Find out who calls. A refusal waits for the body: answered earlier, it may get lost."""
         try:
-            self.user = await self.application.hub.user(
+            self.caller = await self.application.hub.caller(
                 self.request.headers.get("Authorization", "")
             )
         except GatewayError as refusal:
@@ -152,8 +211,12 @@ class Asking(Door):
         except StreamClosedError:
             pass  # the client is gone
         except GatewayError as error:
-            log.warning("%s for %s: %s", error.code, self.user, error.message)
+            self._warn(error)
             raise
+
+    def _warn(self, error: GatewayError, when: str = "") -> None:
+        told = {"request": self.id, "user": self.caller.name, "error": error.code}
+        log.warning("%s%s", error.message.rstrip("."), when, extra={"told": told})
 
     async def _send(self, answer: Answer) -> None:
         end = b""
@@ -163,7 +226,7 @@ class Asking(Door):
                 await self.flush()
                 end = (end + data)[-4:]
         except GatewayError as error:
-            log.warning("%s for %s, in mid-answer: %s", error.code, self.user, error.message)
+            self._warn(error, ", in mid-answer")
             if answer.is_stream and (not end or end.endswith((b"\n\n", b"\r\n\r\n"))):
                 await self.finish(error.event())
             elif self.request.connection:
@@ -172,23 +235,61 @@ class Asking(Door):
                 self.detach().close()
 
 
-class Models(Asking):
+class Models(FromUser):
     """The models."""
 
     async def get(self) -> None:
         """Answer with the provider's list."""
         self.check_caller()
-        await self.pass_on(self.application.backend.models())
+        await self.pass_on(self.application.meter.models(self.caller))
 
 
-class Completions(Asking):
+class Completions(FromUser):
     """The conversation."""
 
     async def post(self) -> None:
         """Answer, as a stream if the request asks for one."""
         self.check_caller()
         raw = bytes(self.body)
-        await self.pass_on(self.application.backend.complete(raw, checked_body(raw)))
+        headers = self.request.headers
+        asked = Asked(
+            *(self.id, self.caller, raw, checked_body(raw)),
+            headers.get(CONVERSATION_HEADER, ""),
+            headers.get(MESSAGE_HEADER, ""),
+        )
+        await self.pass_on(self.application.meter.complete(asked))
+
+
+class Outcomes(FromUser):
+    """What became of the tool calls, as the user's server tells it."""
+
+    async def post(self) -> None:
+        """Record the outcomes; answer how many were of calls that wait for one."""
+        self.check_caller()
+        number = await self.application.meter.report(self.caller, outcomes(bytes(self.body)))
+        self.write({"recorded": number})
+
+
+def outcomes(raw: bytes) -> list[Outcome]:
+    """
+    Return what ``raw`` reports: ``{"outcomes": [{"call", "outcome", "approval"}]}``.
+
+    Raises GatewayError if it is something else.
+    """
+    try:
+        told = json.loads(raw)["outcomes"]
+        made = [
+            Outcome(*(plain(str(one[name]), 64) for name in ("call", "outcome", "approval")))
+            for one in told
+        ]
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
+        raise _bad_request(
+            "The request reports no outcomes: it must be "
+            '{"outcomes": [{"call": ..., "outcome": ..., "approval": ...}]}.'
+        ) from error
+    if len(made) > MAX_OUTCOMES:
+        raise _bad_request(f"The request reports more than {MAX_OUTCOMES} outcomes.")
+    return made
 
 
 def checked_body(raw: bytes) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Called by ``handlers``; calls the hub's API through JupyterHub's own client.
 
 import asyncio
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from jupyterhub.httpclient import JupyterHubHTTPClient
@@ -21,7 +22,17 @@ CACHE = 60
 TIMEOUT = 10.0
 """Seconds that the hub has to answer; a made-up number."""
 
+_SERVER = re.compile(r"access:servers!server=[^/]*/(.*)")
 _BEARER = re.compile(r"bearer +([!-~]+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks: a user or service, from which server ("" is the default one), in what groups."""
+
+    name: str
+    server: str = ""
+    groups: tuple[str, ...] = ()
 
 
 class Hub:
@@ -38,13 +49,23 @@ class Hub:
         """Close the connections to the hub."""
         await JupyterHubHTTPClient.loop_instance().close()
 
-    async def user(self, authorization: str) -> str:
+    async def caller(self, authorization: str) -> Caller:
         """
-        Return the name of the user (or service) whose token the header holds.
+        Return the user (or service) whose token the header holds.
 
         Raises GatewayError: 401 without a token that the hub knows, 403 if the
         token may not use the gateway, 503 if the hub does not answer.
         """
+        model = await self._model(authorization, self._auth.access_scopes, "use the model")
+        servers = filter(None, map(_SERVER.fullmatch, model.get("scopes", ())))
+        server = next((found[1] for found in servers), "")
+        return Caller(model["name"], server, tuple(sorted(model.get("groups", ()))))
+
+    async def check(self, authorization: str, scope: str, deed: str) -> None:
+        """Raise GatewayError, as :meth:`caller` does, unless the token holds ``scope``."""
+        await self._model(authorization, {scope}, deed)
+
+    async def _model(self, authorization: str, scopes: set[str], deed: str) -> dict[str, Any]:
         token = _BEARER.fullmatch(authorization.strip())
         if not token:
             raise _unauthorized(
@@ -66,13 +87,12 @@ class Hub:
                 "invalid_token",
                 "The hub does not know this token. Restart your server, or make a new token.",
             )
-        if not self._auth.check_scopes(self._auth.access_scopes, model):
-            scope = ", ".join(sorted(self._auth.access_scopes))
+        if not self._auth.check_scopes(scopes, model):
             raise GatewayError(
-                403, "missing_scope", f"This token may not use the model: it lacks {scope}."
+                *(403, "missing_scope"),
+                f"This token may not {deed}: it lacks {', '.join(sorted(scopes))}.",
             )
-        name: str = model["name"]
-        return name
+        return dict(model)
 
 
 def _unauthorized(code: str, message: str) -> GatewayError:

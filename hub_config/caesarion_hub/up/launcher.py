@@ -60,6 +60,7 @@ def up(environment: Mapping[str, str]) -> None:
             machine.claim(settings.machine.port)
             kept.mark(settings.machine.run)
             state.write(kept.values_file, yaml.safe_dump(table))
+            state.write(kept.gateway_file, yaml.safe_dump(make_gateway_table(table, kept)))
             print("Starting JupyterHub ...", flush=True)
             inherited = make_environment(environment, kept, settings)
             hub = Hub(settings.machine.run, kept.log_file, inherited)
@@ -95,6 +96,12 @@ def make_table(environment: Mapping[str, str], kept: state.State) -> dict[str, A
             {"local": found, "gateway": key},
         ]
     )
+
+
+def make_gateway_table(table: Mapping[str, Any], kept: state.State) -> dict[str, Any]:
+    """Return the gateway's own section, with a database that lies beside the hub's."""
+    database = {"url": f"sqlite:///{kept.folder / 'gateway.sqlite'}"}
+    return values.merge([{"database": database}, table.get("gateway") or {}])
 
 
 def as_table(key: str, text: str | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from caesarion_hub.names import GATEWAY_KEY_FILE_VARIABLE
+from caesarion_hub.names import GATEWAY_KEY_FILE_VARIABLE, GATEWAY_VALUES_FILE
 from caesarion_hub.up.errors import UpError
 
 KEY_VARIABLE = "OPENAI_API_KEY"
@@ -26,6 +26,7 @@ class State:
         self.folder = folder
         self.key_file = folder / "provider_key"
         self.values_file = folder / "values.yaml"
+        self.gateway_file = folder / GATEWAY_VALUES_FILE
         self.log_file = folder / "hub.log"
         self._lock_file = folder / "lock"
         self._run_file = folder / "run"

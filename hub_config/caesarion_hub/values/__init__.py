@@ -8,8 +8,8 @@ zero-to-jupyterhub's where the meaning is the same. ``sections`` and
 ``reading`` finds the files.
 """
 
+from caesarion_hub.section import Section
 from caesarion_hub.values.checking import ValuesError, check
-from caesarion_hub.values.kinds import Section
 from caesarion_hub.values.reading import (
     SECRETS_VARIABLE,
     VALUES_VARIABLE,

@@ -7,10 +7,8 @@ and error message.
 
 import re
 from typing import Annotated
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
 _BYTES = {
@@ -19,18 +17,6 @@ _BYTES = {
     **{f"{unit}i": 1024**power for power, unit in enumerate("KMGTPE", 1)},
 }
 """Both spellings mean units of 1024: Kubernetes' ``Gi``, and ``G`` as JupyterHub reads it."""
-
-
-class Section(BaseModel):
-    """A table of keys: none unknown, none changed later, and no text taken for a number."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        alias_generator=to_camel,
-        hide_input_in_errors=True,
-    )
 
 
 def bytes_of(value: object) -> int:
@@ -59,18 +45,10 @@ def _amount(value: object) -> str:
     return str(value)
 
 
-def _web_address(address: str) -> str:
-    parts = urlsplit(address)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise PydanticCustomError("web_address", "not a web address")
-    return address
-
-
 MEMORY = "an amount such as 2Gi, 512Mi or a whole number of bytes"
 CORES = "a number of cores such as 0.5, 2 or 500m"
 
 Port = Annotated[int, Field(ge=1, le=65535, description="a port, a whole number from 1 to 65535")]
-WebAddress = Annotated[str, AfterValidator(_web_address)]
 Memory = Annotated[int, PlainValidator(bytes_of)]
 """Bytes."""
 Cores = Annotated[float, PlainValidator(cores_of)]

@@ -7,7 +7,9 @@ from pydantic import Field, SecretStr
 from pydantic import model_validator as after_fields
 from pydantic_core import PydanticCustomError
 
-from caesarion_hub.values.kinds import Port, Section, WebAddress
+from caesarion_hub.gateway_values import Gateway
+from caesarion_hub.section import Section, WebAddress
+from caesarion_hub.values.kinds import Port
 from caesarion_hub.values.singleuser import Singleuser
 
 OUR_AUTHENTICATOR = "shared-password"
@@ -98,16 +100,6 @@ class Agent(Section):
 
     approval: Mode = Field("auto", description="read-only, ask or auto")
     max_approval: Mode = Field("auto", description="read-only, ask or auto")
-
-
-class Gateway(Section):
-    """The way to the model; without a key and a base URL the demo model answers."""
-
-    model: str = Field("gpt-4.1", min_length=1, description="the name of a model")
-    base_url: WebAddress | None = Field(
-        None, description="a web address such as http://127.0.0.1:11434/v1"
-    )
-    key_file: Path | None = Field(None, description="the path of a file that holds the key")
 
 
 class Cull(Section):

@@ -12,7 +12,7 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -32,6 +32,14 @@ class Demo:
 
     def __init__(self, pace: float = PACE) -> None:
         self._pace = pace
+
+    def trouble(self) -> str:
+        """Return nothing: it can be asked."""
+        return ""
+
+    def health(self) -> Mapping[str, bool]:
+        """Return nothing: there is no upstream."""
+        return {}
 
     @contextlib.asynccontextmanager
     async def complete(self, raw: bytes, body: dict[str, Any]) -> AsyncIterator[Answer]:

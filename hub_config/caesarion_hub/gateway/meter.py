@@ -1,0 +1,357 @@
+"""
+Each request metered: let in by the ledger, watched, settled exactly once.
+
+Called by ``handlers`` in the place of the backend, which it calls. Whatever
+ends an answer (its own end, a failure, a client that goes away, a signal), what
+was used is settled. A tool call is in the audit before the end of the answer
+that asks for it leaves the gateway.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import logging
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tornado.iostream import StreamClosedError
+
+from caesarion_hub.gateway import limits
+from caesarion_hub.gateway.backend import Answer, Backend, json_answer
+from caesarion_hub.gateway.chain import Entry
+from caesarion_hub.gateway.errors import GatewayError
+from caesarion_hub.gateway.hub import Caller
+from caesarion_hub.gateway.jobs import Closing, Opening, milliseconds
+from caesarion_hub.gateway.journal import Journal
+from caesarion_hub.gateway.metrics import Metrics
+from caesarion_hub.gateway.tap import Call, Tap
+from caesarion_hub.gateway.usage import Usage, cost, prompt_tokens
+from caesarion_hub.gateway_values import Gateway
+
+RESERVED_OUTPUT = 4096
+"""Tokens reserved for an answer that nothing limits; a made-up number, more than most have."""
+
+GONE = 499
+"""The status in the ledger of a request whose client went away, as nginx has it."""
+
+
+log = logging.getLogger("gateway")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request: its id, who asks, its bytes, what they say, and in which conversation."""
+
+    id: str
+    caller: Caller
+    raw: bytes
+    body: dict[str, Any]
+    conversation: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a tool call, and who let it run, as a user's server tells it."""
+
+    call: str
+    outcome: str
+    approval: str
+
+
+class Meter:
+    """The backend, metered. ``stopping`` says that the gateway ends what is under way."""
+
+    def __init__(
+        self, values: Gateway, backend: Backend, journal: Journal, metrics: Metrics
+    ) -> None:
+        self.stopping = False
+        self._values = values
+        self._backend = backend
+        self._journal = journal
+        self._metrics = metrics
+
+    @contextlib.asynccontextmanager
+    async def models(self, caller: Caller) -> AsyncIterator[Answer]:
+        """Answer with the models that are for ``caller``, and their other names."""
+        terms = limits.terms(self._values, caller.groups)
+        async with self._backend.models() as answer:
+            if terms.models is None and not self._values.aliases:
+                yield answer
+                return
+            body = b"".join([data async for data in answer.content])
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            listed = {model["id"]: model for model in json.loads(body)["data"]}
+            yield json_answer({"object": "list", "data": list(self._offered(listed, terms))})
+            return
+        yield replace(answer, content=_one(body))
+
+    def _offered(self, listed: dict[str, Any], terms: limits.Terms) -> Any:
+        aliases = self._values.aliases
+        names = [*listed, *(alias for alias in aliases if aliases[alias] in listed)]
+        allowed = terms.models and {aliases.get(name, name) for name in terms.models}
+        for name in names:
+            real = aliases.get(name, name)
+            if allowed is None or real in allowed:
+                yield {**listed[real], "id": name}
+
+    @contextlib.asynccontextmanager
+    async def complete(self, asked: Asked) -> AsyncIterator[Answer]:
+        """Answer ``asked`` if there is room for it; raises GatewayError."""
+        body = dict(asked.body)
+        try:
+            terms = limits.terms(self._values, asked.caller.groups)
+            body["model"] = limits.model_for(body["model"], terms, self._values)
+            opening = self._opening(asked, body, terms, limits.output_limit(body, terms))
+            await self._journal.open(opening)
+        except GatewayError as refusal:
+            self._metrics.refused(refusal.code)
+            raise
+        strip = _ask_for_usage(body)
+        raw = asked.raw if body == asked.body else json.dumps(body).encode()
+        answering = _Answering(opening, _choices(body), strip, self._journal, self._values)
+        self._metrics.under_way.inc()
+        try:
+            async with self._backend.complete(raw, body) as answer:
+                yield answering.watched(answer)
+        except GatewayError as error:
+            answering.fail(error)
+            raise
+        except (asyncio.CancelledError, StreamClosedError):
+            answering.leave("gateway_stopped" if self.stopping else "client_gone")
+            raise
+        finally:
+            self._metrics.under_way.dec()
+            closing = answering.settle()
+            self._metrics.settled(closing)
+            _tell(closing)
+
+    async def report(self, caller: Caller, outcomes: list[Outcome]) -> int:
+        """Record what became of calls; return how many were asked for and not reported yet."""
+        wait = await self._journal.unreported(caller.name, [one.call for one in outcomes])
+        told = {one.call: one for one in outcomes if one.call in wait}
+        await self._journal.append(
+            [
+                Entry(
+                    *("outcome", caller.name, "", one.call),
+                    {
+                        "server": caller.server,
+                        "reported_by": "the user's server",
+                        "outcome": one.outcome,
+                        "approval": one.approval,
+                    },
+                )
+                for one in told.values()
+            ]
+        )
+        return len(told)
+
+    def trouble(self) -> str:
+        """Return why nothing can be asked of the model now, or nothing."""
+        return self._backend.trouble()
+
+    @property
+    def open_metrics(self) -> bool:
+        """Whether anybody may read the metrics."""
+        return self._values.open_metrics
+
+    def _opening(
+        self, asked: Asked, body: dict[str, Any], terms: limits.Terms, output: int | None
+    ) -> Opening:
+        prompt = prompt_tokens(asked.raw, asked.body)
+        answer = (output or RESERVED_OUTPUT) * _choices(body)
+        price = self._values.prices.get(body["model"])
+        return Opening(
+            id=asked.id,
+            started=milliseconds(),
+            user=asked.caller.name,
+            server=asked.caller.server,
+            groups=asked.caller.groups,
+            model=plain(body["model"]),
+            conversation=plain(asked.conversation),
+            message=plain(asked.message),
+            prompt_tokens=prompt,
+            reserved_tokens=prompt + answer,
+            reserved_nanos=cost(Usage(prompt, answer), price),
+            per_minute=terms.requests_per_minute,
+            at_once=terms.concurrent_streams,
+        )
+
+
+class _Answering:
+    """One answer under way, from its opening to its settlement."""
+
+    def __init__(
+        self, opening: Opening, choices: int, strip: bool, journal: Journal, values: Gateway
+    ) -> None:
+        self.opening = opening
+        self._choices = choices
+        self._strip = strip
+        self._journal = journal
+        self._values = values
+        self._began = time.monotonic()
+        self._first_ms: int | None = None
+        self._status = 0
+        self._error = ""
+        self._upstream = ""
+        self._asked = True  # the model may have got the question
+        self._tap: Tap | None = None
+        self._recorded = 0
+
+    def watched(self, answer: Answer) -> Answer:
+        """Return ``answer``, whose body is read while it passes."""
+        self._status, self._upstream = answer.status, answer.upstream
+        if answer.status >= 400:
+            self._asked = False
+            self._error = "upstream_refused"
+            return answer
+        self._tap = Tap(is_stream=answer.is_stream, strip=self._strip, choices=self._choices)
+        return replace(answer, content=self._content(answer.content, self._tap))
+
+    def fail(self, error: GatewayError) -> None:
+        """Take that no answer came."""
+        self._status, self._error, self._asked = error.status, error.code, False
+
+    def leave(self, why: str) -> None:
+        """Take that nobody hears the answer any longer."""
+        self._status, self._error = GONE, why
+
+    def settle(self) -> Closing:
+        """Hand in what was used, and return it."""
+        tap = self._tap
+        if tap and len(tap.calls) > self._recorded:
+            self._journal.append_later(self._entries(tap))
+        used = self._usage(tap)
+        closing = Closing(
+            self.opening,
+            milliseconds(),
+            prompt_tokens=used.prompt,
+            completion_tokens=used.completion,
+            cached_tokens=used.cached,
+            estimated=used.estimated,
+            nanos=cost(used, self._values.prices.get(self.opening.model)),
+            first_ms=self._first_ms,
+            status=self._status or GONE,
+            error=self._error,
+            finish_reason=plain(tap.finish_reason, 64) if tap else "",
+            upstream=plain(self._upstream),
+            calls=len(tap.calls) if tap else 0,
+        )
+        self._journal.close(closing)
+        return closing
+
+    def _usage(self, tap: Tap | None) -> Usage:
+        if tap and tap.usage:
+            return tap.usage
+        if not self._asked:
+            return Usage(0, 0)
+        return Usage(self.opening.prompt_tokens, tap.counted() if tap else 0, estimated=True)
+
+    async def _content(self, content: AsyncIterator[bytes], tap: Tap) -> AsyncIterator[bytes]:
+        try:
+            async for data in content:
+                passed = tap.feed(data)
+                if self._first_ms is None and tap.spoke:
+                    self._first_ms = self._milliseconds()
+                if tap.ended and len(tap.calls) > self._recorded:
+                    await self._record(tap)
+                if passed:
+                    yield passed
+            rest = tap.finish()
+            if len(tap.calls) > self._recorded:
+                await self._record(tap)
+            if rest:
+                yield rest
+        except GatewayError as error:
+            self._error, self._status = error.code, error.status
+            raise
+
+    def _milliseconds(self) -> int:
+        return int((time.monotonic() - self._began) * 1000)
+
+    async def _record(self, tap: Tap) -> None:
+        entries = self._entries(tap)
+        await self._journal.append(entries)
+        self._recorded += len(entries)
+
+    def _entries(self, tap: Tap) -> list[Entry]:
+        text = self._values.audit.text
+        calls = tap.calls[self._recorded :]
+        return [call_entry(call, self.opening, tap.ended, text) for call in calls]
+
+
+def call_entry(call: Call, opening: Opening, complete: bool, text: bool) -> Entry:
+    """
+    Return a tool call as it is recorded.
+
+    It is ``complete`` unless its answer was cut off; ``text`` keeps the code,
+    not only its hash.
+    """
+    code = _code(call.arguments)
+    said = {
+        "server": opening.server,
+        "request": opening.id,
+        "message": opening.message,
+        "model": opening.model,
+        "tool": plain(call.name),
+        "complete": complete,
+        "sha256": hashlib.sha256(code.encode("utf-8", "surrogatepass")).hexdigest(),
+        **({"text": code} if text else {}),
+    }
+    return Entry("call", opening.user, opening.conversation, plain(call.id), said)
+
+
+def plain(text: str, most: int = 255) -> str:
+    """Return ``text`` as every database takes it: not too long, no NUL, no half characters."""
+    return text[:most].replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _code(arguments: str) -> str:
+    """Return the code that a call wants to be run; all its arguments if there is none."""
+    with contextlib.suppress(ValueError, RecursionError):
+        said = json.loads(arguments)
+        if isinstance(said, dict) and isinstance(said.get("code"), str):
+            return str(said["code"])
+    return arguments
+
+
+def _ask_for_usage(body: dict[str, Any]) -> bool:
+    """Have the usage told in a stream; return whether the client did not ask for it."""
+    if body.get("stream") is not True:
+        return False
+    options = body.get("stream_options")
+    options = options if isinstance(options, dict) else {}
+    if options.get("include_usage") is True:
+        return False
+    body["stream_options"] = {**options, "include_usage": True}
+    return True
+
+
+def _choices(body: dict[str, Any]) -> int:
+    asked = body.get("n")
+    return asked if isinstance(asked, int) and 1 <= asked <= 128 else 1
+
+
+def _tell(closing: Closing) -> None:
+    opening = closing.opening
+    told = {
+        "request": opening.id,
+        "user": opening.user,
+        "server": opening.server,
+        "model": opening.model,
+        "upstream": closing.upstream,
+        "status": closing.status,
+        "error": closing.error,
+        "prompt_tokens": closing.prompt_tokens,
+        "completion_tokens": closing.completion_tokens,
+        "first_ms": closing.first_ms,
+        "total_ms": closing.finished - opening.started,
+    }
+    log.info("settled", extra={"told": told})
+
+
+async def _one(body: bytes) -> AsyncIterator[bytes]:
+    yield body

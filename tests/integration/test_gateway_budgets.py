@@ -1,0 +1,561 @@
+"""
+Gateways as processes with a ledger: what is charged, refused and recorded.
+
+Between a real hub and the scripted provider, on SQLite and, for two gateways at
+once, on PostgreSQL.
+"""
+
+import asyncio
+import hashlib
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import openai
+import pytest
+from caesarion_hub.gateway import tables
+from caesarion_hub.gateway.database import Database
+from caesarion_hub.gateway.ledger import LOST
+from caesarion_hub.gateway.recording import verify
+from sqlalchemy import func, select
+
+from tests.fakes.bare_hub import ADMIN_TOKEN, BareHub, bare_hub
+from tests.fakes.gateway_process import GatewayProcess, environment, gateway_process
+from tests.fakes.openai_server import Fault, OpenAIServer, Raw, Text, ToolCalls, Usage, call
+from tests.fakes.postgres import Postgres
+
+SCOPE = "access:services!service=gateway"
+ASKED: list[Any] = [{"role": "user", "content": "nobody-else-may-read-this"}]
+STREAM = {"model": "gpt-4.1", "messages": ASKED, "stream": True}
+COUNTED = STREAM | {"stream_options": {"include_usage": True}}
+PRICES = {"gpt-4.1": {"prompt": 2, "completion": 8, "cached": 0.5}}
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BareHub]:
+    with bare_hub(tmp_path_factory.mktemp("hub")) as hub:
+        for user in ("ada", "bob"):
+            hub.add_user(user)
+        hub.add_group("students", ["bob"])
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def ada(hub: BareHub) -> str:
+    return hub.make_token("ada", [SCOPE])
+
+
+@pytest.fixture(scope="module")
+def bob(hub: BareHub) -> str:
+    return hub.make_token("bob", [SCOPE])
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[OpenAIServer]:
+    async with OpenAIServer(models=["gpt-4.1", "small"]) as provider:
+        yield provider
+
+
+class Gateways:
+    """Starts gateways that share a provider and a database, with values of the test's own."""
+
+    def __init__(self, hub: BareHub, provider: OpenAIServer, folder: Path) -> None:
+        self._hub = hub
+        self._provider = provider
+        self._folder = folder
+        self.database_url = f"sqlite:///{folder}/gateway.sqlite"
+        self._number = 0
+
+    @contextmanager
+    def running(self, **values: Any) -> Iterator[GatewayProcess]:
+        self._number += 1
+        folder = self._folder / str(self._number)
+        folder.mkdir()
+        file = folder / "gateway.yaml"
+        given = {
+            "baseUrl": self._provider.base_url,
+            "database": {"url": self.database_url},
+            "prices": PRICES,
+        }
+        file.write_text(json.dumps(given | values))
+        settings = {
+            "JUPYTERHUB_API_URL": self._hub.api_url,
+            "CAESARION_GATEWAY_CONFIG": str(file),
+            "CAESARION_GATEWAY_LEASE": "1",
+        }
+        with gateway_process(folder, settings) as gateway:
+            yield gateway
+
+    def requests(self) -> list[Any]:
+        """Return the ledger's requests in order."""
+        with closing(Database(self.database_url)) as database, database.reading() as connection:
+            return list(
+                connection.execute(select(tables.request).order_by(tables.request.c.started))
+            )
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return the audit's records, verified."""
+        with closing(Database(self.database_url)) as database, database.reading() as connection:
+            return [json.loads(link.record) for link in verify(connection)]
+
+    async def settled(self, number: int, seconds: float = 10.0) -> list[Any]:
+        """Return the ledger's requests as soon as ``number`` of them are settled."""
+        async with asyncio.timeout(seconds):
+            while True:
+                rows = self.requests()
+                if sum(row.finished is not None for row in rows) >= number:
+                    return rows
+                await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+def gateways(hub: BareHub, provider: OpenAIServer, tmp_path: Path) -> Gateways:
+    return Gateways(hub, provider, tmp_path)
+
+
+def session(gateway: GatewayProcess, token: str) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        gateway.url,
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=aiohttp.ClientTimeout(20),
+    )
+
+
+async def ask(
+    http: aiohttp.ClientSession, body: Any = COUNTED, **headers: str
+) -> tuple[int, bytes]:
+    async with http.post("v1/chat/completions", json=body, headers=headers) as answer:
+        return answer.status, await answer.read()
+
+
+async def test_what_a_request_took_is_in_the_ledger(
+    gateways: Gateways, provider: OpenAIServer, bob: str
+) -> None:
+    counted = {
+        "prompt_tokens": 1000,
+        "completion_tokens": 100,
+        "prompt_tokens_details": {"cached_tokens": 400},
+    }
+    delta = {"index": 0, "delta": {"content": "hello"}, "finish_reason": "stop"}
+    provider.add(Raw([{"choices": [delta]}, {"choices": [], "usage": counted}]))
+    told = {"X-Caesarion-Conversation": "lab.chat", "X-Caesarion-Message": "m-1"}
+    with gateways.running() as gateway:
+        async with session(gateway, bob) as http:
+            status, body = await ask(http, **told)
+            assert status == 200
+            assert b'"prompt_tokens": 1000' in body
+        (row,) = await gateways.settled(1)
+    assert (row.user, row.server, json.loads(row.groups)) == ("bob", "", ["students"])
+    assert (row.model, row.conversation, row.message) == ("gpt-4.1", "lab.chat", "m-1")
+    assert (row.prompt_tokens, row.completion_tokens, row.cached_tokens) == (1000, 100, 400)
+    assert (row.estimated, row.nanos) == (False, 600 * 2000 + 400 * 500 + 100 * 8000)
+    assert (row.status, row.error, row.finish_reason, row.calls) == (200, "", "stop", 0)
+    assert 0 <= row.first_ms <= row.total_ms < 10_000
+    assert row.upstream == provider.base_url.split("/")[2]
+    assert "nobody-else-may-read-this" not in str(row)
+
+
+async def test_who_did_not_ask_for_the_usage_does_not_see_it(
+    gateways: Gateways, provider: OpenAIServer, ada: str
+) -> None:
+    provider.add(Text("hello", usage=Usage(7, 8)), Text("hello", usage=Usage(7, 8)))
+    with gateways.running() as gateway:
+        async with session(gateway, ada) as http:
+            _, plain = await ask(http, STREAM)
+            _, counted = await ask(http)
+        rows = await gateways.settled(2)
+    assert plain.count(b"data: ") == counted.count(b"data: ") - 1
+    assert b'"prompt_tokens"' not in plain
+    assert [(row.prompt_tokens, row.completion_tokens) for row in rows] == [(7, 8)] * 2
+    assert provider.requests[0].body["stream_options"] == {"include_usage": True}
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Text("Nobody", " counted", ".", usage=None),
+        Text("Nobody", " counted", ".", usage=Usage(-3, 4)),
+        Text("Nobody", " counted", ".", usage=Usage(2**50, 4)),
+    ],
+)
+async def test_what_the_provider_does_not_count_we_count(
+    gateways: Gateways, provider: OpenAIServer, ada: str, reply: Any
+) -> None:
+    provider.add(reply)
+    with gateways.running() as gateway:
+        async with session(gateway, ada) as http:
+            assert (await ask(http))[0] == 200
+        (row,) = await gateways.settled(1)
+    assert (row.estimated, row.completion_tokens) == (True, 5)
+    assert 30 < row.prompt_tokens < 100
+    assert row.nanos == row.prompt_tokens * 2000 + row.completion_tokens * 8000
+
+
+async def test_a_model_without_a_price_costs_nobody_knows_what(
+    gateways: Gateways, provider: OpenAIServer, ada: str
+) -> None:
+    provider.add(Text("hello", usage=Usage(7, 8)))
+    with gateways.running() as gateway:
+        async with session(gateway, ada) as http:
+            assert (await ask(http, COUNTED | {"model": "small"}))[0] == 200
+        (row,) = await gateways.settled(1)
+    assert (row.model, row.prompt_tokens, row.nanos) == ("small", 7, None)
+
+
+async def test_a_refusal_of_the_provider_costs_nothing(
+    gateways: Gateways, provider: OpenAIServer, ada: str
+) -> None:
+    provider.add(Fault(400), *[Fault("reset_before_headers")] * 3)
+    with gateways.running() as gateway:
+        async with session(gateway, ada) as http:
+            assert [(await ask(http))[0] for _ in range(2)] == [400, 502]
+        rows = await gateways.settled(2)
+    assert [(row.status, row.error) for row in rows] == [
+        (400, "upstream_refused"),
+        (502, "upstream_disconnected"),
+    ]
+    assert {(row.prompt_tokens, row.completion_tokens, row.nanos) for row in rows} == {(0, 0, 0)}
+
+
+async def test_an_answer_that_breaks_off_costs_what_was_said(
+    gateways: Gateways, provider: OpenAIServer, ada: str
+) -> None:
+    provider.add(Fault("reset_mid_stream", after=Text("123456789012", "34")))
+    with gateways.running() as gateway:
+        async with session(gateway, ada) as http:
+            assert b"broke before the answer was complete" in (await ask(http))[1]
+        (row,) = await gateways.settled(1)
+    assert (row.status, row.error) == (502, "upstream_disconnected")
+    assert (row.completion_tokens, row.estimated) == (5, True)
+
+
+async def test_who_goes_away_pays_for_what_was_said(
+    gateways: Gateways, provider: OpenAIServer, ada: str
+) -> None:
+    provider.add(Text(*["word "] * 500, delay=0.01))
+    with gateways.running() as gateway:
+        async with (
+            session(gateway, ada) as http,
+            http.post("v1/chat/completions", json=COUNTED) as answer,
+        ):
+            while b"word" not in await answer.content.readline():
+                pass
+        request = await provider.request()
+        async with asyncio.timeout(1):
+            await request.ended.wait()
+        assert request.client_gone
+        (row,) = await gateways.settled(1)
+    assert (row.status, row.error) == (499, "client_gone")
+    assert row.estimated
+    assert 1 <= row.completion_tokens < 300
+    assert row.prompt_tokens > 30
+
+
+async def test_a_reached_budget_is_a_sentence_and_the_next_user_may_ask(
+    gateways: Gateways, provider: OpenAIServer, ada: str, bob: str
+) -> None:
+    provider.add(*[Text("hello", usage=Usage(10, 90))] * 3)
+    budgets = [
+        {"scope": "user", "window": "day", "tokens": 1000},
+        {"scope": "user", "name": "ada", "window": "month", "tokens": 150},
+    ]
+    with gateways.running(budgets=budgets, limits={"maxOutputTokens": 100}) as gateway:
+        async with openai.AsyncOpenAI(base_url=gateway.base_url, api_key=ada) as client:
+            for _ in range(2):
+                await client.chat.completions.create(model="gpt-4.1", messages=ASKED)
+            with pytest.raises(openai.RateLimitError) as caught:
+                await client.chat.completions.create(model="gpt-4.1", messages=ASKED)
+        assert re.fullmatch(
+            r"Your budget of 150 tokens a month is used up: 200 are used\. "
+            r"It renews on \d{4}-\d\d-01 at 00:00 UTC\.",
+            caught.value.body["message"],  # type: ignore[index]
+        )
+        assert (caught.value.code, caught.value.type) == ("budget_reached", "budget_error")
+        async with session(gateway, bob) as http:
+            assert (await ask(http))[0] == 200
+    assert len(provider.requests) == 3
+    assert provider.requests[0].body["max_tokens"] == 100
+
+
+async def test_a_budget_reached_in_mid_answer_lets_it_end(
+    gateways: Gateways, provider: OpenAIServer, ada: str
+) -> None:
+    provider.add(Text(*["word "] * 50, delay=0.01, usage=Usage(10, 5000)))
+    budgets = [{"scope": "everyone", "window": "total", "tokens": 20}]
+    with gateways.running(budgets=budgets) as gateway:
+        async with session(gateway, ada) as http:
+            status, body = await ask(http)
+            assert (status, body.count(b"word")) == (200, 50)
+            status, body = await ask(http)
+    assert status == 429
+    assert b"It does not renew; the operator can raise it." in body
+
+
+async def test_a_group_has_its_own_models_and_names_for_them(
+    gateways: Gateways, provider: OpenAIServer, ada: str, bob: str
+) -> None:
+    provider.add(Text("hello"), Text("hello"))
+    values = {
+        "groups": {"students": {"models": ["small"], "defaultModel": "small"}},
+        "aliases": {"fast": "small"},
+    }
+    with gateways.running(**values) as gateway:
+        async with session(gateway, bob) as http:
+            for model in ("fast", "default"):
+                assert (await ask(http, COUNTED | {"model": model}))[0] == 200
+            status, body = await ask(http)
+            async with http.get("v1/models") as answer:
+                students = [model["id"] for model in (await answer.json())["data"]]
+        async with session(gateway, ada) as http, http.get("v1/models") as answer:
+            others = [model["id"] for model in (await answer.json())["data"]]
+    assert [request.body["model"] for request in provider.requests] == ["small", "small"]
+    assert (status, json.loads(body)["error"]["code"]) == (403, "model_not_allowed")
+    assert students == ["small", "fast"]
+    assert others == ["gpt-4.1", "small", "fast"]
+
+
+async def test_a_tool_call_is_in_the_audit_before_its_answer_ends(
+    gateways: Gateways, provider: OpenAIServer, ada: str
+) -> None:
+    code = "print('ü')"
+    provider.add(
+        ToolCalls(call("python_interpreter", {"code": code}), call("f", "{not json"), split=5),
+        ToolCalls(call("python_interpreter", {"code": code})),
+    )
+    told = {"X-Caesarion-Conversation": "lab.chat"}
+    with gateways.running(audit={"text": True}) as gateway:
+        async with session(gateway, ada) as http:
+            async with http.post("v1/chat/completions", json=COUNTED, headers=told) as answer:
+                async for line in answer.content:
+                    if b'"finish_reason": "tool_calls"' in line:
+                        break
+                records = gateways.records()
+                await answer.read()
+            await ask(http, COUNTED | {"stream": False, "stream_options": None})
+            rows = await gateways.settled(2)
+    assert [row.calls for row in rows] == [2, 1]
+    assert [(record["tool"], record["text"]) for record in records] == [
+        ("python_interpreter", code),
+        ("f", "{not json"),
+    ]
+    assert records[0]["sha256"] == hashlib.sha256(code.encode()).hexdigest()
+    assert {record["conversation"] for record in records} == {"lab.chat"}
+    assert len(gateways.records()) == 3
+
+
+async def test_a_servers_report_of_a_call_is_recorded_once_and_as_such(
+    gateways: Gateways, provider: OpenAIServer, ada: str, bob: str
+) -> None:
+    provider.add(ToolCalls(call("f", {}, id="call_7")))
+    report = {"outcomes": [{"call": "call_7", "outcome": "ok", "approval": "auto"}]}
+    made_up = {"outcomes": [{"call": "call_8", "outcome": "ok", "approval": "auto"}]}
+    with gateways.running() as gateway:
+        async with session(gateway, ada) as http, session(gateway, bob) as other:
+            await ask(http)
+            recorded = []
+            for client, told in ((other, report), (http, made_up), (http, report), (http, report)):
+                async with client.post("v1/audit/outcomes", json=told) as answer:
+                    recorded.append((await answer.json())["recorded"])
+            oddities: list[Any] = [{}, {"outcomes": [{}]}, {"outcomes": 5}, []]
+            for odd in oddities:
+                async with http.post("v1/audit/outcomes", json=odd) as answer:
+                    assert answer.status == 400
+                    assert "reports no outcomes" in (await answer.json())["error"]["message"]
+    assert recorded == [0, 0, 1, 0]
+    asked, outcome = gateways.records()
+    assert (asked["kind"], asked["call"]) == ("call", "call_7")
+    assert {name: outcome[name] for name in ("kind", "user", "call", "outcome", "reported_by")} == {
+        "kind": "outcome",
+        "user": "ada",
+        "call": "call_7",
+        "outcome": "ok",
+        "reported_by": "the user's server",
+    }
+
+
+async def test_the_operators_command_proves_exports_and_cuts_the_audit(
+    gateways: Gateways, provider: OpenAIServer, ada: str
+) -> None:
+    provider.add(*[ToolCalls(call("f", {}))] * 3)
+    with gateways.running() as gateway:
+        async with session(gateway, ada) as http:
+            for _ in range(3):
+                await ask(http)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        command = [sys.executable, "-m", "caesarion_hub.gateway.audit"]
+        ran = subprocess.run(
+            [*command, "--database", gateways.database_url, *words],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return ran.returncode, ran.stdout, ran.stderr
+
+    status, said, _ = run("verify")
+    assert status == 0
+    assert re.fullmatch(r"The audit is whole: 3 records up to number 3, [0-9a-f]{64}\.\n", said)
+    lines = [json.loads(line) for line in run("export")[1].splitlines()]
+    assert [(line["number"], line["record"]["tool"]) for line in lines] == [
+        *((1, "f"), (2, "f"), (3, "f")),
+    ]
+    assert run("cut", "2026-01-01")[1] == "There is nothing to cut.\n"
+    assert run("cut", "2999-01-01")[1] == "The records up to number 3 are deleted.\n"
+    assert run("verify")[1].startswith("The audit is whole: 1 records up to number 4, ")
+    with closing(Database(gateways.database_url)) as database, database.exclusive() as connection:
+        connection.execute(tables.audit.update().values(user="eve"))
+    assert run("verify") == (1, "", "Record 4 was changed: its column 'user' differs.\n")
+
+
+async def test_metrics_are_for_tokens_with_the_scope_and_name_no_user(
+    gateways: Gateways, provider: OpenAIServer, ada: str
+) -> None:
+    provider.add(Text("hello", usage=Usage(7, 8)), Fault(404))
+    budgets = [{"scope": "user", "window": "day", "tokens": 15}]
+    with gateways.running(budgets=budgets) as gateway:
+        async with session(gateway, ada) as http:
+            await ask(http, COUNTED | {"model": "made-up-by-ada"})
+            await ask(http)
+            await gateways.settled(2)
+            assert (await ask(http))[0] == 429
+            async with http.get("metrics") as answer:
+                assert answer.status == 403
+        async with session(gateway, ADMIN_TOKEN) as http, http.get("metrics") as answer:
+            text = await answer.text()
+    for line in (
+        'caesarion_gateway_requests_total{model="gpt-4.1",status="200"} 1.0',
+        'caesarion_gateway_requests_total{model="other",status="404"} 1.0',
+        'caesarion_gateway_tokens_total{kind="completion",model="gpt-4.1"} 8.0',
+        'caesarion_gateway_cost_dollars_total{model="gpt-4.1"} 7.8e-05',
+        'caesarion_gateway_refusals_total{reason="budget_reached"} 1.0',
+        'caesarion_gateway_first_token_seconds_count{model="gpt-4.1"} 1.0',
+        "caesarion_gateway_requests_under_way 0.0",
+        "caesarion_gateway_audit_records 0.0",
+    ):
+        assert line in text.splitlines()
+    assert re.search(r'^caesarion_gateway_upstream_up\{upstream=".+"\} 1.0$', text, re.MULTILINE)
+    assert "ada" not in text
+
+
+async def test_the_log_is_lines_of_json_with_the_requests_id(
+    gateways: Gateways, provider: OpenAIServer, ada: str
+) -> None:
+    provider.add(Text("hello"))
+    with gateways.running() as gateway:
+        async with session(gateway, ada) as http:
+            async with http.post("v1/chat/completions", json=COUNTED) as answer:
+                await answer.read()
+            async with http.post("v1/chat/completions", json={}) as refused:
+                assert refused.status == 400
+        (row,) = await gateways.settled(1)
+    assert answer.headers["X-Caesarion-Request"] == row.id
+    assert len(refused.headers["X-Caesarion-Request"]) == 32
+    lines = [json.loads(line) for line in gateway.log.read_text().splitlines()]
+    (told,) = (line for line in lines if line["message"] == "settled")
+    assert (told["request"], told["user"], told["status"]) == (row.id, "ada", 200)
+    assert "nobody-else-may-read-this" not in gateway.log.read_text()
+
+
+async def test_alive_is_not_ready(
+    gateways: Gateways, postgres: Postgres, provider: OpenAIServer, ada: str
+) -> None:
+    gateways.database_url = postgres.make_database()
+    with gateways.running() as gateway:
+        async with session(gateway, ada) as http:
+            async with http.get("ready") as answer:
+                assert (answer.status, await answer.json()) == (200, {"status": "ready"})
+            with postgres.away(gateways.database_url):
+                async with http.get("ready") as answer:
+                    assert (answer.status, await answer.json()) == (
+                        503,
+                        {"status": "not ready", "problems": ["The database does not answer."]},
+                    )
+                async with http.get("health") as answer:
+                    assert answer.status == 200
+                status, body = await ask(http)
+                assert (status, json.loads(body)["error"]["code"]) == (503, "ledger_unavailable")
+            provider.add(*[Text("hello")] * 30)
+            for _ in range(30):
+                status, _ = await ask(http)
+                if status == 200:
+                    break
+                await asyncio.sleep(0.3)
+        rows = await gateways.settled(1)
+    assert [row.status for row in rows] == [200]
+
+
+async def test_a_killed_gateway_loses_nothing_that_was_settled(
+    gateways: Gateways, provider: OpenAIServer, ada: str
+) -> None:
+    provider.add(
+        ToolCalls(call("f", {}), usage=Usage(1, 2)), Text(*["word "] * 500, delay=0.01), Text("ok")
+    )
+    with gateways.running() as gateway:
+        async with session(gateway, ada) as http:
+            await ask(http)
+            await gateways.settled(1)
+            async with http.post("v1/chat/completions", json=COUNTED) as answer:
+                while b"word" not in await answer.content.readline():
+                    pass
+                gateway.process.send_signal(signal.SIGKILL)
+                gateway.process.wait()
+    with gateways.running() as gateway:
+        async with session(gateway, ada) as http:
+            assert (await ask(http))[0] == 200
+        first, second, third = await gateways.settled(3)
+    assert (first.prompt_tokens, first.completion_tokens) == (1, 2)
+    assert (second.status, second.error, second.completion_tokens) == (500, LOST, 4096)
+    assert (third.status, third.error) == (200, "")
+    assert [record["tool"] for record in gateways.records()] == ["f"]
+
+
+async def test_a_gateway_that_is_told_to_stop_settles_what_it_ends(
+    gateways: Gateways, provider: OpenAIServer, ada: str
+) -> None:
+    provider.add(Text(*["word "] * 5000, delay=0.01))
+    with gateways.running() as gateway:
+        async with (
+            session(gateway, ada) as http,
+            http.post("v1/chat/completions", json=COUNTED) as answer,
+        ):
+            while b"word" not in await answer.content.readline():
+                pass
+            gateway.process.terminate()
+            await asyncio.to_thread(gateway.process.wait, 15)
+    (row,) = gateways.requests()
+    assert (row.status, row.error) == (499, "gateway_stopped")
+    assert row.completion_tokens > 1
+    with closing(Database(gateways.database_url)) as database, database.reading() as connection:
+        assert connection.scalar(select(func.count()).select_from(tables.replica)) == 0
+
+
+async def test_two_gateways_on_one_database_keep_one_budget(
+    gateways: Gateways, provider: OpenAIServer, postgres: Postgres, ada: str
+) -> None:
+    gateways.database_url = postgres.make_database()
+    provider.add(*[ToolCalls(call("f", {}), usage=Usage(20, 80), delay=0.01)] * 200)
+    budgets = [{"scope": "user", "window": "day", "tokens": 1000}]
+    values: dict[str, Any] = {"budgets": budgets, "limits": {"maxOutputTokens": 100}}
+    with gateways.running(**values) as one, gateways.running(**values) as two:
+        async with session(one, ada) as first, session(two, ada) as second:
+            statuses: list[int] = []
+            while True:
+                asked = [ask(http) for http in (first, second) for _ in range(10)]
+                answers = await asyncio.gather(*asked)
+                statuses += [status for status, _ in answers]
+                if any(b"is used up" in body for _, body in answers):
+                    break
+        rows = gateways.requests()
+    assert set(statuses) == {200, 429}
+    assert statuses.count(200) == len(rows) == len(provider.requests)
+    assert 1000 <= sum(row.prompt_tokens + row.completion_tokens for row in rows) <= 1100
+    assert len({row.replica for row in rows}) == 2
+    assert len(gateways.records()) == len(rows)

@@ -1,0 +1,323 @@
+"""The ledger in a real SQLite file and a real PostgreSQL: nothing lost, doubled or overspent."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from caesarion_hub.gateway import tables
+from caesarion_hub.gateway.budgets import Budget
+from caesarion_hub.gateway.chain import Entry
+from caesarion_hub.gateway.database import Database, DatabaseError
+from caesarion_hub.gateway.jobs import Append, Beat, Closing, Edit, Leave, Opening, milliseconds
+from caesarion_hub.gateway.ledger import LOST, Ledger
+from caesarion_hub.gateway.recording import verify
+from sqlalchemy import func, select
+
+from tests.fakes.postgres import Postgres
+
+BEAT = Beat(lease=60_000, retention_days=400, audit_retention_days=0)
+DAY = 86_400_000
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/gateway.sqlite"
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.make_database()
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    with closing(Database(url)) as database:
+        database.migrate()
+        yield database
+
+
+def make_ledger(database: Database, *budgets: Budget, replica: str = "one") -> Ledger:
+    ledger = Ledger(database, replica, budgets)
+    ledger.apply([BEAT])
+    return ledger
+
+
+def make_opening(user: str = "ada", tokens: int = 100, **changes: object) -> Opening:
+    opening = Opening(
+        id=uuid4().hex,
+        started=milliseconds(),
+        user=user,
+        server="",
+        groups=(),
+        model="m",
+        conversation="c",
+        message="1",
+        prompt_tokens=10,
+        reserved_tokens=tokens,
+        reserved_nanos=tokens * 1000,
+    )
+    return replace(opening, **changes)  # type: ignore[arg-type]
+
+
+def settled(opening: Opening, tokens: int = 100) -> Closing:
+    return Closing(
+        opening,
+        milliseconds(),
+        prompt_tokens=10,
+        completion_tokens=tokens - 10,
+        nanos=tokens * 1000,
+    )
+
+
+def let_in(ledger: Ledger, opening: Opening) -> bool:
+    return ledger.apply([opening]) == [None]
+
+
+def said(ledger: Ledger, opening: Opening) -> str:
+    (refusal,) = ledger.apply([opening])
+    assert refusal is not None
+    return refusal.message
+
+
+def spent(database: Database, scope: str, name: str, period: str = "day") -> tuple[int, int]:
+    spending = tables.spending.c
+    asked = select(
+        func.sum(spending.requests), func.sum(spending.prompt_tokens + spending.completion_tokens)
+    ).where(spending.scope == scope, spending.name == name, spending.period == period)
+    with database.reading() as connection:
+        requests, tokens = connection.execute(asked).one()
+    return int(requests or 0), int(tokens or 0)
+
+
+def test_the_migrations_make_the_tables_and_run_once(database: Database) -> None:
+    database.migrate()
+    with database.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+
+
+def test_replicas_that_start_together_migrate_once(url: str) -> None:
+    def migrate(_: int) -> None:
+        with closing(Database(url)) as database:
+            database.migrate()
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(migrate, range(4))) == [None] * 4
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("nonsense", r"^gateway\.database\.url is no address of a database\. It must be like sql"),
+        ("mysql://me:secret@host/name", r"is no address of a database\. It must be like sqlite"),
+        ("sqlite:////nowhere/at/all.sqlite", r"all\.sqlite cannot be used: unable to open data"),
+        ("postgresql://me:secret@127.0.0.1:9/name", r"me:\*\*\*@127\.0\.0\.1:9/name cannot be"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_a_sentence_without_the_password(
+    url: str, sentence: str
+) -> None:
+    with pytest.raises(DatabaseError, match=sentence) as caught:
+        Database(url).migrate()
+    assert "secret" not in str(caught.value)
+
+
+def test_a_request_is_counted_for_its_user_its_groups_and_everyone(database: Database) -> None:
+    ledger = make_ledger(database)
+    opening = make_opening(groups=("staff", "students"))
+    assert let_in(ledger, opening)
+    ledger.apply([settled(opening, 70)])
+    for scope, name in (
+        *(("user", "ada"), ("group", "staff")),
+        *(("group", "students"), ("everyone", "")),
+    ):
+        assert spent(database, scope, name) == (1, 70)
+        assert spent(database, scope, name, "month") == (1, 70)
+
+
+def test_a_request_is_settled_once(database: Database) -> None:
+    ledger, other = make_ledger(database), make_ledger(database, replica="two")
+    opening = make_opening()
+    assert let_in(ledger, opening)
+    ledger.apply([settled(opening, 70), settled(opening, 70)])
+    ledger.apply([settled(opening, 70)])
+    other.apply([settled(opening, 500)])
+    assert spent(database, "everyone", "") == (1, 70)
+
+
+def test_a_refused_request_is_not_in_the_ledger(database: Database) -> None:
+    ledger = make_ledger(database, Budget("user", "ada", "day", 0, None))
+    (refusal,) = ledger.apply([make_opening()])
+    assert refusal is not None
+    assert (refusal.status, refusal.code, refusal.kind) == (429, "budget_reached", "budget_error")
+    with database.reading() as connection:
+        assert connection.execute(select(tables.request)).all() == []
+
+
+def test_what_answers_under_way_may_spend_is_reserved(database: Database) -> None:
+    ledger = make_ledger(database, Budget("user", "", "day", 150, None))
+    first, second, third = (make_opening() for _ in range(3))
+    assert let_in(ledger, first)
+    assert let_in(ledger, second)
+    assert said(ledger, third) == (
+        "Your budget of 150 tokens a day has no room for one more answer now: 0 are used, and the "
+        "answers under way may use the rest. Ask again when they have ended."
+    )
+    assert let_in(ledger, make_opening("bob"))
+    ledger.apply([settled(first, 40)])
+    assert let_in(ledger, third)
+
+
+def test_a_budget_of_a_name_stands_in_the_place_of_each_ones(database: Database) -> None:
+    ledger = make_ledger(
+        database, Budget("user", "", "day", 0, None), Budget("user", "ada", "day", 50, None)
+    )
+    assert let_in(ledger, make_opening("ada"))
+    assert said(ledger, make_opening("bob")).startswith("Your budget of 0 tokens a day is used up")
+
+
+def test_a_groups_budget_is_shared_and_so_is_everybodys_money(database: Database) -> None:
+    ledger = make_ledger(
+        database,
+        Budget("group", "students", "month", 100, None),
+        Budget("everyone", "", "total", None, 200_000),
+    )
+    for user in ("ada", "bob"):
+        opening = make_opening(user, groups=("students",))
+        if user == "ada":
+            assert let_in(ledger, opening)
+            ledger.apply([settled(opening)])
+    assert "The budget of the group students of 100 tokens a month is used up: 100 are" in said(
+        ledger, make_opening("bob", groups=("students",))
+    )
+    opening = make_opening("eve")
+    assert let_in(ledger, opening)
+    ledger.apply([settled(opening)])
+    assert said(ledger, make_opening("eve")) == (
+        "The budget of everybody here of $0.000200 in all is used up: $0.000200 is used. "
+        "It does not renew; the operator can raise it."
+    )
+
+
+def test_yesterday_counts_for_the_month_and_not_for_the_day(database: Database) -> None:
+    noon = 1_767_960_000_000  # 2026-01-09 12:00 UTC, a Friday
+    budgets = [Budget("user", "", "day", 100, None), Budget("user", "", "week", 150, None)]
+    ledger = make_ledger(database, *budgets)
+    opening = make_opening(started=noon)
+    assert let_in(ledger, opening)
+    ledger.apply([settled(opening)])
+    assert said(ledger, make_opening(started=noon + DAY - 1 - DAY // 2)) == (
+        "Your budget of 100 tokens a day is used up: 100 are used. "
+        "It renews on 2026-01-10 at 00:00 UTC."
+    )
+    opening = make_opening(started=noon + DAY)
+    assert let_in(ledger, opening)
+    ledger.apply([settled(opening)])
+    assert said(ledger, make_opening(started=noon + 2 * DAY)).endswith(
+        "on 2026-01-12 at 00:00 UTC."
+    )
+    assert let_in(ledger, make_opening(started=noon + 3 * DAY))
+
+
+def test_a_budget_edited_in_place_holds_for_all_replicas_and_is_recorded(
+    database: Database,
+) -> None:
+    given = Budget("user", "ada", "day", 100, None)
+    ledger, other = make_ledger(database, given), make_ledger(database, given, replica="two")
+    ledger.apply([Edit(replace(given, tokens=0), "root")])
+    assert not let_in(ledger, make_opening())
+    other.apply([BEAT])
+    assert not let_in(other, make_opening())
+    ledger.apply([Edit(replace(given, tokens=None), "root")])
+    assert let_in(ledger, make_opening())
+    with database.reading() as connection:
+        links = list(verify(connection))
+    assert [(link.kind, link.user) for link in links] == [("budget", "root")] * 2
+    assert '"scope":"user","tokens":0,"user":"root","window":"day"' in links[0].record
+
+
+def test_requests_in_a_minute_and_at_once_are_limited(database: Database) -> None:
+    ledger = make_ledger(database)
+    now = milliseconds()
+    often = [make_opening(per_minute=2, started=now - 50_000 + number) for number in range(3)]
+    assert ledger.apply(often)[:2] == [None, None]
+    assert said(ledger, replace(often[2], started=now)) == (
+        "You asked 2 times within a minute, which is your limit. Ask again in 10 seconds."
+    )
+    assert let_in(ledger, replace(often[2], started=now + 11_000))
+    assert said(ledger, make_opening(at_once=3)) == (
+        "3 of your answers are under way, which is your limit. Ask again when one has ended."
+    )
+    ledger.apply([settled(often[0])])
+    assert let_in(ledger, make_opening(at_once=3))
+
+
+def test_what_a_dead_replica_left_is_settled_by_another_as_reserved(database: Database) -> None:
+    dead, alive = make_ledger(database, replica="dead"), make_ledger(database, replica="alive")
+    done, left, free = make_opening(), make_opening(tokens=300), make_opening(reserved_nanos=None)
+    dead.apply([done, left, free])
+    dead.apply([settled(done, 70)])
+    alive.apply([BEAT])
+    assert spent(database, "everyone", "") == (1, 70)
+    with database.exclusive() as connection:
+        connection.execute(tables.replica.update().values(seen=milliseconds() - 120_000))
+    alive.apply([BEAT])
+    assert spent(database, "everyone", "") == (3, 470)
+    request = tables.request.c
+    asked = select(request.error, request.nanos, request.estimated).where(request.error == LOST)
+    with database.reading() as connection:
+        rows = connection.execute(asked.order_by(request.nanos.is_(None))).all()
+    assert [tuple(row) for row in rows] == [(LOST, 300_000, True), (LOST, None, True)]
+    dead.apply([settled(left, 20)])
+    assert spent(database, "everyone", "") == (3, 470)
+
+
+def test_a_replica_that_leaves_is_not_waited_for(database: Database) -> None:
+    leaving, staying = make_ledger(database, replica="leaving"), make_ledger(database)
+    leaving.apply([make_opening()])
+    leaving.apply([Leave()])
+    staying.apply([BEAT])
+    assert spent(database, "everyone", "") == (1, 100)
+
+
+def test_what_is_older_than_its_retention_is_deleted_and_months_stay(database: Database) -> None:
+    ledger = make_ledger(database)
+    old = make_opening(started=milliseconds() - 12 * DAY)
+    ledger.apply([old])
+    ledger.apply([settled(old)])
+    ledger.apply([replace(BEAT, retention_days=10)])
+    with database.reading() as connection:
+        assert connection.execute(select(tables.request)).all() == []
+    assert spent(database, "everyone", "") == (0, 0)
+    assert spent(database, "everyone", "", "month") == (1, 100)
+
+
+def test_the_audit_grows_from_all_replicas_as_one_chain(database: Database) -> None:
+    ledgers = [make_ledger(database, replica=str(number)) for number in range(4)]
+
+    def record(ledger: Ledger) -> None:
+        for number in range(10):
+            ledger.apply([Append([Entry("call", "ada", "c", "", {"n": number})] * 2)])
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(record, ledgers))
+    with database.reading() as connection:
+        assert [link.number for link in verify(connection)] == list(range(1, 81))
+
+
+def test_many_at_once_overspend_by_no_more_than_one_answer(database: Database) -> None:
+    budget = Budget("everyone", "", "day", 1000, None)
+    ledgers = [make_ledger(database, budget, replica=str(number)) for number in range(4)]
+
+    def ask(ledger: Ledger) -> None:
+        for _ in range(15):
+            opening = make_opening(uuid4().hex)
+            if let_in(ledger, opening):
+                ledger.apply([settled(opening)])
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(ask, ledgers))
+    assert spent(database, "everyone", "") == (10, 1000)
