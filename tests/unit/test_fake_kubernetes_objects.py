@@ -1,6 +1,7 @@
 """What the tests' API server reads: quantities, times, schemas, protobuf."""
 
 import base64
+import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.fakes.kubernetes.apiserver.objects import (
 )
 from tests.fakes.kubernetes.apiserver.protobuf import MAGIC, decode
 from tests.fakes.kubernetes.apiserver.schemas import problems_of, pruned, schema_named
+from tests.fakes.kubernetes.apiserver.tables import as_table, since
 
 PODS = schema_named("v1", "Pod")
 
@@ -156,3 +158,78 @@ def test_broken_protobuf_is_400(body: bytes) -> None:
     with pytest.raises(ApiError) as refused:
         decode(body)
     assert refused.value.code == 400
+
+
+# Tables
+
+
+def row(kind: str, **parts: Any) -> dict[str, Any]:
+    """Return what ``kubectl get`` shows of an object, by column."""
+    obj = {"metadata": {"name": "one", "creationTimestamp": timestamp()}, **parts}
+    table = as_table(kind, {"metadata": {"resourceVersion": "7"}, "items": [obj]})
+    assert table["metadata"] == {"resourceVersion": "7"}
+    (only,) = table["rows"]
+    assert only["object"]["kind"] == "PartialObjectMetadata"
+    return dict(
+        zip([one["name"] for one in table["columnDefinitions"]], only["cells"], strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"),
+    [
+        ({}, "Unknown"),
+        ({"phase": "Running"}, "Running"),
+        ({"phase": "Failed", "reason": "Evicted"}, "Evicted"),
+        (
+            {"containerStatuses": [{"state": {"waiting": {"reason": "ErrImagePull"}}}]},
+            "ErrImagePull",
+        ),
+        (
+            {"initContainerStatuses": [{"state": {"terminated": {"exitCode": 3}}}]},
+            "Init:3",
+        ),
+        (
+            {
+                "phase": "Running",
+                "initContainerStatuses": [{"state": {"terminated": {"exitCode": 0}}}],
+                "containerStatuses": [{"ready": True, "state": {"running": {}}}],
+            },
+            "Running",
+        ),
+    ],
+)
+def test_a_pod_shows_why_it_does_not_run(status: Json, shown: str) -> None:
+    pod = row("Pod", spec={"containers": [{}], "nodeName": "n"}, status=status)
+    assert (pod["Name"], pod["Status"], pod["Node"]) == ("one", shown, "n")
+
+
+def test_an_event_shows_what_it_says_of_whom() -> None:
+    event = row(
+        "Event",
+        type="Warning",
+        reason="FailedScheduling",
+        message="0/1 nodes are available",
+        involvedObject={"kind": "Pod", "name": "jupyter-ada"},
+        lastTimestamp=timestamp(),
+    )
+    assert event == {
+        "Name": "one",
+        "Last Seen": "0s",
+        "Type": "Warning",
+        "Reason": "FailedScheduling",
+        "Object": "pod/jupyter-ada",
+        "Message": "0/1 nodes are available",
+        "Count": 1,
+    }
+
+
+def test_a_kind_without_columns_of_its_own_shows_its_age() -> None:
+    assert row("Lease") == {"Name": "one", "Age": "0s"}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(5, "5s"), (65, "1m5s"), (3600, "1h"), (90000, "1d1h")]
+)
+def test_ages_have_two_units(seconds: int, shown: str) -> None:
+    assert since(timestamp(now() - datetime.timedelta(seconds=seconds))) == shown
