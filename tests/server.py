@@ -192,7 +192,7 @@ def running_server(
         env={
             **clean_environment(),
             "HOME": str(folder / "home"),
-            "JUPYTER_CONFIG_PATH": str(_shipped_configuration(folder / "configuration")),
+            "JUPYTER_CONFIG_PATH": str(shipped_configuration(folder / "configuration")),
             "JUPYTER_TOKEN": token,
             "MPLBACKEND": "module://matplotlib_inline.backend_inline",
             "PYTHONPATH": os.pathsep.join(
@@ -241,7 +241,7 @@ def _wait_until_it_listens(port: int) -> None:
             return
 
 
-def _shipped_configuration(folder: Path) -> Path:
+def shipped_configuration(folder: Path) -> Path:
     """Put the configuration that an installed wheel brings into ``folder``."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))
     shared = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]

@@ -26,7 +26,7 @@ def configure(c: Config, local: Local) -> None:
     """Set the spawner and the command of a server."""
     c.JupyterHub.spawner_class = HomeSpawner
     c.HomeSpawner.folder = str(local.folder)
-    c.Spawner.cmd = [sys.executable, "-m", "jupyterhub.singleuser"]
+    c.Spawner.cmd = [sys.executable, "-m", "caesarion.singleuser"]
     c.Spawner.args = ["--allow-root"] if os.geteuid() == 0 else []
 
 

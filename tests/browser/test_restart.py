@@ -13,7 +13,7 @@ from tests.hub import RunningHub
 def server_of(hub: RunningHub, user: str) -> psutil.Process:
     """Return the process of a user's server."""
     home = str(hub.home(user))
-    servers = (one for one in hub.processes() if "jupyterhub.singleuser" in one.cmdline())
+    servers = (one for one in hub.processes() if "caesarion.singleuser" in one.cmdline())
     return next(server for server in servers if server.environ()["HOME"] == home)
 
 

@@ -7,10 +7,13 @@ that ``KUBECONFIG`` names, whoever made it; the checks leave nothing behind.
 """
 
 import asyncio
+import copy
 import json
 import os
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,9 @@ import kubernetes_asyncio.config
 from tests.fakes.kubernetes.apiserver import ApiServer
 
 Json = dict[str, Any]
+
+APPS = "apps/v1"
+RBAC = "rbac.authorization.k8s.io/v1"
 
 PATCHES = {
     "json": "application/json-patch+json",
@@ -42,17 +48,21 @@ class RefusedError(Exception):
         self.details = status.get("details") or {}
 
 
+@dataclass
 class Cluster:
-    """Calls of one user; ``namespace`` is where the paths of namespaced kinds lead."""
+    """
+    Calls of one user; ``namespace`` is where the paths of namespaced kinds lead.
 
-    def __init__(
-        self, session: aiohttp.ClientSession, url: str, headers: dict[str, str], namespace: str = ""
-    ) -> None:
-        self.session = session
-        self.url = url
-        self.headers = headers
-        self.namespace = namespace
-        self.warnings: list[str] = []
+    ``session`` may know the user by a certificate, ``strangers`` has none, for
+    those who have a token. ``warnings`` are the last call's.
+    """
+
+    session: aiohttp.ClientSession
+    strangers: aiohttp.ClientSession
+    url: str
+    headers: dict[str, str]
+    namespace: str = ""
+    warnings: list[str] = field(default_factory=list)
 
     def path(self, plural: str, name: str = "", group: str = "") -> str:
         """Return the path of a kind in the namespace; ``group`` has its version: ``apps/v1``."""
@@ -61,10 +71,17 @@ class Cluster:
         return f"{whole}/{name}" if name else whole
 
     async def ask(
-        self, method: str, path: str, body: Any = None, content: str = "", **query: str
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        content: str = "application/json",
+        accept: str = "application/json",
+        **query: str,
     ) -> Json:
         """Make a call and return its JSON; raises :class:`RefusedError` for a failure."""
-        headers = {**self.headers, "Content-Type": content or "application/json"}
+        headers = {**self.headers, "Content-Type": content, "Accept": accept}
         data = None if body is None else json.dumps(body)
         async with self.session.request(
             method, self.url + path, data=data, params=query, headers=headers
@@ -75,8 +92,8 @@ class Cluster:
                 raise RefusedError(response.status, answer)
             return answer
 
-    async def get(self, path: str, **query: str) -> Json:
-        return await self.ask("GET", path, **query)
+    async def get(self, path: str, *, accept: str = "application/json", **query: str) -> Json:
+        return await self.ask("GET", path, accept=accept, **query)
 
     async def names(self, path: str, **query: str) -> list[str]:
         """Return the names of what a list has, in order."""
@@ -90,7 +107,7 @@ class Cluster:
         return await self.ask("PUT", path, body, **query)
 
     async def patch(self, path: str, body: Any, how: str = "merge", **query: str) -> Json:
-        return await self.ask("PATCH", path, body, PATCHES[how], **query)
+        return await self.ask("PATCH", path, body, content=PATCHES[how], **query)
 
     async def delete(self, path: str, body: Json | None = None, **query: str) -> Json:
         return await self.ask("DELETE", path, body, **query)
@@ -102,44 +119,66 @@ class Cluster:
         async with self.session.get(
             self.url + path, params=params, headers=self.headers
         ) as response:
-            assert response.status == 200, await response.text()
+            if response.status >= 400:
+                raise RefusedError(response.status, await response.json(content_type=None))
             while len(events) < count and (line := await response.content.readline()):
                 events.append(json.loads(line))
         return events
 
     async def until(self, path: str, condition: Callable[[Json | None], bool]) -> None:
         """Wait until an object, None once it has gone, is as the condition says."""
-        async with asyncio.timeout(LONGEST_WAIT):
-            while True:
-                try:
-                    found: Json | None = await self.get(path)
-                except RefusedError as error:
-                    if error.code != 404:
-                        raise
-                    found = None
-                if condition(found):
-                    return
-                await asyncio.sleep(0.05)
+
+        async def holds() -> bool:
+            try:
+                return condition(await self.get(path))
+            except RefusedError as error:
+                if error.code != 404:
+                    raise
+                return condition(None)
+
+        await eventually(holds)
 
     async def until_gone(self, path: str) -> None:
         await self.until(path, lambda found: found is None)
 
-    async def until_refused(self, call: Callable[[], Awaitable[Json]], code: int) -> None:
-        """Repeat a call until it is refused with this code."""
-        async with asyncio.timeout(LONGEST_WAIT):
-            while True:
-                try:
-                    await call()
-                except RefusedError as error:
-                    if error.code == code:
-                        return
-                    raise
-                await asyncio.sleep(0.2)
+    async def may(self, verb: str, group: str, resource: str) -> bool:
+        """Ask whether this user may do something in the namespace."""
+        asked = {"namespace": self.namespace, "group": group, "resource": resource, "verb": verb}
+        version = "authorization.k8s.io/v1"
+        review = make("SelfSubjectAccessReview", "", version, spec={"resourceAttributes": asked})
+        answer = await self.create(f"/apis/{version}/selfsubjectaccessreviews", review)
+        return bool(answer["status"]["allowed"])
 
     def as_token(self, token: str) -> "Cluster":
         """Return the same cluster for the owner of a bearer token."""
         headers = {"Authorization": f"Bearer {token}"}
-        return Cluster(self.session, self.url, headers, self.namespace)
+        return Cluster(self.strangers, self.strangers, self.url, headers, self.namespace)
+
+    @asynccontextmanager
+    async def within(self, **metadata: Any) -> AsyncIterator["Cluster"]:
+        """Give the same user in a new namespace, which ends with the block."""
+        name = f"conformance-{uuid.uuid4().hex[:8]}"
+        await self.create("/api/v1/namespaces", make("Namespace", name, **metadata))
+        inside = Cluster(self.session, self.strangers, self.url, self.headers, name)
+        try:
+            for plural, one in (("serviceaccounts", "default"), ("configmaps", "kube-root-ca.crt")):
+                await inside.until(inside.path(plural, one), lambda found: found is not None)
+            yield inside
+        finally:
+            try:
+                await self.delete(f"/api/v1/namespaces/{name}")
+            except RefusedError as error:
+                if error.code != 404:  # it may have gone already
+                    raise
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until a condition holds, which a real cluster's controllers may bring about."""
+    async with asyncio.timeout(LONGEST_WAIT):
+        while True:
+            if await condition():
+                return
+            await asyncio.sleep(0.1)
 
 
 @asynccontextmanager
@@ -149,10 +188,19 @@ async def connected(kubeconfig: Path | None) -> AsyncIterator[Cluster]:
     await kubernetes_asyncio.config.load_kube_config(
         config_file=str(kubeconfig) if kubeconfig else None, client_configuration=configuration
     )
-    async with kubernetes_asyncio.client.ApiClient(configuration) as client:
+    nobody = copy.copy(configuration)
+    nobody.cert_file = nobody.key_file = None
+    async with (
+        kubernetes_asyncio.client.ApiClient(configuration) as client,
+        kubernetes_asyncio.client.ApiClient(nobody) as stranger,
+    ):
         token = await configuration.get_api_key_with_prefix("BearerToken")
-        headers = {"Authorization": token} if token else {}
-        yield Cluster(client.rest_client.pool_manager, str(configuration.host), headers)
+        yield Cluster(
+            client.rest_client.pool_manager,
+            stranger.rest_client.pool_manager,
+            str(configuration.host),
+            {"Authorization": token} if token else {},
+        )
 
 
 @asynccontextmanager
@@ -181,3 +229,36 @@ def make_pod(name: str, *, spec: Json | None = None, **container: Any) -> Json:
     own = {"name": "main", "image": "registry.invalid/none:1", **container}
     nowhere = {"nodeSelector": {"caesarion.invalid/nowhere": "true"}}
     return make("Pod", name, spec={**nowhere, "containers": [own], **(spec or {})})
+
+
+def make_deployment(name: str, **container: Any) -> Json:
+    """Return a Deployment without pods."""
+    template = make_pod(name, **container)["spec"]
+    spec = {
+        "replicas": 0,
+        "selector": {"matchLabels": {"app": name}},
+        "template": {"metadata": {"labels": {"app": name}}, "spec": template},
+    }
+    return make("Deployment", name, APPS, spec=spec)
+
+
+async def make_account(api: Cluster, rules: list[Json]) -> Cluster:
+    """Return the cluster as the service account ``hub`` sees it, with a role of these rules."""
+    path = api.path("serviceaccounts")
+    await api.create(path, make("ServiceAccount", "hub"))
+    await api.create(api.path("roles", group=RBAC), make("Role", "hub", RBAC, rules=rules))
+    binding = make(
+        "RoleBinding",
+        "hub",
+        RBAC,
+        roleRef={"apiGroup": RBAC.partition("/")[0], "kind": "Role", "name": "hub"},
+        subjects=[{"kind": "ServiceAccount", "name": "hub", "namespace": api.namespace}],
+    )
+    await api.create(api.path("rolebindings", group=RBAC), binding)
+    request = make("TokenRequest", "", "authentication.k8s.io/v1", spec={"expirationSeconds": 600})
+    answer = await api.create(f"{path}/hub/token", request)
+    hub = api.as_token(answer["status"]["token"])
+    if rules:
+        first = (rules[0]["verbs"][0], rules[0]["apiGroups"][0], rules[0]["resources"][0])
+        await eventually(lambda: hub.may(*first))
+    return hub

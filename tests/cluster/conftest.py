@@ -7,10 +7,12 @@ The cluster is the fake one, or with ``CAESARION_TEST_CLUSTER=1`` the one that
 
 import contextlib
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.cluster.conformance import Cluster, open_cluster
 from tests.cluster.harness import AnyCluster, Installation
 from tests.cluster.real import RealCluster
 from tests.fakes.kubernetes.cluster import running_cluster
@@ -39,6 +41,13 @@ def caesarion(cluster: AnyCluster) -> Iterator[Installation]:
         caesarion.close()
         if isinstance(cluster, RealCluster):  # the other one goes, with all that is in it
             caesarion.uninstall()
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[Cluster]:
+    """The API that the conformance checks ask, in a namespace that ends with the test."""
+    async with open_cluster(tmp_path) as cluster, cluster.within() as api:
+        yield api
 
 
 @pytest.hookimpl(wrapper=True)

@@ -19,7 +19,7 @@ def server_of(hub: RunningHub, user: str) -> psutil.Process:
     return next(
         process
         for process in hub.processes()
-        if "jupyterhub.singleuser" in process.cmdline() and process.environ()["HOME"] == home
+        if "caesarion.singleuser" in process.cmdline() and process.environ()["HOME"] == home
     )
 
 

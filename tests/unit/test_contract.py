@@ -1,10 +1,12 @@
 """What the extension and the hub share without importing each other: names, held at both ends."""
 
 import re
+import sys
+import tomllib
 from typing import get_args
 
 import pytest
-from caesarion import context, prompt
+from caesarion import context, prompt, singleuser
 from caesarion.config import MODES, CaesarionAgent, CaesarionModel, CaesarionUploads
 from caesarion_hub import spawner
 from caesarion_hub.gateway.config import from_environment
@@ -41,6 +43,17 @@ def test_the_hub_sets_the_variables_that_the_extension_reads() -> None:
 
 def test_the_modes_of_approval_are_the_same_for_operators_and_servers() -> None:
     assert get_args(Mode) == MODES
+
+
+def test_the_hub_runs_a_command_that_a_users_server_has() -> None:
+    c = Config()
+    spawner.configure(c, values())
+    assert c.Spawner.cmd == [sys.executable, "-m", singleuser.__name__]
+    c = Config()
+    spawner.configure(c, make_cluster_values())
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
+    [command] = c.Spawner.cmd
+    assert project["scripts"][command] == f"{singleuser.__name__}:main"
 
 
 def test_the_address_given_to_the_extension_is_the_one_the_gateway_listens_on() -> None:

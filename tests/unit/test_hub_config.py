@@ -285,7 +285,7 @@ def test_a_users_server_knows_the_gateway_and_may_ask_it() -> None:
         "JupyterHub": {"spawner_class": HomeSpawner},
         "HomeSpawner": {"folder": "/state"},
         "Spawner": {
-            "cmd": [sys.executable, "-m", "jupyterhub.singleuser"],
+            "cmd": [sys.executable, "-m", "caesarion.singleuser"],
             "args": ["--allow-root"] if os.geteuid() == 0 else [],
             "notebook_dir": "~",
             "default_url": "/lab",

@@ -76,7 +76,7 @@ async def test_a_user_has_a_restricted_pod_with_a_disk() -> None:
                     "name": "notebook",
                     "image": "caesarion/singleuser:1.2",
                     "imagePullPolicy": "IfNotPresent",
-                    "args": ["jupyterhub-singleuser"],
+                    "args": ["caesarion-singleuser"],
                     "workingDir": "/home/jovyan",
                     "ports": [{"name": "notebook-port", "containerPort": 8888}],
                     "lifecycle": {},

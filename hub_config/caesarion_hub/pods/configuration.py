@@ -33,7 +33,7 @@ OUTAGE = 120
 def configure(c: Config, singleuser: Singleuser, cluster: Cluster) -> None:
     """Set the spawner, its pods and their disks."""
     c.JupyterHub.spawner_class = PodSpawner
-    c.Spawner.cmd = ["jupyterhub-singleuser"]
+    c.Spawner.cmd = ["caesarion-singleuser"]
     c.Spawner.environment.update(environment(singleuser))
     c.KubeSpawner.update(
         {

@@ -116,7 +116,7 @@ class Handlers:
                 call.resource.kind, result, call.query.get("includeObject", "")
             )
         self.state.warnings.extend(call.warnings)
-        headers = [("Warning", f'299 - "{text}"') for text in call.warnings]
+        headers = [("Warning", f"299 - {json.dumps(text)}") for text in call.warnings]
         return as_json(result, code, headers)
 
     async def _control(self, request: web.Request, user: User) -> web.Response:

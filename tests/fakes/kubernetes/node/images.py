@@ -59,7 +59,7 @@ def make_default() -> dict[str, Image]:
         ),
         SINGLEUSER: Image(
             entrypoint=entrypoint,
-            command=["jupyterhub-singleuser"],
+            command=["caesarion-singleuser"],
             user="1000:100",
             folder="/home/jovyan",
         ),

@@ -76,7 +76,8 @@ class Scheduler:
         return await self._refuse(pod, message)
 
     def _nodes(self) -> list[Json]:
-        return [node for node in self._cache.all("nodes") if "allocatable" in node["status"]]
+        nodes = self._cache.all("nodes")
+        return [node for node in nodes if "allocatable" in node.get("status", {})]
 
     def _on(self, node: Json) -> list[Json]:
         name = node["metadata"]["name"]

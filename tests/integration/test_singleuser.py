@@ -1,0 +1,58 @@
+"""A user's server under a real hub: whole, though it is started without what it never uses."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.bare_hub import BareHub, bare_hub
+from tests.singleuser import OURS, Singleuser, singleuser
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BareHub]:
+    with bare_hub(tmp_path_factory.mktemp("hub")) as hub:
+        hub.add_user("ada")
+        hub.add_user("eve")
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def server(hub: BareHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Singleuser]:
+    """Ada's, which prints what it imports."""
+    folder = tmp_path_factory.mktemp("ada")
+    with singleuser(folder, hub, "ada", command=("-X", "importtime", *OURS)) as server:
+        server.wait()
+        yield server
+
+
+def test_its_user_is_let_in_to_the_lab_and_to_the_agent(server: Singleuser) -> None:
+    status, page = server.get("lab")
+    assert (status, '"hubUser": "ada"' in page) == (200, True)
+    status, told = server.get("caesarion/api/status")
+    assert (status, '"kernels"' in told) == (200, True)
+
+
+def test_nobody_else_is_let_in(server: Singleuser, hub: BareHub) -> None:
+    assert server.get("caesarion/api/status", token="")[0] == 403
+    assert server.get("caesarion/api/status", token="unknown")[0] == 403
+    assert server.get("caesarion/api/status", token=hub.make_token("eve", ["self"]))[0] == 403
+
+
+def test_it_imports_nothing_of_what_it_never_uses(server: Singleuser) -> None:
+    server.get("lab")
+    imported = set(re.findall(r"^import time: .*\| +(\S+)$", server.log.read_text(), re.MULTILINE))
+    assert {"jupyterhub.singleuser", "jupyterlab.commands", "httpx", "jsonschema"} <= imported
+    unused = {"IPython", "alembic", "jupyterhub.handlers", "lark", "openai", "requests", "rich"}
+    assert imported & (unused | {"rfc3987_syntax", "sqlalchemy"}) == set()
+
+
+def test_a_setting_that_cannot_be_used_is_told_and_leaves_the_lab(
+    hub: BareHub, tmp_path: Path
+) -> None:
+    wrong = {"CAESARION_KERNEL_TIME_LIMIT": "soon"}
+    with singleuser(tmp_path, hub, "ada", environment=wrong) as server:
+        server.wait()
+        assert server.get("lab")[0] == 200
+    assert "CAESARION_KERNEL_TIME_LIMIT is 'soon'" in server.log.read_text()

@@ -1,0 +1,110 @@
+"""Modules that are stood in for until they are needed, and are whole when they are."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from caesarion import singleuser
+from caesarion.singleuser import Deferred, deferring
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(code: str) -> str:
+    """Run ``code`` in a Python that has imported nothing, and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT / "extension")}, text=True,
+        capture_output=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_what_is_asked_of_a_stand_in_comes_from_the_real_module(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stand_in = Deferred("colorsys", known=1)
+    monkeypatch.setitem(sys.modules, "colorsys", stand_in)
+    import colorsys
+
+    assert colorsys is stand_in
+    assert stand_in.known == 1
+    assert colorsys.rgb_to_hsv(1, 0, 0) == (0, 1, 1)
+    import colorsys as again
+
+    assert again.__spec__ is not None
+    assert again is not stand_in
+
+
+def test_the_modules_below_a_stand_in_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("wsgiref", "wsgiref.util"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "wsgiref", Deferred("wsgiref", package=True))
+    from wsgiref import util
+
+    assert util.guess_scheme({"HTTPS": "on"}) == "https"
+
+
+def test_what_the_real_module_has_not_the_stand_in_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "colorsys", Deferred("colorsys"))
+    import colorsys
+
+    with pytest.raises(AttributeError, match="module 'colorsys' has no attribute 'paint'"):
+        colorsys.paint  # type: ignore[attr-defined] # noqa: B018
+
+
+def test_nothing_is_stood_in_for_afterwards_or_that_was_there_before() -> None:
+    before = dict(sys.modules)
+    with deferring():
+        assert {name: sys.modules[name] for name in before} == before
+    assert not [name for name, module in sys.modules.items() if isinstance(module, Deferred)]
+
+
+def test_scopes_know_the_hubs_database_when_they_are_asked_about_it() -> None:
+    assert run(
+        "import sys\n"
+        "from caesarion.singleuser import deferring\n"
+        "with deferring():\n"
+        "    import jupyterhub.singleuser\n"
+        "print('sqlalchemy' in sys.modules)\n"
+        "from jupyterhub import scopes\n"
+        "print(scopes.expand_scopes(['self'], owner=None), scopes.orm.User.__tablename__)\n"
+        "import jupyterhub.orm, jupyterhub.roles, sqlalchemy\n"
+        "print(scopes.orm.User is jupyterhub.orm.User)\n"
+        "print(scopes.roles.create_role is jupyterhub.roles.create_role)\n"
+        "print(scopes.sa.inspect is sqlalchemy.inspect)\n"
+    ) == "False\nfrozenset() users\nTrue\nTrue\nTrue\n"  # fmt: skip
+
+
+def test_addresses_in_all_languages_are_still_checked() -> None:
+    assert run(
+        "import sys\n"
+        "from caesarion.singleuser import deferring\n"
+        "with deferring():\n"
+        "    import jsonschema\n"
+        "print('lark' in sys.modules)\n"
+        "checker = jsonschema.FormatChecker()\n"
+        "print(checker.conforms('http://bücher.example/', 'iri'))\n"
+        "print(checker.conforms('no address', 'iri'))\n"
+    ) == "False\nTrue\nFalse\n"  # fmt: skip
+
+
+def test_another_jupyterhub_than_the_one_that_was_read_gets_all_that_it_imports(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert {"jupyterhub.orm", "sqlalchemy", "requests"} <= names()
+    monkeypatch.setattr(singleuser, "JUPYTERHUB", "6.2.0")
+    assert names() == {"httpx._main", "requests", "rfc3987_syntax"}
+
+
+def names() -> set[str]:
+    return {stand_in.__name__ for stand_in in singleuser._stand_ins()}
+
+
+def test_the_jupyterhub_that_was_read_is_the_one_that_is_installed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    for extra in ("hub", "singleuser"):
+        wanted = project["optional-dependencies"][extra]
+        assert f"jupyterhub=={singleuser.JUPYTERHUB}" in wanted
