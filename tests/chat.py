@@ -5,7 +5,7 @@ The browser's end of a chat, for tests: jupyterlab-chat's WebSocket without a br
         answer = await chat.ask("plot a sine wave", notebook_path="b.ipynb")
         assert answer[-1]["body"] == "Here it is."
 
-Speaks to a :class:`~tests.server.RunningServer`; knows the frames of
+Speaks to a :class:`~tests.server.RunningServer`, or to a server in a cluster; knows the frames of
 ``jupyterlab_chat.ws_messages`` and what the persona puts into its messages.
 """
 
@@ -15,15 +15,15 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 from uuid import uuid4
 
 import aiohttp
+import httpx
 from caesarion.records import CALL_MIME, OUTPUT_MIME
 
 from tests.fakes.openai_server import ToolCalls, call
-from tests.server import RunningServer
 
 PERSONA = "jupyter-ai-personas::caesarion::CaesarionPersona"
 
@@ -39,11 +39,25 @@ class Frame:
     size: int
 
 
+class ChatServer(Protocol):
+    """A Jupyter server, wherever it is."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def headers(self) -> dict[str, str]: ...
+
+    def client(self) -> httpx.AsyncClient: ...
+
+    async def touch(self, path: str) -> None: ...
+
+
 @dataclass
 class Chat:
     """One open chat, as far as its frames have told."""
 
-    server: RunningServer
+    server: ChatServer
     socket: aiohttp.ClientWebSocketResponse
     id: str = ""
     frames: list[Frame] = field(default_factory=list)
@@ -147,12 +161,10 @@ class Chat:
 
 
 @contextlib.asynccontextmanager
-async def open_chat(server: RunningServer, path: str) -> AsyncIterator[Chat]:
+async def open_chat(server: ChatServer, path: str) -> AsyncIterator[Chat]:
     """Open the chat at ``path``, new or not; yield when its persona is there."""
     # The list of chats makes an empty file before it opens a new one.
-    file = server.root / path
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.touch()
+    await server.touch(path)
     url = f"{server.url}api/chat/ws/{quote(path, safe='')}"
     async with (
         aiohttp.ClientSession(headers=server.headers) as http,

@@ -30,15 +30,20 @@ class RefusedError(Exception):
 
 
 def run(arguments: Sequence[str], text: str | None = None, program: str = "helm") -> str:
-    """Return what helm, or kubectl, prints; the one beside this Python, else the system's."""
-    beside = Path(sys.executable).with_name(program)
-    command = str(beside) if beside.exists() else shutil.which(program) or program
+    """Return what helm, or kubectl, prints."""
+    command = [path_of(program), *arguments]
     done = subprocess.run(
-        [command, *arguments], input=text, capture_output=True, text=True, timeout=300, check=False
+        command, input=text, capture_output=True, text=True, timeout=300, check=False
     )
     if done.returncode:
         raise RefusedError(done.stderr + done.stdout)
     return done.stdout
+
+
+def path_of(program: str) -> str:
+    """Return where helm or kubectl is: beside this Python, else where the system has it."""
+    beside = Path(sys.executable).with_name(program)
+    return str(beside) if beside.exists() else shutil.which(program) or program
 
 
 def render(

@@ -75,6 +75,12 @@ class RunningServer:
         """Return a client that is let in; its paths are relative to the server's address."""
         return httpx.AsyncClient(base_url=self.url, headers=self.headers, timeout=30)
 
+    async def touch(self, path: str) -> None:
+        """Make an empty file, unless there is one."""
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+
     async def start_kernel(self, **request: str) -> str:
         """Start a kernel as a notebook does (``name``, ``path``); return its id."""
         async with self.client() as http:

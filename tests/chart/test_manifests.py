@@ -384,6 +384,9 @@ def test_the_services(manifests: Manifests) -> None:
     }
     kinds = {service["spec"].get("type", "ClusterIP") for service in manifests.of("Service")}
     assert kinds == {"ClusterIP"}
+    # The hub is reached before its first probe, and by whom nobody else could answer.
+    unready = [s for s in manifests.of("Service") if s["spec"].get("publishNotReadyAddresses")]
+    assert [service["metadata"]["name"] for service in unready] == ["caesarion-hub"]
 
 
 def test_all_that_the_hub_may_do_and_where() -> None:

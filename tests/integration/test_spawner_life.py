@@ -55,7 +55,7 @@ async def test_the_next_hub_finds_a_server_that_was_still_starting(
     await asyncio.sleep(0.2)
     assert not finding.done()
     await cluster.run()
-    assert await finding == f"http://127.0.0.1:{answering}"
+    assert await finding == f"http://127.0.0.1:{answering}/user/ada/"
 
 
 async def test_the_next_hub_gives_up_a_server_without_hope_at_once(cluster: Cluster) -> None:

@@ -186,13 +186,21 @@ async def test_a_server_that_is_out_of_memory_at_its_start_is_told(cluster: Clus
     )
 
 
-async def test_operators_read_the_trouble_in_the_log(
-    cluster: Cluster, answering: int, caplog: pytest.LogCaptureFixture
+async def test_a_trouble_that_lasts_is_told_to_its_user_and_in_the_log(
+    cluster: Cluster,
+    answering: int,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    start = asyncio.create_task(started(cluster.spawner(), answering))
+    monkeypatch.setattr("caesarion_hub.pods.spawner.FLEETING", 1.0)
+    spawner = cluster.spawner()
+    start = asyncio.create_task(started(spawner, answering))
     await cluster.have_no_room("0/1 nodes are available: 1 Too many pods.")
-    await asyncio.sleep(0.2)
-    await cluster.run()
+    await asyncio.sleep(0.5)
+    assert not caplog.records  # most starts have such a moment
+    async for event in spawner.progress():
+        if event["message"].startswith("There is no room"):
+            await cluster.run()
     await start
     text = (
         "jupyter-ada: There is no room for your server on the cluster yet: "

@@ -44,6 +44,9 @@ from caesarion_hub.pods.trouble import (
 MARGIN = 0.5
 """Seconds before JupyterHub's own time-out at which a start ends, with words of its own."""
 
+FLEETING = 3.0
+"""Seconds of a trouble that most starts have, such as a disk being made, before it is told."""
+
 UNSEEN = 3.0
 """Seconds after which a pod that was made should be seen by its mirror; a made-up number."""
 
@@ -67,6 +70,9 @@ class PodSpawner(KubeSpawner):  # type: ignore[misc]
 
     _trouble: Trouble | None = None
     _trouble_since = 0.0
+    _told: str = ""
+    """What of the trouble the user and the log have been told."""
+
     _ended: str = ""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -116,7 +122,7 @@ class PodSpawner(KubeSpawner):  # type: ignore[misc]
         for what does not heal, otherwise when ``start_timeout`` is over.
         """
         began = time.monotonic()
-        self._trouble, self._ended = None, ""
+        self._trouble, self._told, self._ended = None, "", ""
         try:
             async with asyncio.timeout(max(self.start_timeout - MARGIN, MARGIN)):
                 await self.load_user_options()
@@ -240,11 +246,15 @@ class PodSpawner(KubeSpawner):  # type: ignore[misc]
         trouble = trouble_of(pod, self.events_of(pod)) if pod else None
         now = time.monotonic()
         if trouble is None or self._trouble is None or trouble.reason != self._trouble.reason:
-            self._trouble_since = now
-        if trouble and trouble != self._trouble:
-            self.log.warning("%s: %s", self.pod_name, trouble.text)
+            self._trouble_since, self._told = now, ""
         self._trouble = trouble
-        if trouble and now - self._trouble_since >= trouble.patience:
+        if trouble is None:
+            return pod
+        lasted = now - self._trouble_since
+        if lasted >= min(trouble.patience, FLEETING) and trouble.text != self._told:
+            self._told = trouble.text
+            self.log.warning("%s: %s", self.pod_name, trouble.text)
+        if lasted >= trouble.patience:
             raise SpawnFailed(trouble)
         return pod
 
@@ -261,9 +271,9 @@ class PodSpawner(KubeSpawner):  # type: ignore[misc]
         last: tuple[int, str] | None = None
         while self._start_future is None or not self._start_future.done():
             pod = self.pod
-            trouble = self._trouble or self._silence()
-            stage = stage_of(pod, self.events_of(pod) if pod else [], self.image)
-            shown_now = (stage[0], trouble.text if trouble else stage[1])
+            silence = self._silence()
+            done, doing = stage_of(pod, self.events_of(pod) if pod else [], self.image)
+            shown_now = (done, self._told or (silence.text if silence else doing))
             if shown_now != last:
                 yield {"progress": shown_now[0], "message": shown_now[1]}
                 last = shown_now
@@ -283,7 +293,7 @@ class PodSpawner(KubeSpawner):  # type: ignore[misc]
         """
         try:
             async with asyncio.timeout(self.start_timeout):
-                return await self._answering_url()
+                return f"{await self._answering_url()}{self.server.base_url}"
         except (SpawnFailed, TimeoutError) as problem:
             self.log.warning("%s is not adopted: %s", self.pod_name, problem)
             self.http_timeout = 1

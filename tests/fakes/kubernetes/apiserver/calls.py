@@ -163,7 +163,8 @@ def _verb(call: Call, method: str) -> str:
     if verb == "get" and call.flag("watch"):
         raise not_implemented("A watch of one object by its path")
     allowed = ("create", "get", "update", "patch") if call.subresource else call.resource.verbs
-    if verb not in allowed or (verb == "create" and call.name and not call.subresource):
+    is_of_one = verb in ("get", "update", "patch", "delete") or bool(call.subresource)
+    if verb not in allowed or is_of_one != bool(call.name):
         raise ApiError(405, "the server does not allow this method on the requested resource")
     return verb
 

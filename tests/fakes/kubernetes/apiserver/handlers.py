@@ -8,6 +8,7 @@ finds out who asks (``tokens``), what for (``calls``), whether they may
 
 import asyncio
 import contextlib
+import functools
 import json
 import logging
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from tests.fakes.kubernetes.apiserver import (
     protobuf,
     reviews,
     subresources,
+    tables,
     watch,
 )
 from tests.fakes.kubernetes.apiserver.calls import Call, User, parse_call
@@ -102,12 +104,17 @@ class Handlers:
         await self.faults.meet(call)
         if not any(kind.split(";")[0].strip() in JSON_TYPES for kind in accept.split(",")):
             raise ApiError(406, f"only JSON is served here, not {accept}", reason="NotAcceptable")
+        is_table = tables.ACCEPT in accept
         if call.verb == "watch":
-            return await self._watch(request, call)
+            return await self._watch(request, call, is_table=is_table)
         if call.subresource == "log":
             return await self._log(request, call)
         body = await read_body(request)
         code, result = self._done(call, body, content_type(request))
+        if is_table and call.verb in ("get", "list") and not call.subresource:
+            result = tables.as_table(
+                call.resource.kind, result, call.query.get("includeObject", "")
+            )
         self.state.warnings.extend(call.warnings)
         headers = [("Warning", f'299 - "{text}"') for text in call.warnings]
         return as_json(result, code, headers)
@@ -178,12 +185,15 @@ class Handlers:
             return 200, deletion.delete(self.state, call, options)
         return 200, deletion.delete_collection(self.state, call, options)
 
-    async def _watch(self, request: web.Request, call: Call) -> web.StreamResponse:
+    async def _watch(
+        self, request: web.Request, call: Call, *, is_table: bool
+    ) -> web.StreamResponse:
         watch.check_watch(self.state, call)
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
         with self.faults.watch():
-            async with contextlib.aclosing(watch.lines(self.state, call)) as lines:
+            show = functools.partial(tables.as_row, call.resource.kind) if is_table else encoded
+            async with contextlib.aclosing(watch.lines(self.state, call, show)) as lines:
                 async for line in lines:
                     if line:
                         await response.write(line)

@@ -12,6 +12,7 @@ import asyncio
 import base64
 import contextlib
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Self
@@ -62,6 +63,10 @@ class ApiServer:
     @property
     def certificate_authority(self) -> Path:
         return self.folder / "ca.crt"
+
+    def client_context(self) -> ssl.SSLContext:
+        """Return what a client needs to trust this server."""
+        return ssl.create_default_context(cafile=str(self.certificate_authority))
 
     async def __aenter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)

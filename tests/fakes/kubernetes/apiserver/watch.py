@@ -8,7 +8,7 @@ happened to it otherwise.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 
 from tests.fakes.kubernetes.apiserver.calls import Call
 from tests.fakes.kubernetes.apiserver.errors import ApiError, bad_request, cause, invalid
@@ -33,9 +33,11 @@ def check_watch(state: State, call: Call) -> None:
         raise invalid("ListOptions", "", [cause("resourceVersionMatch", "Forbidden", why)])
 
 
-async def lines(state: State, call: Call) -> AsyncGenerator[bytes]:
+async def lines(
+    state: State, call: Call, show: Callable[[Json], bytes] = encoded
+) -> AsyncGenerator[bytes]:
     """
-    Yield the events of a watch, one JSON object a line.
+    Yield the events of a watch, one JSON object a line; ``show`` writes its object.
 
     Ends after ``timeoutSeconds``; an old ``resourceVersion`` ends it at once
     with the event ERROR that carries a 410.
@@ -48,7 +50,7 @@ async def lines(state: State, call: Call) -> AsyncGenerator[bytes]:
         revision = call.number("resourceVersion", 0)
         if not revision or call.flag("sendInitialEvents"):
             revision = state.store.revision
-            yield b"".join(_initial(state, call))
+            yield b"".join(_initial(state, call, show))
             if bookmarks and call.flag("sendInitialEvents"):
                 yield _bookmark(call, revision, {INITIAL_EVENTS_END: "true"})
         while (left := deadline - time.monotonic()) > 0:
@@ -60,7 +62,7 @@ async def lines(state: State, call: Call) -> AsyncGenerator[bytes]:
                 return
             if events:
                 revision = events[-1].revision
-                yield b"".join(_selected(call, events))
+                yield b"".join(_selected(call, events, show))
             try:
                 async with asyncio.timeout(min(left, BOOKMARK_SECONDS)):
                     await happened.wait()
@@ -70,31 +72,31 @@ async def lines(state: State, call: Call) -> AsyncGenerator[bytes]:
                     yield _bookmark(call, revision)
 
 
-def _initial(state: State, call: Call) -> Iterator[bytes]:
+def _initial(state: State, call: Call, show: Callable[[Json], bytes]) -> Iterator[bytes]:
     for obj in state.store.all(call.resource.qualified, call.namespace):
         if call.selection(obj):
-            yield _line("ADDED", encoded(obj))
+            yield _line("ADDED", show(obj))
 
 
-def _selected(call: Call, events: list[Event]) -> Iterator[bytes]:
+def _selected(call: Call, events: list[Event], show: Callable[[Json], bytes]) -> Iterator[bytes]:
     for event in events:
         if call.namespace not in ("", event.object["metadata"].get("namespace", "")):
             continue
         now = event.type != "DELETED" and call.selection(event.object)
         before = event.previous is not None and call.selection(event.previous)
         if now:
-            yield _line("MODIFIED" if before else "ADDED", encoded(event.object))
+            yield _line("MODIFIED" if before else "ADDED", show(event.object))
         elif before:
-            yield _line("DELETED", _as_left(event))
+            yield _line("DELETED", show(_as_left(event)))
 
 
-def _as_left(event: Event) -> bytes:
+def _as_left(event: Event) -> Json:
     """Return an object as it was in the selection, with the revision at which it left."""
     if event.type == "DELETED" or event.previous is None:
-        return encoded(event.object)
+        return event.object
     version = event.object["metadata"]["resourceVersion"]
     metadata = {**event.previous["metadata"], "resourceVersion": version}
-    return encoded({**event.previous, "metadata": metadata})
+    return {**event.previous, "metadata": metadata}
 
 
 def _bookmark(call: Call, revision: int, annotations: Json | None = None) -> bytes:

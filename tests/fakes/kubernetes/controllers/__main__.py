@@ -23,7 +23,6 @@ from tests.fakes.kubernetes.controllers import (
 )
 from tests.fakes.kubernetes.controllers.world import World
 from tests.fakes.kubernetes.events import Recorder
-from tests.fakes.kubernetes.node.sandbox import die_with_parent
 
 log = logging.getLogger(__name__)
 
@@ -86,5 +85,4 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="The controllers of a fake Kubernetes cluster.")
     parser.add_argument("folder", type=Path)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    die_with_parent()
     asyncio.run(serve(parser.parse_args().folder))

@@ -26,7 +26,6 @@ from tests.fakes.kubernetes.node.images import Registry
 from tests.fakes.kubernetes.node.kubelet import Kubelet, Machine
 from tests.fakes.kubernetes.node.network import Network
 from tests.fakes.kubernetes.node.place import Node
-from tests.fakes.kubernetes.node.sandbox import die_with_parent
 from tests.fakes.kubernetes.node.scheduler import Scheduler
 from tests.fakes.kubernetes.node.services import ServiceProxy
 
@@ -36,10 +35,10 @@ PODS = ipaddress.IPv4Network("127.97.0.0/16")
 KINDS = ("endpointslices", "nodes", "persistentvolumeclaims", "pods", "services")
 
 
-async def serve(folder: Path) -> None:
+async def serve(folder: Path, outside: int) -> None:
     """Be the node until SIGTERM."""
-    network = Network()
-    groups = Tree(f"caesarion-{os.getpid()}")
+    network = Network(outside)
+    groups = Tree(os.getpid())
     roots.prepare(folder / "local")
     registry = Registry(folder / "images.json")
     machines = [Machine(**one) for one in json.loads((folder / "machines.json").read_text())]
@@ -92,6 +91,12 @@ def make_addresses() -> Iterator[str]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="The node of a fake Kubernetes cluster.")
     parser.add_argument("folder", type=Path)
+    parser.add_argument(
+        "--outside",
+        type=int,
+        default=96,
+        help="Services are reached from this machine at 127.OUTSIDE instead of 127.96",
+    )
+    arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    die_with_parent()
-    asyncio.run(serve(parser.parse_args().folder))
+    asyncio.run(serve(arguments.folder, arguments.outside))

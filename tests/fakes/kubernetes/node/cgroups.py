@@ -11,6 +11,9 @@ from tests.fakes.kubernetes.node.quantities import parse
 
 ROOT = Path("/sys/fs/cgroup")
 CONTROLLERS = ("memory", "cpu")
+PREFIX = "caesarion-"
+"""Begins the name of a tree; the number of the node's process ends it."""
+
 PERIOD = 100_000
 """Microseconds, Kubernetes' own: a limit of 0.5 is 50 ms of CPU time in each 100 ms."""
 
@@ -18,7 +21,8 @@ PERIOD = 100_000
 class Tree:
     """The cgroups of one node."""
 
-    def __init__(self, name: str, root: Path = ROOT) -> None:
+    def __init__(self, pid: int, root: Path = ROOT) -> None:
+        name = f"{PREFIX}{pid}"
         self._folders = {controller: root / controller / name for controller in CONTROLLERS}
         if lacking := [name for name in CONTROLLERS if not (root / name / "tasks").exists()]:
             raise OSError(
@@ -27,6 +31,9 @@ class Tree:
                 "KUBECONFIG and CAESARION_TEST_CLUSTER=1."
             )
         for folder in self._folders.values():
+            for other in folder.parent.glob(f"{PREFIX}*"):
+                if not Path("/proc", other.name.removeprefix(PREFIX)).exists():
+                    remove(other)  # of a node that was killed
             folder.mkdir(exist_ok=True)
 
     def add(self, pod: str, container: str) -> "Group":

@@ -165,7 +165,11 @@ async def start(id: str, order: Order, folder: Path, log: Path, group: Group) ->
         )
     os.close(report)
     container = Container(id, folder, process, group)
-    container.failure = await _read(told)
+    try:
+        container.failure = await _read(told)
+    except asyncio.CancelledError:
+        process.kill()
+        raise
     if container.failure:
         await container.wait()
     return container

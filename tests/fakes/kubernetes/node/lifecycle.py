@@ -235,11 +235,12 @@ class Lifecycle:
                 self._event("warning", "FailedPreStopHook", f"PreStopHook failed: {error}")
         await container.stop(max(deadline - time.monotonic(), 0))
 
-    def kill(self) -> None:
+    async def kill(self) -> None:
         """End the container at once."""
         self._ending = True
         if self._container:
             self._container.signal(signal.SIGKILL)
+            await self._container.wait()
 
     def resize(self, resources: Json) -> None:
         """Give the running container other limits."""

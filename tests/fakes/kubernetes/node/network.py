@@ -24,9 +24,15 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Network:
-    """A network that this process, and whoever it starts, has entered."""
+    """
+    A network that this process, and whoever it starts, has entered.
 
-    def __init__(self) -> None:
+    ``outside`` is the second number of the addresses that Services have for
+    this machine, where another cluster may run too.
+    """
+
+    def __init__(self, outside: int) -> None:
+        self._number = outside
         self._outer = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         check(_libc.unshare(CLONE_NEWNET), "make a network")
         self._inner = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
@@ -50,6 +56,11 @@ class Network:
             made = socket.socket(family, kind, protocol)
         made.setblocking(False)
         return made
+
+    def address_outside(self, address: tuple[str, int]) -> tuple[str, int]:
+        """Return where this machine reaches a Service: 127.96.0.5 is 127.<outside>.0.5."""
+        first, _, rest = address[0].split(".", maxsplit=2)
+        return f"{first}.{self._number}.{rest}", address[1]
 
     def listen_outside(self, host: str, port: int) -> socket.socket:
         """Return a socket that listens in the machine's own network."""

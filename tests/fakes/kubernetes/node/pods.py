@@ -110,14 +110,11 @@ class Pod:
     async def discard(self) -> None:
         """End the pod at once, if it has not ended, and leave nothing of it but its logs."""
         self.ending = True
-        for one in (*self.first, *self.main):
-            one.kill()
         for task in (self._working, self._telling, *self.place.tasks):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        for one in (*self.first, *self.main):
-            await one.stop(0)
+        await asyncio.gather(*(one.kill() for one in (*self.first, *self.main)))
         self.place.groups.remove(self.place.uid)
         shutil.rmtree(self.place.folder, ignore_errors=True)
 

@@ -59,6 +59,8 @@ class Scheduler:
                 continue
 
     async def _schedule(self, pod: Json) -> None:
+        if not self._nodes():
+            return await self._refuse(pod, "no nodes available to schedule pods")
         if reason := self._claims_missing(pod):
             return await self._refuse(pod, f"0/{len(self._nodes())} nodes are available: {reason}.")
         obstacles = {

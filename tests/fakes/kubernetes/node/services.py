@@ -65,7 +65,8 @@ class ServiceProxy:
         for outside in (False, True):
             try:
                 if outside:
-                    listening = self._network.listen_outside(*address)
+                    there = self._network.address_outside(address)
+                    listening = self._network.listen_outside(*there)
                 else:
                     listening = socket.create_server(address, backlog=128)
                 await door.listen(listening)
