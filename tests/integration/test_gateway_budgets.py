@@ -432,14 +432,16 @@ async def test_the_operators_command_proves_exports_and_cuts_the_audit(
 
     status, said, _ = run("verify")
     assert status == 0
-    assert re.fullmatch(r"The audit is whole: 3 records up to number 3, [0-9a-f]{64}\.\n", said)
+    assert re.fullmatch(
+        r"The audit is whole\. Its records: 3; number 3's hash: [0-9a-f]{64}\n", said
+    )
     lines = [json.loads(line) for line in run("export")[1].splitlines()]
     assert [(line["number"], line["record"]["tool"]) for line in lines] == [
         *((1, "f"), (2, "f"), (3, "f")),
     ]
     assert run("cut", "2026-01-01")[1] == "There is nothing to cut.\n"
     assert run("cut", "2999-01-01")[1] == "The records up to number 3 are deleted.\n"
-    assert run("verify")[1].startswith("The audit is whole: 1 records up to number 4, ")
+    assert run("verify")[1].startswith("The audit is whole. Its records: 1; number 4's hash: ")
     with closing(Database(gateways.database_url)) as database, database.exclusive() as connection:
         connection.execute(tables.audit.update().values(user="eve"))
     assert run("verify") == (1, "", "Record 4 was changed: its column 'user' differs.\n")

@@ -266,7 +266,7 @@ def test_the_audit_is_searched_and_verified(admin: Session) -> None:
     found = page(admin, "admin/audit?user=user-1&text=print(7)")
     assert re.findall(r"<td>(call_\d+)</td>", found) == ["call_7"]
     assert "# &lt;b&gt;" in found
-    assert "The audit is whole: " in page(admin, "admin/audit?verify=1")
+    assert "The audit is whole. " in page(admin, "admin/audit?verify=1")
 
 
 def test_pages_let_nothing_in_that_is_not_ours(hana: Session) -> None:

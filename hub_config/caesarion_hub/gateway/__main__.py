@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
+import uvloop
 from jupyterhub.services.auth import HubOAuth
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
@@ -138,8 +139,11 @@ def _listen(config: Config) -> list[socket.socket]:
 def main() -> int:
     """Return the exit status."""
     logs.set_up()
+    # The ledger's thread lets go of the interpreter at each statement, and would wait 5 ms
+    # for the loop to give it back.
+    sys.setswitchinterval(0.0005)
     try:
-        asyncio.run(serve(from_environment()))
+        uvloop.run(serve(from_environment()))
     except (ConfigError, DatabaseError) as error:
         print(error, file=sys.stderr)
         return 1

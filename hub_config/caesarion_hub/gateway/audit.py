@@ -75,7 +75,9 @@ def _verify(database: Database) -> None:
     if head is None:
         print("The audit is empty.")
     else:
-        print(f"The audit is whole: {number} records up to number {head.number}, {head.hash}.")
+        print(
+            f"The audit is whole. Its records: {number}; number {head.number}'s hash: {head.hash}"
+        )
 
 
 def _export(database: Database) -> None:

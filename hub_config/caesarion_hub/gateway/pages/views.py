@@ -402,7 +402,9 @@ def _proof(connection: Connection) -> tuple[bool, str]:
             number, last = number + 1, link.hash
     except BrokenError as error:
         return False, f"The audit is broken. {error}"
-    return True, f"The audit is whole: {number} records, the last hash is {last or 'none yet'}."
+    if not number:
+        return True, "The audit is empty."
+    return True, f"The audit is whole. Its records: {number}; the last one's hash: {last}"
 
 
 _HEADER = ("name", "requests", "failures", "tokens", "dollars", "tokens without a price")
