@@ -24,6 +24,7 @@ from typing import IO, Any
 
 from tests import helm
 from tests.fakes.kubernetes.apiserver.control import Control
+from tests.fakes.kubernetes.controllers import volumes
 from tests.fakes.kubernetes.node import images
 from tests.fakes.kubernetes.node.images import Image
 from tests.fakes.kubernetes.node.kubelet import Machine
@@ -137,6 +138,7 @@ def running_cluster(
     try:
         cluster.start("apiserver")
         _wait_for_api(cluster)
+        cluster.kubectl("create", "--filename=-", text=json.dumps(volumes.CLASS))
         cluster.start("controllers")
         cluster.start("node")
         yield cluster

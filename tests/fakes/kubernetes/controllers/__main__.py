@@ -67,8 +67,6 @@ async def serve(folder: Path) -> None:
 async def control(world: World) -> None:
     """Let every controller look whenever something has changed, for ever."""
     await world.cache.listed()
-    if not world.cache.find("storageclasses", None, volumes.NAME):
-        await world.create("storageclasses", volumes.CLASS)
     while True:
         world.changed.clear()
         for reconcile in CONTROLLERS:
