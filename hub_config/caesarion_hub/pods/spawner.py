@@ -74,6 +74,7 @@ class PodSpawner(KubeSpawner):  # type: ignore[misc]
     """What of the trouble the user and the log have been told."""
 
     _ended: str = ""
+    _restarts = 0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -122,7 +123,7 @@ class PodSpawner(KubeSpawner):  # type: ignore[misc]
         for what does not heal, otherwise when ``start_timeout`` is over.
         """
         began = time.monotonic()
-        self._trouble, self._told, self._ended = None, "", ""
+        self._trouble, self._told, self._ended, self._restarts = None, "", "", 0
         try:
             async with asyncio.timeout(max(self.start_timeout - MARGIN, MARGIN)):
                 await self.load_user_options()
@@ -306,10 +307,24 @@ class PodSpawner(KubeSpawner):  # type: ignore[misc]
         pod = self.pod
         if pod:
             self._ended = how_ended(pod) or self._ended
+            self._note_restarts(pod)
         status: int | None = await super().poll()
         if status is None and pod and self.ready and PodSpawner._resizes:
             await self._lower_cpu(pod)
         return status
+
+    def _note_restarts(self, pod: Resource) -> None:
+        """Tell operators of a server that Kubernetes has started again in its pod."""
+        for container in (pod.get("status") or {}).get("containerStatuses") or []:
+            restarts = container.get("restartCount", 0)
+            if restarts > self._restarts:
+                last = (container.get("lastState") or {}).get("terminated") or {}
+                self.log.warning(
+                    "%s: the server was started again in its pod, for the %s. time; it had ended "
+                    "with %s (exit code %s).",
+                    *(self.pod_name, restarts, last.get("reason"), last.get("exitCode")),
+                )
+                self._restarts = restarts
 
     async def _lower_cpu(self, pod: Resource) -> None:
         """Take back what the server needed more of the processor while it started."""
