@@ -14,8 +14,19 @@ from typing import Any
 from traitlets.config import Config
 
 from caesarion_hub.gateway_values import CONFIG_VARIABLE
-from caesarion_hub.names import GATEWAY_VALUES_FILE, NETWORK_VARIABLES, RUN_VARIABLE
+from caesarion_hub.names import GATEWAY_SCOPE, GATEWAY_VALUES_FILE, NETWORK_VARIABLES, RUN_VARIABLE
 from caesarion_hub.values import Local, Values
+
+GATEWAY_SCOPES = ["list:users", "read:users:activity", "read:servers"]
+"""For the gateway's page on who runs what now."""
+
+GATEWAY = {
+    "name": "gateway",
+    "display": True,
+    # Its pages ask nobody for consent, and learn whether somebody may administer.
+    "oauth_no_confirm": True,
+    "oauth_client_allowed_scopes": [GATEWAY_SCOPE, "admin-ui"],
+}
 
 CULLER_SCOPES = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
 
@@ -23,6 +34,9 @@ CULLER_SCOPES = ["list:users", "read:users:activity", "read:servers", "delete:se
 def configure(c: Config, values: Values) -> None:
     """Add the services and the roles, the culler's and the operator's."""
     c.JupyterHub.services.append(gateway(values))
+    c.JupyterHub.load_roles.append(
+        {"name": "gateway", "scopes": GATEWAY_SCOPES, "services": ["gateway"]}
+    )
     if values.cull.enabled:
         c.JupyterHub.services.append(culler(values))
         c.JupyterHub.load_roles.append(culler_role(values))
@@ -39,12 +53,12 @@ def gateway(values: Values, inherited: Mapping[str, str] = os.environ) -> dict[s
     if not isinstance(place, Local):
         token = place.gateway_token.get_secret_value()
         # A hub that starts while the gateway does not answer must not wait for it.
-        return {"name": "gateway", "url": place.gateway_url, "api_token": token, "timeout": 1}
+        return {**GATEWAY, "url": place.gateway_url, "api_token": token, "timeout": 1}
     environment = {name: inherited[name] for name in NETWORK_VARIABLES if name in inherited}
     environment[RUN_VARIABLE] = place.run
     environment[CONFIG_VARIABLE] = str(place.folder / GATEWAY_VALUES_FILE)
     return {
-        "name": "gateway",
+        **GATEWAY,
         "url": f"http://127.0.0.1:{place.gateway_port}",
         "command": [sys.executable, "-m", "caesarion_hub.gateway"],
         "environment": environment,

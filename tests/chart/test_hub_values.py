@@ -120,7 +120,10 @@ def with_secrets(table: dict[str, Any]) -> dict[str, Any]:
 def hub_takes(path: str, value: Any) -> bool:
     table = deepcopy(with_secrets(render().hub_values()))
     *way, last = path.split(".")
-    at(table, ".".join(way))[last] = value
+    place = table
+    for key in way:
+        place = place.setdefault(key, {})
+    place[last] = value
     try:
         values.check(table)
     except values.ValuesError:
@@ -144,6 +147,10 @@ def test_the_schema_knows_the_hubs_keys_and_the_charts_and_no_other(
         ("toleration", "singleuser.extraTolerations", 0),
         ("role", "hub.loadRoles", 1),
         ("service", "hub.services", 1),
+        ("upstream", "gateway.upstreams", 0),
+        ("budget", "gateway.budgets", 0),
+        ("price", "gateway.prices", 1),
+        ("limits", "gateway.groups", 1),
     ],
 )
 def test_the_schema_knows_the_keys_of_entries_too(

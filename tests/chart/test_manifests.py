@@ -3,7 +3,9 @@
 from typing import Any
 
 import pytest
+import yaml
 from caesarion import __version__
+from caesarion_hub import gateway_values
 
 from tests.helm import Manifests, RefusedError, render
 
@@ -258,6 +260,10 @@ def test_the_gateway() -> None:
                                 variable("CAESARION_GATEWAY_DEFAULT_MODEL", "gpt-4.1"),
                                 variable("CAESARION_GATEWAY_SILENCE", "300"),
                                 variable("CAESARION_GATEWAY_GRACE", "120"),
+                                variable(
+                                    "CAESARION_GATEWAY_CONFIG",
+                                    "/etc/caesarion/gateway/gateway.yaml",
+                                ),
                                 variable("HOME", "/tmp"),
                                 variable("OPENAI_BASE_URL", "https://example.org/v1"),
                                 variable(
@@ -278,6 +284,11 @@ def test_the_gateway() -> None:
                             "volumeMounts": [
                                 {"name": "tmp", "mountPath": "/tmp"},
                                 {
+                                    "name": "values",
+                                    "mountPath": "/etc/caesarion/gateway",
+                                    "readOnly": True,
+                                },
+                                {
                                     "name": "provider",
                                     "mountPath": "/etc/caesarion/provider",
                                     "readOnly": True,
@@ -288,12 +299,15 @@ def test_the_gateway() -> None:
                     "volumes": [
                         {"name": "tmp", "emptyDir": {}},
                         {
-                            "name": "provider",
+                            "name": "values",
                             "secret": {
-                                "secretName": "provider",
+                                "secretName": "caesarion-gateway-values",
                                 "defaultMode": 0o440,
-                                "items": [{"key": "api_key", "path": "api_key"}],
                             },
+                        },
+                        {
+                            "name": "provider",
+                            "secret": {"secretName": "provider", "defaultMode": 0o440},
                         },
                     ],
                 },
@@ -310,6 +324,45 @@ def test_the_providers_key_goes_to_the_gateways_pods_alone() -> None:
     ]
     assert naming == ["Deployment caesarion-gateway"]
     assert "sk-secret" not in str([m for m in manifests if m["kind"] != "Secret"])
+
+
+def test_the_gateway_takes_what_the_operator_sets_for_it() -> None:
+    settings = {
+        "upstreams": [
+            {
+                "name": "azure",
+                "baseUrl": "https://me.openai.azure.com/openai/deployments/{model}?api-version=1",
+                "kind": "azure",
+                "keyFile": "/etc/caesarion/provider/azure",
+                "aliases": {"gpt-4.1": "mine"},
+                "timeouts": {"firstByte": 60},
+                "breaker": {"failures": 3, "seconds": 0.5},
+            },
+            {"name": "ollama", "baseUrl": "http://ollama:11434/v1", "models": ["llama*"]},
+        ],
+        "database": {"url": "postgresql://gateway:s3cret@db/gateway"},
+        "prices": {"gpt-4.1": {"prompt": 2.5, "completion": 10, "cached": 1.25}},
+        "budgets": [{"scope": "user", "window": "day", "tokens": 10_000_000}],
+        "groups": {"students": {"models": ["llama3"], "requestsPerMinute": 10}},
+        "aliases": {"fast": "llama3"},
+        "audit": {"text": True, "retentionDays": 30},
+        "retentionDays": 30,
+    }
+    manifests = render({"gateway": settings})
+    told = yaml.safe_load(manifests.secret("caesarion-gateway-values")["gateway.yaml"])
+    assert told == {**settings, "limits": {}, "openMetrics": False}
+    taken = gateway_values.check(told)
+    assert taken.upstreams[0].aliases == {"gpt-4.1": "mine"}
+    assert taken.budgets[0].tokens == 10_000_000
+    naming = [name for name, pod in manifests.pods() if "gateway-values" in str(pod.get("volumes"))]
+    assert naming == ["Deployment caesarion-gateway"]
+    assert "s3cret" not in str([m for m in manifests if m["kind"] != "Secret"])
+    assert "s3cret" not in manifests.secret("caesarion-hub")["values.yaml"]
+
+
+def test_without_settings_the_gateways_are_its_own() -> None:
+    told = yaml.safe_load(render().secret("caesarion-gateway-values")["gateway.yaml"])
+    assert gateway_values.check(told) == gateway_values.Gateway()
 
 
 def test_the_services(manifests: Manifests) -> None:

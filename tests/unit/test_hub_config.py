@@ -32,6 +32,12 @@ LIMITS = {
     "active_server_limit": 0,
 }
 
+GATEWAY_ROLE = {
+    "name": "gateway",
+    "scopes": ["list:users", "read:users:activity", "read:servers"],
+    "services": ["gateway"],
+}
+
 
 def told(part: Any, **changes: Any) -> dict[str, dict[str, Any]]:
     """Return what ``part`` sets on one machine, by class; lists it adds to as lists."""
@@ -163,7 +169,7 @@ def test_the_services_get_their_rights_and_an_environment_of_their_own() -> None
         "JupyterHub": {
             "services": [
                 {
-                    "name": "gateway",
+                    **services.GATEWAY,
                     "url": "http://127.0.0.1:8082",
                     "command": [sys.executable, "-m", "caesarion_hub.gateway"],
                     "environment": {
@@ -181,6 +187,7 @@ def test_the_services_get_their_rights_and_an_environment_of_their_own() -> None
                 },
             ],
             "load_roles": [
+                GATEWAY_ROLE,
                 {
                     "name": "idle-culler",
                     "scopes": [
@@ -190,7 +197,7 @@ def test_the_services_get_their_rights_and_an_environment_of_their_own() -> None
                         "delete:servers",
                     ],
                     "services": ["idle-culler"],
-                }
+                },
             ],
         }
     }
@@ -212,7 +219,7 @@ def test_in_a_cluster_the_gateway_is_elsewhere_and_the_operator_adds_services_an
     assert made["JupyterHub"] == {
         "services": [
             {
-                "name": "gateway",
+                **services.GATEWAY,
                 "url": "http://caesarion-gateway.hub",
                 "api_token": GATEWAY_TOKEN,
                 "timeout": 1,
@@ -234,6 +241,7 @@ def test_in_a_cluster_the_gateway_is_elsewhere_and_the_operator_adds_services_an
             {"name": "clock", "command": ["clock", "--often"]},
         ],
         "load_roles": [
+            GATEWAY_ROLE,
             {
                 "name": "idle-culler",
                 "scopes": [
@@ -247,10 +255,19 @@ def test_in_a_cluster_the_gateway_is_elsewhere_and_the_operator_adds_services_an
     }
 
 
+def test_the_hubs_menu_shows_the_gateway_which_learns_who_may_administer() -> None:
+    assert services.GATEWAY == {
+        "name": "gateway",
+        "display": True,
+        "oauth_no_confirm": True,
+        "oauth_client_allowed_scopes": ["access:services!service=gateway", "admin-ui"],
+    }
+
+
 def test_without_culling_there_is_neither_a_culler_nor_its_role() -> None:
     made = told(services, cull={"enabled": False})["JupyterHub"]
     assert [service["name"] for service in made["services"]] == ["gateway"]
-    assert made["load_roles"] == []
+    assert made["load_roles"] == [GATEWAY_ROLE]
 
 
 def test_the_gateway_learns_where_its_settings_lie_and_how_the_outside_is_reached() -> None:

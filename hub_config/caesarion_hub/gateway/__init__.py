@@ -7,7 +7,8 @@ provider's key, which lives in this process and nowhere else. Without a
 provider it answers by itself, as the demo model. Floors, top to bottom::
 
     __main__                reads the settings, listens, stops
-    handlers | audit        the HTTP routes | the operator's command
+    handlers | pages        the HTTP routes | for people
+    audit                   the operator's command
     meter                   each request let in, watched, settled
     hub                     who asks
     config                  the settings

@@ -12,8 +12,10 @@ import socket
 import sys
 from contextlib import AsyncExitStack
 from tempfile import TemporaryDirectory
+from typing import Any
 from uuid import uuid4
 
+from jupyterhub.services.auth import HubOAuth
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
@@ -24,12 +26,13 @@ from caesarion_hub.gateway.config import Config, ConfigError, from_environment
 from caesarion_hub.gateway.database import Database, DatabaseError
 from caesarion_hub.gateway.demo.model import Demo
 from caesarion_hub.gateway.handlers import Gateway
-from caesarion_hub.gateway.hub import Hub
+from caesarion_hub.gateway.hub import CACHE, Hub
 from caesarion_hub.gateway.jobs import Beat
 from caesarion_hub.gateway.journal import Journal
 from caesarion_hub.gateway.ledger import Ledger
 from caesarion_hub.gateway.meter import Meter
 from caesarion_hub.gateway.metrics import Metrics
+from caesarion_hub.gateway.pages import views
 from caesarion_hub.gateway.provider.providers import Providers
 
 _MAX_READ = 64 * 2**20  # bytes; beyond, a request's connection is simply closed
@@ -55,7 +58,8 @@ async def serve(config: Config) -> None:
         metrics.watch(backend.health, lambda: journal.ledger.head[0])
         meter = Meter(config.values, backend, journal, metrics)
         demo = not config.upstreams
-        app = Gateway(config.prefix, hub, meter, journal, metrics, demo=demo)
+        pages = _pages(config, journal, hub, backend)
+        app = Gateway(config.prefix, hub, meter, journal, metrics, demo=demo, **pages)
         server = HTTPServer(app, max_body_size=_MAX_READ)
         server.add_sockets(sockets)
         host, port = sockets[0].getsockname()[:2]
@@ -93,6 +97,24 @@ def _journal(config: Config, stack: AsyncExitStack) -> Journal:
     ledger = Ledger(database, uuid4().hex, from_values(config.values.budgets))
     retention = (config.values.retention_days, config.values.audit.retention_days)
     return Journal(ledger, Beat(round(config.lease * 1000), *retention))
+
+
+def _pages(config: Config, journal: Journal, hub: Hub, backend: Backend) -> dict[str, Any]:
+    """Return the pages' routes and settings; none without a token of the gateway's own."""
+    if not config.api_token:
+        return {}
+    base_url = config.prefix.removesuffix(f"services/{config.service_name}/") + "hub/"
+    oauth = HubOAuth(
+        api_url=config.hub_api_url,
+        api_token=config.api_token,
+        base_url=config.prefix,
+        hub_prefix=base_url,
+        oauth_client_id=f"service-{config.service_name}",
+        access_scopes={f"access:services!service={config.service_name}"},
+        cache_max_age=CACHE,
+    )
+    shared = views.Shared(journal, hub, backend, oauth, config.prefix, base_url)
+    return {"pages": views.routes(shared), **views.settings(config.api_token)}
 
 
 def _known_models(config: Config) -> set[str]:

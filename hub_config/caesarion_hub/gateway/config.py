@@ -28,9 +28,10 @@ class Config:
     """
     All settings. Without ``upstreams`` the demo model answers.
 
-    ``prefix`` begins and ends with a slash. Port 0 lets the system choose. A
-    gateway that was silent for ``lease`` seconds is taken for dead by the others;
-    answers under way get ``grace`` seconds to end after SIGTERM (made up).
+    ``prefix`` begins and ends with a slash. Port 0 lets the system choose.
+    Without ``api_token``, the gateway's own, there are no pages. A gateway that
+    was silent for ``lease`` seconds is taken for dead by the others; answers
+    under way get ``grace`` seconds to end after SIGTERM (made up).
     """
 
     hub_api_url: str
@@ -41,6 +42,7 @@ class Config:
     default_model: str
     upstreams: tuple[Upstream, ...]
     values: gateway_values.Gateway = field(default_factory=gateway_values.Gateway)
+    api_token: str = field(default="", repr=False)
     lease: float = 30.0
     grace: float = 3.0
     warning: str = ""
@@ -53,6 +55,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
     ===============================  ==================================================
     JUPYTERHUB_API_URL               where the hub's API answers; needed
     JUPYTERHUB_SERVICE_NAME          ``gateway``; callers need ``access:services`` of it
+    JUPYTERHUB_API_TOKEN             the gateway's own; without it there are no pages
     JUPYTERHUB_SERVICE_PREFIX        ``/services/gateway/``
     JUPYTERHUB_SERVICE_URL           ``http://127.0.0.1:8005``: host and port to listen on
     CAESARION_GATEWAY_CONFIG         a YAML file: the ``gateway`` section of the values
@@ -88,6 +91,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
         default_model=setting.get("CAESARION_GATEWAY_DEFAULT_MODEL") or values.model,
         upstreams=upstreams,
         values=values,
+        api_token=setting.get("JUPYTERHUB_API_TOKEN", ""),
         grace=settings.seconds(setting, "CAESARION_GATEWAY_GRACE", "3"),
         lease=settings.seconds(setting, "CAESARION_GATEWAY_LEASE", "30"),
         warning=warning,

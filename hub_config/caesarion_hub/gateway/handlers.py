@@ -8,6 +8,7 @@ answer.
 import asyncio
 import json
 import logging
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 from uuid import uuid4
@@ -52,6 +53,8 @@ class Gateway(Application):
         metrics: Metrics,
         *,
         demo: bool,
+        pages: Sequence[Any] = (),
+        **settings: Any,
     ) -> None:
         self.hub = hub
         self.meter = meter
@@ -67,10 +70,12 @@ class Gateway(Application):
                 (f"{prefix}health", Health),
                 (f"{prefix}ready", Ready),
                 (f"{prefix}metrics", Figures),
+                *pages,
             ],
             default_handler_class=Nowhere,
             # No access log: a failure is logged where it is understood.
             log_function=lambda handler: None,
+            **settings,
         )
 
 

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+import aiohttp
 from jupyterhub.httpclient import JupyterHubHTTPClient
 from jupyterhub.services.auth import HubAuth
 from tornado.web import HTTPError
@@ -21,6 +22,9 @@ CACHE = 60
 
 TIMEOUT = 10.0
 """Seconds that the hub has to answer; a made-up number."""
+
+SERVERS = 200
+"""Users whose servers are listed, at most."""
 
 _SERVER = re.compile(r"access:servers!server=[^/]*/(.*)")
 _BEARER = re.compile(r"bearer +([!-~]+)", re.IGNORECASE)
@@ -39,6 +43,7 @@ class Hub:
     """The hub's word on tokens."""
 
     def __init__(self, config: Config) -> None:
+        self._config = config
         self._auth: Any = HubAuth(
             api_url=config.hub_api_url,
             access_scopes={f"access:services!service={config.service_name}"},
@@ -60,6 +65,30 @@ class Hub:
         servers = filter(None, map(_SERVER.fullmatch, model.get("scopes", ())))
         server = next((found[1] for found in servers), "")
         return Caller(model["name"], server, tuple(sorted(model.get("groups", ()))))
+
+    async def servers(self) -> list[dict[str, Any]]:
+        """Return the users' servers that run: ``user``, ``server``, times, and ``state``."""
+        url = f"{self._config.hub_api_url}/users?state=active&limit={SERVERS}"
+        headers = {"Authorization": f"token {self._config.api_token}"}
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                answer = await JupyterHubHTTPClient.loop_instance().fetch(url, headers=headers)
+                users = await answer.json()
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise GatewayError(
+                *(503, "hub_unreachable", "The hub does not tell which servers run."),
+            ) from error
+        return [
+            {
+                "user": user["name"],
+                "server": name,
+                "started": _minutes(server.get("started")),
+                "last_activity": _minutes(server.get("last_activity")),
+                "state": "running" if server.get("ready") else server.get("pending") or "starting",
+            }
+            for user in users
+            for name, server in user.get("servers", {}).items()
+        ]
 
     async def check(self, authorization: str, scope: str, deed: str) -> None:
         """Raise GatewayError, as :meth:`caller` does, unless the token holds ``scope``."""
@@ -93,6 +122,10 @@ class Hub:
                 f"This token may not {deed}: it lacks {', '.join(sorted(scopes))}.",
             )
         return dict(model)
+
+
+def _minutes(time: str | None) -> str:
+    return (time or "")[:16].replace("T", " ")
 
 
 def _unauthorized(code: str, message: str) -> GatewayError:

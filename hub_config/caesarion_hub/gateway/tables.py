@@ -50,7 +50,8 @@ request = Table(
 )
 Index("request_started", request.c.started)
 Index("request_user_started", request.c.user, request.c.started)
-Index("request_error_started", request.c.error, request.c.started)
+_FAILED = text("error <> ''")
+Index("request_failed", request.c.started, sqlite_where=_FAILED, postgresql_where=_FAILED)
 _OPEN = text("finished IS NULL")
 Index("request_open", request.c.user, sqlite_where=_OPEN, postgresql_where=_OPEN)
 

@@ -71,7 +71,14 @@ def upgrade() -> None:
         sa.Column("calls", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
-    op.create_index("request_error_started", "request", ["error", "started"], unique=False)
+    op.create_index(
+        "request_failed",
+        "request",
+        ["started"],
+        unique=False,
+        sqlite_where=sa.text("error <> ''"),
+        postgresql_where=sa.text("error <> ''"),
+    )
     op.create_index(
         "request_open",
         "request",
