@@ -101,13 +101,14 @@ def test_a_claim_goes_when_the_last_pod_on_a_node_has_let_go_of_it() -> None:
 
 def test_a_definition_adds_a_kind_and_takes_it_away() -> None:
     state = make_state()
-    properties = {"spec": {"type": "object", "properties": {"port": {"type": "integer"}}}}
+    schema: Json = {"type": "object", "required": ["spec"]}
+    schema["properties"] = {"spec": {"type": "object", "properties": {"port": {"type": "integer"}}}}
     version = {
         "name": "v1",
         "served": True,
         "storage": True,
         "subresources": {"status": {}},
-        "schema": {"openAPIV3Schema": {"type": "object", "properties": properties}},
+        "schema": {"openAPIV3Schema": schema},
     }
     spec = {
         "group": "test.invalid",
@@ -127,6 +128,11 @@ def test_a_definition_adds_a_kind_and_takes_it_away() -> None:
     made = ask(state, "create", "routes.test.invalid", "", route, warnings=warnings)
     assert made["spec"] == {"port": 80}
     assert warnings == ['unknown field "spec.color"']
+    with pytest.raises(ApiError, match="spec: Required value"):
+        ask(state, "patch", "routes.test.invalid", "one", {"spec": None})
+    status = {"status": {"ready": True}}
+    told = ask(state, "patch", "routes.test.invalid", "one", status, subresource="status")
+    assert told["spec"] == {"port": 80}
     with pytest.raises(ApiError, match=r'spec.port: "http" is not of type integer'):
         ask(state, "patch", "routes.test.invalid", "one", {"spec": {"port": "http"}})
     ask(state, "delete", definitions, "routes.test.invalid")

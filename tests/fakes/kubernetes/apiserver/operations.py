@@ -146,7 +146,7 @@ def create(state: State, call: Call, body: Any, *, is_apply: bool = False) -> Js
 def update(state: State, call: Call, body: Any) -> Json:
     """Replace an object, or with the subresource ``status`` its status."""
     old = get(state, call)
-    return replace(state, call, old, checked(call, _part(call, body)))
+    return replace(state, call, old, _checked(call, body))
 
 
 def patch(state: State, call: Call, content_type: str, body: Any) -> Json:
@@ -165,21 +165,22 @@ def patch(state: State, call: Call, content_type: str, body: Any) -> Json:
             new = strategic_merge(old, body, schema_of(call.resource))
         case other:
             raise ApiError(415, f"the body of the request was in an unknown format - {other}")
-    return replace(state, call, old, checked(call, _part(call, new)))
+    return replace(state, call, old, _checked(call, new))
 
 
-def _part(call: Call, body: Any) -> Any:
-    """Return what a call may change: of an object with its status, only that."""
+def _checked(call: Call, body: Any) -> Json:
+    """Check what a call may change: of an object with its status, only that."""
     if call.subresource != "status" or not isinstance(body, dict):
-        return body
-    return {key: body[key] for key in ("apiVersion", "kind", "metadata", "status") if key in body}
+        return checked(call, body)
+    fields = ("apiVersion", "kind", "metadata", "status")
+    return checked(call, {key: body[key] for key in fields if key in body}, is_partial=True)
 
 
 def apply(state: State, call: Call, body: Any) -> Json:
     """Merge what a field manager wants, which it says anew as a whole each time."""
     if not call.query.get("fieldManager"):
         raise bad_request("fieldManager is required for apply patch")
-    wanted = checked(call, body)
+    wanted = checked(call, body, is_partial=True)
     old = state.store.get(call.resource.qualified, call.namespace, call.name)
     if old is not None:
         return replace(state, call, old, applied(call, old, wanted), is_apply=True)
