@@ -182,3 +182,9 @@ def test_every_stage_stands_on_one_base_that_the_builder_may_name(name: str) -> 
     bases = set(re.findall(r"^FROM (\S+)", text, re.MULTILINE))
     stages = set(re.findall(r"^FROM \S+ AS (\S+)$", text, re.MULTILINE))
     assert bases - stages == {"${BASE}"}
+
+
+def test_make_leaves_out_what_the_images_leave_out() -> None:
+    line = re.search(r"^LEFT_OUT := (.+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    assert line is not None
+    assert tuple(line[1].split()) == requirements.LEFT_OUT
