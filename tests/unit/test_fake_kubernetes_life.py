@@ -287,10 +287,13 @@ async def test_a_test_in_another_process_says_what_goes_wrong(tmp_path: Path) ->
                     seen: list[Any] = [asyncio.run(get(api, "/api/v1/pods"))[0], control.met()]
                 api.state.denials.append({"user": "hub"})
                 seen += [control.denials(), control.warnings(), control.drop_watches()]
+                control.forget_history()
                 control.clear()
                 return [*seen, control.denials()]
 
         assert await asyncio.to_thread(test) == [500, [1], [{"user": "hub"}], [], 0, []]
+        _, text = await get(api, "/api/v1/pods?watch=1&resourceVersion=101")
+        assert json.loads(text)["object"]["code"] == 410
 
 
 async def test_a_server_goes_on_where_the_last_one_was_killed(tmp_path: Path) -> None:

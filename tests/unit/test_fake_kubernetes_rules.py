@@ -290,6 +290,10 @@ def test_a_container_that_is_wrong_is_422(container: Json, told: str) -> None:
 @pytest.mark.parametrize(
     ("body", "told"),
     [
+        (
+            make("Namespace", "n", labels={"pod-security.kubernetes.io/enforce": "strict"}),
+            "must be one of privileged, baseline, restricted",
+        ),
         (make("Service", "1st", spec={"ports": [{"port": 80}]}), "DNS-1035"),
         (make("Service", "s", spec={}), "spec.ports: Required value"),
         (make("Service", "s", spec={"ports": [{"port": 1}, {"port": 2}]}), "ports[0].name"),

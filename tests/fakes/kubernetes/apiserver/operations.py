@@ -41,7 +41,7 @@ STALE = (
     "the object has been modified; please apply your changes to the latest version and try again"
 )
 
-# Kinds that count the generations of their spec.
+# Built-in kinds that count the generations of their spec; one's own kinds all do.
 GENERATIONS = {
     "Pod",
     "Deployment",
@@ -129,7 +129,7 @@ def create(state: State, call: Call, body: Any, *, is_apply: bool = False) -> Js
     for field in (*KEPT, "resourceVersion", "selfLink"):
         metadata.pop(field, None)
     metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": timestamp()}
-    if call.resource.kind in GENERATIONS:
+    if call.resource.kind in GENERATIONS or call.resource.schema is not None:
         metadata["generation"] = 1
     if call.resource.has_status:
         new.pop("status", None)
