@@ -173,6 +173,9 @@ class PodMirror(Mirror):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(labels={"component": COMPONENT}, **kwargs)
 
+    def _put(self, resource: Resource) -> None:
+        super()._put(slim(resource))
+
     @property
     def pods(self) -> dict[str, Resource]:
         """The pods by ``namespace/name``, as KubeSpawner asks for them."""
@@ -227,6 +230,16 @@ async def mirror_of(kind: type[M], namespace: str, log: Logger) -> M:
         await mirror.start()
     found: M = KubeSpawner.reflectors[place]
     return found
+
+
+def slim(pod: Resource) -> Resource:
+    """Return a pod without most of its bulk, which nobody asks for: thousands are held."""
+    pod["metadata"].pop("managedFields", None)
+    pod["spec"].pop("volumes", None)
+    for container in pod["spec"]["containers"]:
+        for name in ("env", "volumeMounts", "securityContext"):
+            container.pop(name, None)
+    return pod
 
 
 def key(resource: Resource) -> str:
