@@ -2,7 +2,9 @@
 Fixtures of the tests on a cluster: one cluster and one installation for all of them.
 
 The cluster is the fake one, or with ``CAESARION_TEST_CLUSTER=1`` the one that
-``KUBECONFIG`` names. Each test has users of its own.
+``KUBECONFIG`` names. On the fake one our images are this checkout, unless
+``CAESARION_TEST_IMAGES`` names a folder with ``hub`` and ``singleuser`` unpacked
+in it. Each test has users of its own.
 """
 
 import contextlib
@@ -16,6 +18,8 @@ from tests.cluster.conformance import Cluster, open_cluster
 from tests.cluster.harness import AnyCluster, Installation
 from tests.cluster.real import RealCluster
 from tests.fakes.kubernetes.cluster import running_cluster
+from tests.fakes.kubernetes.node import images
+from tests.fakes.kubernetes.node.images import Image
 
 NAMESPACE = "caesarion-tests"
 
@@ -27,8 +31,18 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnyCluster]:
         with contextlib.ExitStack() as closing:
             yield RealCluster(closing)
     else:
-        with running_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        folder = tmp_path_factory.mktemp("cluster")
+        with running_cluster(folder, catalogue=built_images()) as cluster:
             yield cluster
+
+
+def built_images() -> dict[str, Image]:
+    """Return our images as they were really built, if ``CAESARION_TEST_IMAGES`` says where."""
+    where = os.environ.get("CAESARION_TEST_IMAGES")
+    if not where:
+        return {}
+    folders = {images.HUB: "hub", images.SINGLEUSER: "singleuser"}
+    return {name: Image.built(Path(where, folder)) for name, folder in folders.items()}
 
 
 @pytest.fixture(scope="session")

@@ -132,7 +132,7 @@ def running_cluster(
             "root, or on a real cluster: set KUBECONFIG and CAESARION_TEST_CLUSTER=1."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    images.write(folder / "images.json", {**(catalogue or {}), **images.make_default()})
+    images.write(folder / "images.json", images.make_default() | dict(catalogue or {}))
     (folder / "machines.json").write_text(json.dumps([asdict(one) for one in machines]))
     cluster = Cluster(folder, 100 + (os.getpid() + next(_clusters)) % 150)
     try:
