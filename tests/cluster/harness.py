@@ -123,11 +123,11 @@ class Installation:
         secret = self.cluster.get(self.namespace, "secret", f"{RELEASE}-keys")
         return base64.b64decode(secret["data"][name]).decode()
 
-    def login(self, user: str) -> Session:
-        """Log a user in; ``admin`` with the administrators' password."""
+    def login(self, user: str, password: str = "") -> Session:
+        """Log a user in, with the password that the chart has made unless one is given."""
         session = Session(self.url, user)
         self.sessions.append(session)
-        password = self.key("admin_password" if user == "admin" else "user_password")
+        password = password or self.key("admin_password" if user == "admin" else "user_password")
         session.log_in(password).raise_for_status()
         return session
 
