@@ -7,7 +7,7 @@ import yaml
 from caesarion import __version__
 from caesarion_hub import gateway_values
 
-from tests.helm import Manifests, RefusedError, render
+from tests.helm import Manifests, render
 
 OWN_KEYS = {"hub": {"existingSecret": "keys"}}
 """Without it every run makes new keys, and checksums of them."""
@@ -731,9 +731,3 @@ def test_names_come_of_the_release() -> None:
     }
     named = render({"fullnameOverride": "x"}, release="lab")
     assert named.one("Service", "x-hub")["spec"]["selector"]["app.kubernetes.io/instance"] == "lab"
-
-
-def test_the_passwords_must_differ() -> None:
-    same = "x" * 40
-    with pytest.raises(RefusedError, match=r"auth\.adminPassword must differ"):
-        render({"auth": {"userPassword": same, "adminPassword": same}})

@@ -72,7 +72,10 @@ def test_what_is_risky_is_on_the_list(point: str, values: dict[str, Any]) -> Non
         ({"proxy": {"service": {"type": "LoadBalancer"}}}, "get service caesarion-proxy"),
         ({"ingress": {"enabled": True, "hosts": ["a.example.org"]}}, "http://a.example.org/"),
         ({"ingress": {"enabled": True}}, "kubectl -n hub get ingress caesarion"),
-        ({"httpRoute": {"enabled": True}}, "kubectl -n hub get httproute caesarion"),
+        (
+            {"httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}]}},
+            "kubectl -n hub get httproute caesarion",
+        ),
     ],
     ids=str,
 )

@@ -146,9 +146,6 @@ for each run of helm, so that the Secret and the checksums speak of the same.
 */}}
 {{- define "caesarion.keys" -}}
 {{- if not (hasKey .Values "madeKeys") -}}
-{{- if and .Values.auth.userPassword (eq .Values.auth.userPassword (.Values.auth.adminPassword | default "")) -}}
-{{- fail "auth.adminPassword must differ from auth.userPassword." -}}
-{{- end -}}
 {{- $name := printf "%s-keys" (include "caesarion.fullname" .) -}}
 {{- $kept := dict -}}
 {{- range $key, $value := (lookup "v1" "Secret" .Release.Namespace $name).data -}}
