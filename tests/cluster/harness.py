@@ -7,16 +7,21 @@ Our chart on a cluster, fake or real, and the people who use it.
     async with open_chat(caesarion.server_of(ada), "a.chat") as chat:
         await chat.ask("hello")
 
-The images of a real cluster are named by ``CAESARION_TEST_HUB_IMAGE`` and
+The cluster is the fake one, or with ``CAESARION_TEST_CLUSTER=1`` the one that
+``KUBECONFIG`` names. On the fake one our images are this checkout, unless
+``CAESARION_TEST_IMAGES`` names a folder with ``hub`` and ``singleuser`` unpacked
+in it. The images of a real cluster are named by ``CAESARION_TEST_HUB_IMAGE`` and
 ``CAESARION_TEST_SINGLEUSER_IMAGE``, as ``name:tag``.
 """
 
 import base64
+import contextlib
 import functools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -24,7 +29,9 @@ import httpx
 
 from tests import helm
 from tests.cluster.real import RealCluster
-from tests.fakes.kubernetes.cluster import Cluster
+from tests.fakes.kubernetes.cluster import Cluster, running_cluster
+from tests.fakes.kubernetes.node import images
+from tests.fakes.kubernetes.node.images import Image
 from tests.hub import Session
 
 AnyCluster = Cluster | RealCluster
@@ -39,6 +46,26 @@ VALUES: Json = {
     # What the hub's own default is, said where the fake node can put the pod's address instead.
     "hub": {"config": {"JupyterHub": {"hub_bind_url": "http://0.0.0.0:8081"}}},
 }
+
+
+@contextlib.contextmanager
+def open_any_cluster(folder: Path) -> Iterator[AnyCluster]:
+    """Provide the cluster that the environment names, or a fake one with its state in ``folder``."""
+    if os.environ.get("CAESARION_TEST_CLUSTER") == "1":
+        with contextlib.ExitStack() as closing:
+            yield RealCluster(closing)
+    else:
+        with running_cluster(folder, catalogue=built_images()) as cluster:
+            yield cluster
+
+
+def built_images() -> dict[str, Image]:
+    """Return our images as they were really built, if the environment says where."""
+    where = os.environ.get("CAESARION_TEST_IMAGES")
+    if not where:
+        return {}
+    folders = {images.HUB: "hub", images.SINGLEUSER: "singleuser"}
+    return {name: Image.built(Path(where, folder)) for name, folder in folders.items()}
 
 
 def image_values() -> Json:
