@@ -50,7 +50,7 @@ VALUES: Json = {
 
 @contextlib.contextmanager
 def open_any_cluster(folder: Path) -> Iterator[AnyCluster]:
-    """Provide the cluster that the environment names, or a fake one with its state in ``folder``."""
+    """Provide the cluster that the environment names, or a fake one that lives in ``folder``."""
     if os.environ.get("CAESARION_TEST_CLUSTER") == "1":
         with contextlib.ExitStack() as closing:
             yield RealCluster(closing)
