@@ -13,7 +13,7 @@ from tests.cluster.harness import eventually
 from tests.cluster.test_node import SERVER, make_pod, make_service
 from tests.fakes.kubernetes.apiserver.control import Control
 from tests.fakes.kubernetes.cluster import Cluster, running_cluster
-from tests.fakes.kubernetes.node.cgroups import PREFIX, ROOT
+from tests.fakes.kubernetes.node import cgroups
 from tests.helm import RefusedError, as_yaml
 from tests.hub import REPOSITORY
 
@@ -28,10 +28,6 @@ def processes_of(folder: Path) -> list[psutil.Process]:
         except psutil.NoSuchProcess:
             continue
     return found
-
-
-def limits_of(pid: int) -> list[Path]:
-    return list(ROOT.glob(f"*/{PREFIX}{pid}"))
 
 
 def start_server(cluster: Cluster) -> str:
@@ -63,9 +59,9 @@ def test_pods_go_on_while_the_api_server_is_away_and_end_with_the_cluster(
         cluster.kubectl("delete", "pod", "server", "--namespace=node-tests")
         assert not answers(url)
         node = cluster.processes["node"].pid
-        assert limits_of(node)
+        assert cgroups.trees(node)
     assert not processes_of(tmp_path)
-    assert not limits_of(node)
+    assert not cgroups.trees(node)
     assert str(tmp_path) not in Path("/proc/mounts").read_text()
 
 

@@ -15,13 +15,12 @@ from tests.fakes.kubernetes.apiserver.objects import (
     copied,
     moment,
     now,
-    quantity,
     timestamp,
-    written,
 )
 from tests.fakes.kubernetes.apiserver.protobuf import MAGIC, decode
 from tests.fakes.kubernetes.apiserver.schemas import problems_of, pruned, schema_named
 from tests.fakes.kubernetes.apiserver.tables import as_table, since
+from tests.fakes.kubernetes.quantities import quantity, written
 
 PODS = schema_named("v1", "Pod")
 
@@ -36,6 +35,7 @@ PODS = schema_named("v1", "Pod")
         ("1E", "1000000000000000000"),
         (".5", "0.5"),
         (3, "3"),
+        (0.1, "0.1"),
         ("-1k", "-1000"),
     ],
 )

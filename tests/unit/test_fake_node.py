@@ -11,8 +11,7 @@ from tests.fakes.kubernetes.node.dns import make_hosts
 from tests.fakes.kubernetes.node.environment import expand, field_of, on_own_address
 from tests.fakes.kubernetes.node.images import Image, reference
 from tests.fakes.kubernetes.node.orders import make_argv
-from tests.fakes.kubernetes.node.quantities import parse, requested
-from tests.fakes.kubernetes.node.scheduler import obstacle, victims
+from tests.fakes.kubernetes.node.scheduler import obstacle, requested, victims
 from tests.fakes.kubernetes.node.services import routes
 from tests.fakes.kubernetes.node.status import ContainerStatus, make_status, terminated, waiting
 
@@ -39,19 +38,11 @@ def make_node(memory: str = "4Gi", **spec: Any) -> Json:
     }
 
 
-@pytest.mark.parametrize(
-    ("quantity", "number"),
-    [("500m", 0.5), ("2", 2.0), (0.1, 0.1), ("2Gi", 2 * 1024**3), ("5G", 5e9), ("1e3", 1000.0)],
-)
-def test_a_quantity_is_a_number(quantity: str | float, number: float) -> None:
-    assert parse(quantity) == number
-
-
 def test_a_pod_asks_for_its_containers_together_or_for_its_greediest_init_container() -> None:
     pod = make_pod("1Gi")
     pod["spec"]["containers"] *= 2
-    pod["spec"]["initContainers"] = [{"resources": {"limits": {"memory": "3Gi", "cpu": "1"}}}]
-    assert requested(pod) == {"memory": 3 * 1024**3, "cpu": 1.0, "pods": 1.0}
+    pod["spec"]["initContainers"] = [{"resources": {"requests": {"memory": "3Gi", "cpu": "1"}}}]
+    assert requested(pod) == {"memory": 3 * 1024**3, "cpu": 1, "pods": 1}
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tests.fakes.kubernetes.apiserver.objects import Json, moment, quantity
+from tests.fakes.kubernetes.apiserver.objects import Json, moment
 from tests.fakes.kubernetes.apiserver.resources import Resource
+from tests.fakes.kubernetes.quantities import quantity
 
 VERSION = "1.37.0"
 REF = "#/$defs/"
