@@ -190,6 +190,8 @@ Changes when one of these keys does, so that a pod starts anew: (dict "root" $
 
 {{/* How many pods may be away: Kubernetes takes one of the two, and 0 is a number of pods. */}}
 {{- define "caesarion.disruptions" -}}
+{{- /* A pod that is broken anyway holds up no drain. */ -}}
+unhealthyPodEvictionPolicy: AlwaysAllow
 {{- if kindIs "invalid" .maxUnavailable -}}
 minAvailable: {{ toJson .minAvailable }}
 {{- else -}}
