@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from kubernetes_asyncio.client import ApiException, V1DeleteOptions
 from kubespawner import KubeSpawner
 from kubespawner.clients import shared_client
-from traitlets import Float
+from traitlets import Float, default
 
 from caesarion_hub.pods import burst
 from caesarion_hub.pods.api import PatientApi, message_of, pauses, reason_of, shown
@@ -81,6 +81,11 @@ class PodSpawner(KubeSpawner):  # type: ignore[misc]
         self.api: Any = PatientApi(shared_client("CoreV1Api"), self.log)
         self._pvc_exists: bool = False
 
+    @default("db")
+    def _db(self) -> Any:
+        """Return the hub's session, which KubeSpawner uses, without JupyterHub's warning at it."""
+        return self._deprecated_db_session
+
     # What the API last said
 
     async def _start_watching_pods(self, replace: bool = False) -> None:
@@ -139,6 +144,11 @@ class PodSpawner(KubeSpawner):  # type: ignore[misc]
             raise SpawnFailed(trouble, log_message=shown(problem)) from problem
         self.log.info("%s answers after %.2f s.", self.pod_name, time.monotonic() - began)
         return url
+
+    async def _run_apply_user_options(self, user_options: dict[str, Any]) -> None:
+        """Leave what the user has chosen to :meth:`load_user_options`, with no warning."""
+        if self.apply_user_options:
+            await super()._run_apply_user_options(user_options)
 
     async def load_user_options(self) -> None:
         """Apply what the user has chosen, which may have come past the spawn page's form."""
