@@ -192,7 +192,7 @@ Changes when one of these keys does, so that a pod starts anew: (dict "root" $
 {{- define "caesarion.disruptions" -}}
 {{- /* A pod that is broken anyway holds up no drain. */ -}}
 unhealthyPodEvictionPolicy: AlwaysAllow
-{{- if kindIs "invalid" .maxUnavailable -}}
+{{ if kindIs "invalid" .maxUnavailable -}}
 minAvailable: {{ toJson .minAvailable }}
 {{- else -}}
 maxUnavailable: {{ toJson .maxUnavailable }}
