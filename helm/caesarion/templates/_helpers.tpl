@@ -184,7 +184,7 @@ Changes when one of these keys does, so that a pod starts anew: (dict "root" $
 - name: {{ .name }}
   valueFrom:
     secretKeyRef:
-      name: {{ include "caesarion.keysName" .root }}
+      name: {{ include "caesarion.keysName" .root | quote }}
       key: {{ .key }}
 {{- end -}}
 
