@@ -19,7 +19,7 @@ import contextlib
 import functools
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from urllib.parse import quote
 import httpx
 
 from tests import helm
-from tests.cluster.real import RealCluster
+from tests.cluster.real import RealCluster, is_asked_for
 from tests.fakes.kubernetes.cluster import Cluster, running_cluster
 from tests.fakes.kubernetes.node import images
 from tests.fakes.kubernetes.node.images import Image
@@ -51,7 +51,7 @@ VALUES: Json = {
 @contextlib.contextmanager
 def open_any_cluster(folder: Path) -> Iterator[AnyCluster]:
     """Provide the cluster that the environment names, or a fake one that lives in ``folder``."""
-    if os.environ.get("CAESARION_TEST_CLUSTER") == "1":
+    if is_asked_for():
         with contextlib.ExitStack() as closing:
             yield RealCluster(closing)
     else:
@@ -125,6 +125,22 @@ class Installation:
         installation.upgrade("--install", "--create-namespace")
         installation.url = cluster.url_of(namespace, f"{RELEASE}-proxy")
         return installation
+
+    @classmethod
+    @contextlib.contextmanager
+    def installed(
+        cls, cluster: AnyCluster, namespace: str, *values: Json, others: Sequence[str] = ()
+    ) -> Iterator["Installation"]:
+        """Have the chart installed while the block runs; ``others`` are the chart's namespaces."""
+        installation = cls.install(cluster, namespace, *values)
+        try:
+            yield installation
+        finally:
+            installation.close()
+            if isinstance(cluster, RealCluster):  # the other one goes, with all that is in it
+                installation.uninstall()
+                for other in others:
+                    cluster.kubectl("delete", "namespace", other)
 
     def upgrade(self, *options: str, values: tuple[Json, ...] = ()) -> None:
         """Upgrade the release, with ``values`` on top of those it was installed with."""

@@ -7,7 +7,6 @@ import pytest
 import yaml
 
 from tests.cluster.harness import AnyCluster, Installation, Json
-from tests.cluster.real import RealCluster
 from tests.helm import EXAMPLES
 
 NAMESPACE = "caesarion-busy"
@@ -25,14 +24,9 @@ FOR_TESTS: Json = {
 def busy(cluster: AnyCluster) -> Iterator[Installation]:
     example: dict[str, Any] = yaml.safe_load((EXAMPLES / "busy.yaml").read_text("utf-8"))
     del example["singleuser"]["nodeSelector"]  # nodes of a cluster for tests have no pools
-    installed = Installation.install(cluster, NAMESPACE, example, FOR_TESTS)
-    try:
+    given = (example, FOR_TESTS)
+    with Installation.installed(cluster, NAMESPACE, *given, others=[PEOPLE]) as installed:
         yield installed
-    finally:
-        installed.close()
-        if isinstance(cluster, RealCluster):
-            installed.uninstall()
-            cluster.kubectl("delete", "namespace", PEOPLE)
 
 
 def test_the_images_are_on_every_node_and_the_hook_has_left_nothing(busy: Installation) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+import pytest
 
 from tests.cluster.harness import eventually
 from tests.cluster.test_node import SERVER, make_pod, make_service
@@ -16,6 +17,8 @@ from tests.fakes.kubernetes.cluster import Cluster, running_cluster
 from tests.fakes.kubernetes.node import cgroups
 from tests.helm import RefusedError, as_yaml
 from tests.hub import REPOSITORY
+
+pytestmark = pytest.mark.usefixtures("able")
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:

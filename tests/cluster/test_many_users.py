@@ -9,7 +9,6 @@ import pytest
 
 from tests.chat import Chat, Json, bundle, open_chat
 from tests.cluster.harness import AnyCluster, Installation, eventually
-from tests.cluster.real import RealCluster
 from tests.hub import Session
 
 NAMESPACE = "caesarion-many"
@@ -22,13 +21,8 @@ AT_ONCE: Json = {"cull": {"timeout": 1, "every": 1}}
 @pytest.fixture(scope="module")
 def crowded(cluster: AnyCluster) -> Iterator[Installation]:
     """An installation whose servers may be culled: nobody else's are on it."""
-    caesarion = Installation.install(cluster, NAMESPACE)
-    try:
+    with Installation.installed(cluster, NAMESPACE) as caesarion:
         yield caesarion
-    finally:
-        caesarion.close()
-        if isinstance(cluster, RealCluster):
-            caesarion.uninstall()
 
 
 def start(caesarion: Installation) -> list[Session]:

@@ -28,11 +28,10 @@ def failing(
     if isinstance(cluster, Cluster):
         yield request.getfixturevalue("caesarion")
         return
+    request.getfixturevalue("able")
     folder: Path = tmp_path_factory.mktemp("failing")
-    with running_cluster(folder) as fake:
-        caesarion = Installation.install(fake, NAMESPACE)
+    with running_cluster(folder) as fake, Installation.installed(fake, NAMESPACE) as caesarion:
         yield caesarion
-        caesarion.close()
 
 
 def hub_of(caesarion: Installation) -> tuple[str, int]:

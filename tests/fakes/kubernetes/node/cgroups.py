@@ -42,8 +42,7 @@ def hierarchies(root: Path = ROOT) -> dict[str, Path]:
     if there.exists() and set(CONTROLLERS) <= set(there.read_text().split()):
         return {"": root}
     raise OSError(
-        f"This machine has no cgroups of {' and '.join(CONTROLLERS)} under {root}, of version 2 "
-        "or 1, so the fake cluster cannot limit containers"
+        f"there are no cgroups of {' and '.join(CONTROLLERS)} under {root}, of version 2 or 1"
     )
 
 
