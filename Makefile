@@ -71,8 +71,8 @@ bench: $(VENV)/.test $(VENV)/.proxy $(VENV)/.helm
 	@$(BIN)/python -m tests.bench
 
 images:
-	$(ENGINE) build -f hub_config/Dockerfile --build-arg VERSION=$(VERSION) -t $(REGISTRY)/hub:$(VERSION) .
-	$(ENGINE) build -f singleuser_image/Dockerfile --build-arg VERSION=$(VERSION) -t $(REGISTRY)/singleuser:$(VERSION) .
+	$(ENGINE) build -f hub_config/Dockerfile -t $(REGISTRY)/hub:$(VERSION) .
+	$(ENGINE) build -f singleuser_image/Dockerfile -t $(REGISTRY)/singleuser:$(VERSION) .
 
 requirements: $(VENV)/.uv
 	$(BIN)/python singleuser_image/requirements.py $(UPGRADE)

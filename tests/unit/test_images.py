@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 
+import caesarion
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -173,6 +174,13 @@ def test_an_image_runs_as_a_user_under_tini_and_says_whom_each_package_is_for(na
     assert install is not None
     for package in install[1].split():
         assert f"\n# - {package}: " in final
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_an_image_says_the_version_that_it_is_of(name: str) -> None:
+    text = (ROOT / name).read_text("utf-8")
+    assert re.findall(r"^ARG VERSION=(.+)$", text, re.MULTILINE) == [caesarion.__version__]
+    assert 'org.opencontainers.image.version="${VERSION}"' in text
 
 
 @pytest.mark.parametrize("name", DOCKERFILES)
