@@ -30,7 +30,7 @@ from caesarion.events import (
     Usage,
     Waiting,
 )
-from caesarion.model import Finish, Model
+from caesarion.model import Finish, Model, Source
 from caesarion.prompt import Message, call_message, fit, result_message, with_mode
 from caesarion.tools.tool import Told, Tool
 
@@ -57,9 +57,13 @@ class Agent:
         self._approvals = approvals or Approvals()
         self._mode = mode
 
-    async def run(self, messages: list[Message]) -> AsyncGenerator[Event, None]:
+    async def run(
+        self,
+        messages: list[Message],
+        source: Source = Source(),  # noqa: B008 - a frozen value
+    ) -> AsyncGenerator[Event, None]:
         """
-        Answer the last of ``messages``, yielding events as they happen.
+        Answer the last of ``messages``, which is of ``source``, yielding events as they happen.
 
         Asks the model, runs the tools it calls, and asks again, until it
         answers in words alone. A failed tool is told to the model, not raised;
@@ -68,7 +72,7 @@ class Agent:
         running tool is interrupted before the cancellation goes on.
         """
         began = time.monotonic()
-        turn = _Turn(with_mode(messages, self._mode))
+        turn = _Turn(with_mode(messages, self._mode), source)
         try:
             async with contextlib.aclosing(self._rounds(turn)) as events:
                 async for event in events:
@@ -109,7 +113,7 @@ class Agent:
                 return
             for call in turn.calls:
                 asks = self._mode == "ask"
-                async with contextlib.aclosing(self._call(call, turn, asks=asks)) as events:
+                async with contextlib.aclosing(self._called(call, turn, asks)) as events:
                     async for event in events:
                         yield event
         turn.reason = "rounds"
@@ -131,6 +135,7 @@ class Agent:
             fit(turn.messages, self._settings.history_tokens),
             [tool.definition() for tool in self._offered()],
             may_call=not turn.must_report,
+            source=turn.source,
         )
         async with contextlib.aclosing(answer) as parts:
             async for part in parts:
@@ -145,6 +150,24 @@ class Agent:
                     yield part
         if turn.calls or turn.text:
             turn.messages.append(call_message(turn.calls, turn.text))
+
+    async def _called(
+        self, call: ToolCall, turn: "_Turn", asks: bool
+    ) -> AsyncGenerator[Event, None]:
+        """Make a call of the model's, and report how it ended, whatever ends it."""
+        outcome = "interrupted"
+        approval: str = self._mode
+        try:
+            async with contextlib.aclosing(self._call(call, turn, asks=asks)) as events:
+                async for event in events:
+                    if isinstance(event, Decided):
+                        deed = "edited" if event.arguments else event.decision
+                        approval = f"{deed} by {event.by}"
+                    elif isinstance(event, ToolResult):
+                        outcome = event.status
+                    yield event
+        finally:
+            self._model.report(call.id, outcome, approval)
 
     def _offered(self) -> list[Tool[Any]]:
         tools = self._tools.values()
@@ -200,7 +223,8 @@ class Agent:
 class _Turn:
     """What a turn has come to so far."""
 
-    def __init__(self, messages: list[Message]) -> None:
+    def __init__(self, messages: list[Message], source: Source | None = None) -> None:
+        self.source = source or Source()
         self.messages = messages
         self.calls: list[ToolCall] = []
         self.text = ""

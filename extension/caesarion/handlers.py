@@ -38,6 +38,7 @@ from caesarion.events import (
     Waiting,
 )
 from caesarion.kernel import Kernel, RunEnd
+from caesarion.model import Source
 
 # Seconds of silence after which a comment keeps proxies and clients from giving up.
 _HEARTBEAT = 5.0
@@ -97,7 +98,8 @@ class ChatHandler(Door):
             beat = asyncio.create_task(self._beat(spoke))
             try:
                 agent = self.shared.agent(find, question.approval)
-                async with contextlib.aclosing(agent.run(history)) as events:
+                source = Source(f"session {question.session_id}" if question.session_id else "")
+                async with contextlib.aclosing(agent.run(history, source)) as events:
                     async for event in events:
                         spoke.set()
                         self.write(server_sent(event))

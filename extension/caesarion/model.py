@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 from uuid import uuid4
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
@@ -47,6 +48,15 @@ _BEHIND = (
 # Whose models answer under any name that is asked for: the gateway's demo.
 _DEMO_OWNER = "caesarion"
 
+# What the gateway says of itself is whole sentences for whoever asked: its types, its codes.
+_GATEWAYS_OWN = frozenset(
+    ("budget_error", "rate_limit_error", "upstream_error", "model_not_allowed")
+)
+_REQUEST_HEADER = "x-caesarion-request"
+
+# Seconds that reports get when the server stops; made up.
+_REPORT_LIMIT = 2.0
+
 # Characters that an endpoint's own words about an error have at most.
 _TOLD = 500
 
@@ -56,6 +66,22 @@ class Finish:
     """The end of one answer; ``reason`` is OpenAI's finish_reason ("" if none came)."""
 
     reason: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which conversation a question belongs to, and which message asks it; for the gateway."""
+
+    conversation: str = ""
+    message: str = ""
+
+    def headers(self) -> dict[str, str]:
+        """Return it as headers, which are ASCII."""
+        named = {
+            "X-Caesarion-Conversation": self.conversation,
+            "X-Caesarion-Message": self.message,
+        }
+        return {name: quote(value, safe="/ .:@_-") for name, value in named.items() if value}
 
 
 @dataclass(frozen=True)
@@ -81,6 +107,8 @@ class Model:
         # many pages ask, the endpoint is asked once.
         self._seen: tuple[Endpoint, float | None] = (Endpoint(settings.name), None)
         self._looking = asyncio.Lock()
+        self._is_gateway = False
+        self._reports: set[asyncio.Task[None]] = set()
 
     async def warm(self) -> None:
         """Import the SDK in a thread, so that the first question does not wait for it."""
@@ -96,7 +124,9 @@ class Model:
             self._client()
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Send what is still to be reported, for a moment; close the connections."""
+        if self._reports:
+            await asyncio.wait(self._reports, timeout=_REPORT_LIMIT)
         client, self._opened = self._opened, None
         if client:
             await client.close()
@@ -133,7 +163,12 @@ class Model:
         return Endpoint(_answering(answer.body) or name)
 
     async def stream(
-        self, messages: list[dict[str, Any]], tools: list[dict[str, Any]], *, may_call: bool = True
+        self,
+        messages: list[dict[str, Any]],
+        tools: list[dict[str, Any]],
+        *,
+        may_call: bool = True,
+        source: Source = Source(),
     ) -> AsyncGenerator[Text | ToolCall | Usage | Finish, None]:
         """
         Ask once and yield the answer as it comes; a :class:`Finish` is the last.
@@ -159,8 +194,10 @@ class Model:
                     messages=_sendable(messages),
                     stream=True,
                     stream_options={"include_usage": True},
+                    extra_headers=source.headers(),
                     **extra,
                 )
+            self._is_gateway = _REQUEST_HEADER in answer.response.headers
             async with contextlib.aclosing(answer), contextlib.aclosing(_chunks(answer)) as chunks:
                 while True:
                     async with asyncio.timeout(self._settings.timeout):
@@ -191,6 +228,25 @@ class Model:
             yield call
         yield Finish(reason)
 
+    def report(self, call_id: str, outcome: str, approval: str) -> None:
+        """
+        Tell the gateway what became of a call, for its audit, while the turn goes on.
+
+        ``approval`` is who let it run. Other endpoints are told nothing.
+        """
+        if self._is_gateway:
+            told = {"call": call_id, "outcome": outcome, "approval": approval}
+            task = asyncio.create_task(self._report({"outcomes": [told]}))
+            self._reports.add(task)
+            task.add_done_callback(self._reports.discard)
+
+    async def _report(self, told: dict[str, Any]) -> None:
+        import openai
+
+        # A gateway that is away has the call itself on record, from its own answer.
+        with contextlib.suppress(openai.OpenAIError):
+            await self._client().post("/audit/outcomes", cast_to=object, body=told)
+
     def _client(self) -> "AsyncOpenAI":
         import openai
 
@@ -215,6 +271,8 @@ class Model:
             # Some endpoints repeat the token that they refuse.
             told = told.replace(self._settings.token, "***")
             return f"The model's endpoint does not accept this server's token: {told}"
+        if error.type in _GATEWAYS_OWN or error.code in _GATEWAYS_OWN:
+            return told
         if error.status_code == 429:
             return f"The model is asked for too much at the moment: {told}"
         sentence = f"The model answered {error.status_code}: {told}"

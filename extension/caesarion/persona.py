@@ -36,6 +36,7 @@ from caesarion.events import (
     Waiting,
 )
 from caesarion.kernel import Kernel
+from caesarion.model import Source
 from caesarion.shared import Shared
 
 Result = TypeVar("Result")
@@ -200,7 +201,8 @@ class CaesarionPersona(BasePersona):
         images = await self._look_at_attachments(message)
         root = Path(self.parent.root_dir)
         messages = history.read(self.chat, self.id, message, root, images)
-        return agent.run([prompt.system_message(where.told), *messages])
+        source = Source(self.chat.get_id(), message.id)
+        return agent.run([prompt.system_message(where.told), *messages], source)
 
     async def _look_at_attachments(self, question: Message) -> dict[history.Attached, str]:
         """Remember what is in the files attached up to ``question``; return images to show."""

@@ -5,7 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import chat, execute, start
+from tests.bench import chat, execute, gateway, start
 from tests.bench.figures import Row, machine, table
 
 
@@ -15,6 +15,7 @@ async def _measure(folder: Path) -> list[Row]:
         ("the kernel", execute.measure()),
         ("the chat", chat.measure(folder)),
         ("the start", start.measure(folder)),
+        ("the gateway", gateway.measure(folder / "gateway")),
     ):
         print(f"Measuring {name} ...", file=sys.stderr)
         rows += await measuring

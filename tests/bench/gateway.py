@@ -1,19 +1,22 @@
 """
-The gateway's own cost: time to the first token, and CPU, against the provider alone.
+The gateway's own cost: time to the first token, CPU, and memory, against less.
 
-Hub, provider and gateway are processes of their own; the gateway keeps its ledger,
-its audit and budgets of each kind. The provider paces its answers, so that at a
-concurrency of 20 there are 20 streams under way, whose chunks are between.
+Hub, provider, gateway and the pass-through that it is compared with are processes
+of their own. The gateway keeps its ledger, its audit and budgets of each kind. The
+provider paces its answers, so at a concurrency of 20 there are 20 streams under
+way, whose chunks come between. LiteLLM's proxy is measured too where it is installed.
 """
 
 import asyncio
 import contextlib
+import importlib.util
 import json
+import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,15 +25,17 @@ import aiohttp
 import psutil
 
 from tests.bench.figures import Row
-from tests.fakes.bare_hub import bare_hub
+from tests.fakes.bare_hub import bare_hub, free_port
 from tests.fakes.gateway_process import gateway_process
 
 SCOPE = "access:services!service=gateway"
 _WORDS = 20
 _PACE = 0.02
-_AIMS = {1: "2 ms or less more", 20: "10 ms or less more", 100: "-"}
-_ROUNDS = {1: 100, 20: 10, 100: 4}
-_MEMORY_REQUESTS = 10_000
+_PAUSE = 0.03
+"""Seconds between two questions of one user, who reads meanwhile."""
+_AIMS = {1: "+2 ms or less", 20: "+10 ms or less", 100: "-"}
+_ROUNDS = {1: 60, 20: 8, 100: 3}
+_MANY = int(os.environ.get("BENCH_REQUESTS", "10000"))
 _BODY = {
     "model": "gpt-4.1",
     "messages": [{"role": "user", "content": "go"}],
@@ -49,101 +54,160 @@ _VALUES = {
 
 
 @dataclass
-class _Run:
-    """What one way took: seconds to each first token, and the gateway's CPU seconds a request."""
+class _Way:
+    """A way to the provider: milliseconds to each first token, and the CPU of its process."""
 
+    name: str
+    url: str
+    process: psutil.Process | None = None
     first: list[float] = field(default_factory=list)
-    cpu: float = 0.0
+    cpu: list[float] = field(default_factory=list)
+
+    def seconds(self) -> float:
+        """Return the CPU seconds that its process has used."""
+        return sum(self.process.cpu_times()[:2]) if self.process else 0.0
 
 
 async def measure(folder: Path) -> list[Row]:
-    """Measure at each concurrency, each way in turn."""
+    """Measure each way in turn, at each concurrency; then the memory of many requests."""
     rows: list[Row] = []
-    reply = {"text": [f"word{number} " for number in range(_WORDS)], "delay": _PACE}
-    with _setting(folder, reply) as setting:
-        for streams, aim in _AIMS.items():
-            rows += await _at(setting, streams, aim)
+    paced = {"text": [f"word{number} " for number in range(_WORDS)], "delay": _PACE}
+    with _ways(folder / "paced", paced) as (ways, token):
+        for streams in _AIMS:
+            rows += await _at(ways, token, streams)
+    with _ways(folder / "quick", {"text": ["now"]}) as (ways, token):
+        rows += await _bare_cost(ways, token)
+        rows.append(await _memory(ways[2], token))
     return rows
 
 
-@dataclass(frozen=True)
-class _Setting:
-    """Where each way begins, and the gateway's process."""
-
-    direct: str
-    gateway: str
-    token: str
-    process: psutil.Process
-
-
-@contextlib.contextmanager
-def _setting(folder: Path, reply: dict[str, Any]) -> Iterator[_Setting]:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "hub").mkdir()
-    script = folder / "script.json"
-    script.write_text(json.dumps([reply]))
-    command = [sys.executable, "-m", "tests.fakes.openai_server", "--loop", f"--script={script}"]
-    with (
-        bare_hub(folder / "hub") as hub,
-        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as provider,
-    ):
-        try:
-            assert provider.stdout
-            direct = provider.stdout.readline().strip()
-            values = {
-                **_VALUES,
-                "baseUrl": direct,
-                "database": {"url": f"sqlite:///{folder}/gateway.sqlite"},
-            }
-            settings = folder / "gateway.yaml"
-            settings.write_text(json.dumps(values))
-            hub.add_user("ada")
-            told = {"JUPYTERHUB_API_URL": hub.api_url, "CAESARION_GATEWAY_CONFIG": str(settings)}
-            with gateway_process(folder, told) as gateway:
-                token = hub.make_token("ada", [SCOPE])
-                process = psutil.Process(gateway.process.pid)
-                yield _Setting(direct, gateway.base_url, token, process)
-        finally:
-            provider.terminate()
-
-
-async def _at(setting: _Setting, streams: int, aim: str) -> list[Row]:
-    direct, through = _Run(), _Run()
-    async with _client(setting, streams) as client:
-        await _ask(client, setting.direct)
-        await _ask(client, setting.gateway)
+async def _at(ways: Sequence[_Way], token: str, streams: int) -> list[Row]:
+    for way in ways:
+        way.first.clear()
+    async with _client(token, streams) as client:
+        for way in ways:
+            await _ask(client, way.url)
         for _ in range(_ROUNDS[streams]):
-            direct.first += await _round(client, setting.direct, streams)
-            before = sum(setting.process.cpu_times()[:2])
-            through.first += await _round(client, setting.gateway, streams)
-            through.cpu += sum(setting.process.cpu_times()[:2]) - before
-    through.cpu /= len(through.first)
-    p99 = f"p99 {_p99(through.first):.3g} ms, without {_p99(direct.first):.3g} ms"
-    name = f"to the first token, {streams} at once"
+            for way in ways:
+                way.first += await asyncio.gather(*(_ask(client, way.url) for _ in range(streams)))
+                await asyncio.sleep(_PAUSE)
+    direct, _, gateway, *others = ways
+    rows = []
+    for way in (gateway, *others):
+        p99 = f"p99 {_p99(way.first):.3g} and {_p99(direct.first):.3g} ms"
+        name = f"{way.name}: to the first token, {streams} at once"
+        aim = _AIMS[streams] if way is gateway else "-"
+        rows.append(
+            Row(name, "ms", list(way.first), direct.name, list(direct.first), f"{aim}; {p99}")
+        )
+    return rows
+
+
+async def _bare_cost(ways: Sequence[_Way], token: str) -> list[Row]:
+    """Return the CPU that a request of one word costs, beside the least that it can cost."""
+    async with _client(token, 1) as client:
+        for way in ways[1:]:
+            for _ in range(20):
+                await _ask(client, way.url)
+            for _ in range(10):
+                before = way.seconds()
+                for _ in range(50):
+                    await _ask(client, way.url)
+                way.cpu.append((way.seconds() - before) / 50 * 1000)
+    _, least, gateway, *others = ways
     return [
-        Row(name, "ms", through.first, "without the gateway", direct.first, f"{aim}; {p99}"),
-        Row(
-            f"the gateway's CPU a request of {_WORDS} words, {streams} at once",
-            "ms",
-            [through.cpu * 1000],
-            "a pass-through, as measured once",
-            [0.9],
-            "2 ms or less" if streams == 1 else "-",
-        ),
+        Row(f"{way.name}: CPU a request", "ms", way.cpu, least.name, least.cpu, "2 ms or less")
+        for way in (gateway, *others)
     ]
 
 
+async def _memory(gateway: _Way, token: str) -> Row:
+    """Return the memory after many requests, beside that after a tenth of them."""
+    assert gateway.process
+    async with _client(token, 10) as client:
+        sizes = []
+        for _ in range(10):
+            for _ in range(_MANY // 100):
+                await asyncio.gather(*(_ask(client, gateway.url) for _ in range(10)))
+            sizes.append(gateway.process.memory_info().rss / 2**20)
+    name = f"{gateway.name}: memory after {_MANY:,} requests"
+    return Row(name, "MiB", sizes[-1:], "after a tenth", sizes[:1], "flat")
+
+
+@contextlib.contextmanager
+def _ways(folder: Path, reply: dict[str, Any]) -> Iterator[tuple[list[_Way], str]]:
+    """Provide the ways, the bare one first and then the least, and a token of the hub's."""
+    (folder / "hub").mkdir(parents=True)
+    script = folder / "script.json"
+    script.write_text(json.dumps([reply]))
+    provider = ["tests.fakes.openai_server", "--loop", f"--script={script}"]
+    with contextlib.ExitStack() as stack:
+        hub = stack.enter_context(bare_hub(folder / "hub"))
+        hub.add_user("ada")
+        direct, _ = stack.enter_context(_running(provider))
+        least, process = stack.enter_context(_running(["tests.bench.pass_through", direct]))
+        settings = folder / "gateway.yaml"
+        database = {"url": f"sqlite:///{folder}/gateway.sqlite"}
+        settings.write_text(json.dumps({**_VALUES, "baseUrl": direct, "database": database}))
+        told = {"JUPYTERHUB_API_URL": hub.api_url, "CAESARION_GATEWAY_CONFIG": str(settings)}
+        gateway = stack.enter_context(gateway_process(folder, told))
+        ways = [
+            _Way("the provider alone", direct),
+            _Way("a pass-through", least, process),
+            _Way("the gateway", gateway.base_url, psutil.Process(gateway.process.pid)),
+        ]
+        if importlib.util.find_spec("litellm"):
+            ways.append(stack.enter_context(_litellm(folder, direct)))
+        yield ways, hub.make_token("ada", [SCOPE])
+
+
+@contextlib.contextmanager
+def _running(words: Sequence[str]) -> Iterator[tuple[str, psutil.Process]]:
+    """Run a module that prints its address."""
+    command = [sys.executable, "-m", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            yield process.stdout.readline().strip(), psutil.Process(process.pid)
+        finally:
+            process.terminate()
+
+
+@contextlib.contextmanager
+def _litellm(folder: Path, upstream: str) -> Iterator[_Way]:
+    port = free_port()
+    settings = folder / "litellm.json"
+    parameters = {"model": "openai/gpt-4.1", "api_base": upstream, "api_key": "none"}
+    model = {"model_name": "gpt-4.1", "litellm_params": parameters}
+    settings.write_text(json.dumps({"model_list": [model]}))
+    command = [str(Path(sys.executable).with_name("litellm")), "--config", str(settings)]
+    with (folder / "litellm.log").open("wb") as log:
+        process = subprocess.Popen([*command, "--port", str(port)], stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 120
+        url = f"http://127.0.0.1:{port}"
+        while not _answers(port) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.5)
+        yield _Way("LiteLLM", f"{url}/v1", psutil.Process(process.pid))
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _answers(port: int) -> bool:
+    return any(
+        connection.laddr[1:] == (port,) and connection.status == psutil.CONN_LISTEN
+        for connection in psutil.net_connections("tcp4")
+    )
+
+
 @contextlib.asynccontextmanager
-async def _client(setting: _Setting, streams: int) -> AsyncIterator[aiohttp.ClientSession]:
+async def _client(token: str, streams: int) -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(
-        headers={"Authorization": f"Bearer {setting.token}"},
+        headers={"Authorization": f"Bearer {token}"},
         connector=aiohttp.TCPConnector(limit=streams),
     ) as client:
         yield client
-
-
-async def _round(client: aiohttp.ClientSession, url: str, streams: int) -> list[float]:
-    return list(await asyncio.gather(*(_ask(client, url) for _ in range(streams))))
 
 
 async def _ask(client: aiohttp.ClientSession, url: str) -> float:
@@ -153,20 +217,10 @@ async def _ask(client: aiohttp.ClientSession, url: str) -> float:
     async with client.post(f"{url}/chat/completions", json=_BODY) as answer:
         answer.raise_for_status()
         async for line in answer.content:
-            if not first and b'"content": "w' in line:
+            if not first and b'"content":' in line and b'"content": ""' not in line:
                 first = time.perf_counter() - began
     return first * 1000
 
 
-def _p99(samples: list[float]) -> float:
+def _p99(samples: Sequence[float]) -> float:
     return statistics.quantiles(samples, n=100)[-1]
-
-
-if __name__ == "__main__":
-    import tempfile
-
-    from tests.bench.figures import machine, table
-
-    with tempfile.TemporaryDirectory() as scratch:
-        where = machine()
-        print(f"{table(asyncio.run(measure(Path(scratch))))}\n\n{where}")

@@ -20,6 +20,10 @@ from typing import Any
 import aiohttp
 import openai
 import pytest
+from caesarion.agent import Agent
+from caesarion.config import CaesarionAgent, CaesarionModel
+from caesarion.events import Done, Failure
+from caesarion.model import Model, Source
 from caesarion_hub.gateway import tables
 from caesarion_hub.gateway.database import Database
 from caesarion_hub.gateway.ledger import LOST
@@ -378,6 +382,32 @@ async def test_a_servers_report_of_a_call_is_recorded_once_and_as_such(
         "outcome": "ok",
         "reported_by": "the user's server",
     }
+
+
+async def test_the_agent_reports_its_calls_and_shows_a_refusal_as_it_is(
+    gateways: Gateways, provider: OpenAIServer, ada: str
+) -> None:
+    provider.add(ToolCalls(call("wether", {})), Text("There is no such tool."))
+    budgets = [{"scope": "user", "window": "total", "tokens": 20}]
+    with gateways.running(budgets=budgets) as gateway:
+        model = Model(CaesarionModel(base_url=gateway.base_url, token=ada))
+        agent = Agent(CaesarionAgent(), model, [])
+        source = Source("lab.chat", "m-1")
+        try:
+            said = [event async for event in agent.run(list(ASKED), source)]
+            refused = [event async for event in agent.run(list(ASKED), source)]
+        finally:
+            await model.close()
+        rows = await gateways.settled(2)
+    assert Done("stop") in said
+    assert refused[0] == Failure(
+        "Your budget of 20 tokens in all is used up: 30 are used. It does not renew; the operator "
+        "can raise it."
+    )
+    assert [(row.conversation, row.message) for row in rows] == [("lab.chat", "m-1")] * 2
+    asked, told = gateways.records()
+    assert (asked["tool"], asked["call"]) == ("wether", told["call"])
+    assert (told["outcome"], told["approval"]) == ("error", "auto")
 
 
 async def test_the_operators_command_proves_exports_and_cuts_the_audit(

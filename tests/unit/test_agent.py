@@ -10,7 +10,7 @@ from caesarion.agent import Agent
 from caesarion.config import CaesarionAgent
 from caesarion.errors import ModelError, Stopped
 from caesarion.events import Done, Event, Failure, Notice, Output, Text, ToolCall, ToolResult, Usage
-from caesarion.model import Finish, Model
+from caesarion.model import Finish, Model, Source
 from caesarion.tools.tool import Step, Told, Tool
 from pydantic import BaseModel
 
@@ -28,10 +28,21 @@ class ScriptedModel:
         self.asked: list[list[dict[str, Any]]] = []
         self.may_call: list[bool] = []
         self.tools: list[list[dict[str, Any]]] = []
+        self.sources: list[Source] = []
+        self.reports: list[tuple[str, str, str]] = []
+
+    def report(self, call_id: str, outcome: str, approval: str) -> None:
+        self.reports.append((call_id, outcome, approval))
 
     async def stream(
-        self, messages: list[dict[str, Any]], tools: list[dict[str, Any]], *, may_call: bool = True
+        self,
+        messages: list[dict[str, Any]],
+        tools: list[dict[str, Any]],
+        *,
+        may_call: bool = True,
+        source: Source = Source(),  # noqa: B008
     ) -> AsyncGenerator[Part, None]:
+        self.sources.append(source)
         check_body(json.dumps({"model": "gpt-4.1", "messages": messages, "tools": tools}).encode())
         self.asked.append(messages)
         self.may_call.append(may_call)
@@ -203,6 +214,25 @@ async def test_usage_is_summed_over_the_rounds() -> None:
     assert (usage.total_tokens, usage.cached_tokens) == (36, 6)
 
 
+async def test_what_became_of_a_call_is_reported_with_who_let_it_run() -> None:
+    model = ScriptedModel(calls("hi"), calls("bad", 1), [Text("done"), Finish("stop")])
+    await run(model)
+    assert model.reports == [("call_0", "ok", "auto"), ("call_1", "error", "auto")]
+
+
+async def test_the_model_is_told_where_a_question_comes_from() -> None:
+    model = ScriptedModel([Text("done"), Finish("stop")])
+    agent = Agent(CaesarionAgent(), cast("Model", model), [Echo()])
+    source = Source("lab.chat ü", "m-1")
+    async for _ in agent.run(list(QUESTION), source):
+        pass
+    assert model.sources == [source]
+    assert source.headers() == {
+        "X-Caesarion-Conversation": "lab.chat %C3%BC",
+        "X-Caesarion-Message": "m-1",
+    }
+
+
 async def test_a_notice_is_passed_on() -> None:
     class Busy(Echo):
         async def run(self, arguments: Word) -> AsyncGenerator[Step, None]:
@@ -242,9 +272,11 @@ async def test_a_cancelled_turn_lets_its_tool_clean_up_first() -> None:
                 cleaned.set()
                 raise Stopped("It cost the kernel.") from error
 
-    turn = asyncio.ensure_future(run(ScriptedModel(calls("hi")), Slow()))
+    model = ScriptedModel(calls("hi"))
+    turn = asyncio.ensure_future(run(model, Slow()))
     await begun.wait()
     turn.cancel()
     with pytest.raises(Stopped, match=r"^It cost the kernel\.$"):
         await turn
     assert cleaned.is_set()
+    assert model.reports == [("call_0", "interrupted", "auto")]

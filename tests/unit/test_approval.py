@@ -96,6 +96,7 @@ async def test_in_ask_a_call_that_is_approved_runs_as_it_is() -> None:
     assert decided.at.endswith("+00:00")
     assert replace(decided, at="") == Decided("call_0", "run", "hana", "")
     assert turn.heard() == "ran 1"
+    assert turn.model.reports == [("call_0", "ok", "run by hana")]
 
 
 async def test_edited_code_runs_instead_and_the_model_is_told_what_ran() -> None:
@@ -104,6 +105,7 @@ async def test_edited_code_runs_instead_and_the_model_is_told_what_ran() -> None
     assert turn.tool.ran == ["2"]
     decided = next(event for event in events if isinstance(event, Decided))
     assert decided.arguments == '{"code": "2"}'
+    assert turn.model.reports == [("call_0", "ok", "edited by hana")]
     assert turn.heard() == ("The user edited the code. This is what ran:\n```python\n2\n```\nran 2")
 
 

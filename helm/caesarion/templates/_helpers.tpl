@@ -132,8 +132,9 @@ priorityClassName: {{ include "caesarion.priorityClassPrefix" .root }}-default
 {{/* Three probes of one path: (dict "probes" .Values.hub "path" "/hub/health" "port" "http"). */}}
 {{- define "caesarion.probes" -}}
 {{- range $kind := list "startupProbe" "livenessProbe" "readinessProbe" }}
+{{- $path := ternary ($.ready | default $.path) $.path (eq $kind "readinessProbe") }}
 {{ $kind }}:
-  httpGet: {{ dict "path" $.path "port" $.port | toJson }}
+  httpGet: {{ dict "path" $path "port" $.port | toJson }}
   {{- range $key, $value := get $.probes $kind }}
   {{ $key }}: {{ toJson $value }}
   {{- end }}

@@ -16,6 +16,7 @@ from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.jobs import Opening, day_of
 
 _MINUTE = 60_000
+_SHORT = 5  # seconds that OpenAI's clients may wait by themselves; made up
 
 # Made once: building a statement takes longer than SQLite takes to answer it.
 _request, _spending = tables.request.c, tables.spending.c
@@ -155,7 +156,8 @@ def _too_often(limit: int, wait: int) -> GatewayError:
         f"You asked {limit} times within a minute, which is your limit. "
         f"Ask again in {seconds} seconds.",
         "rate_limit_error",
-        {"Retry-After": str(seconds)},
+        # A client that waits longer by itself leaves its user without a word.
+        {"Retry-After": str(seconds), "X-Should-Retry": "true" if seconds <= _SHORT else "false"},
     )
 
 
