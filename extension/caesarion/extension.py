@@ -36,7 +36,7 @@ from caesarion.uploads import Uploads
 
 # Seconds after the first answer in which nothing is done that can wait: made up, as long as
 # a page takes to load.
-_PAGE = 3.0
+_PAGE = 5.0
 
 
 class Caesarion(ExtensionApp):

@@ -30,6 +30,7 @@ def server(hub: BareHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 def test_its_user_is_let_in_to_the_lab_and_to_the_agent(server: Singleuser) -> None:
     status, page = server.get("lab")
     assert (status, '"hubUser": "ada"' in page) == (200, True)
+    assert '"buildCheck": false' in page  # It would start Node, to build what nobody has.
     status, told = server.get("caesarion/api/status")
     assert (status, '"kernels"' in told) == (200, True)
 
