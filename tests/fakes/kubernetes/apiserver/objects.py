@@ -1,11 +1,10 @@
 """
-Kubernetes objects as plain dictionaries: their names, copies and times.
+Kubernetes objects as plain dictionaries: their names and copies.
 
 Everything in this package uses it and it uses nothing. Pure: no I/O, nothing
 is changed in place.
 """
 
-import datetime
 from typing import Any
 
 Json = dict[str, Any]
@@ -25,22 +24,3 @@ def copied(value: Any) -> Any:
     if isinstance(value, list):
         return [copied(item) for item in value]
     return value
-
-
-def now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)
-
-
-def timestamp(moment: datetime.datetime | None = None) -> str:
-    """Write a moment as Kubernetes does, in whole seconds of UTC."""
-    return (moment or now()).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def timestamp_of(seconds: float) -> str:
-    """Write seconds since 1970 as Kubernetes does."""
-    return timestamp(datetime.datetime.fromtimestamp(seconds, datetime.UTC))
-
-
-def moment(text: str) -> datetime.datetime:
-    """Read a time that :func:`timestamp` or a client wrote."""
-    return datetime.datetime.fromisoformat(text)

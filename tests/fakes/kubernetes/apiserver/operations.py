@@ -27,10 +27,11 @@ from tests.fakes.kubernetes.apiserver.errors import (
     invalid,
     not_found,
 )
-from tests.fakes.kubernetes.apiserver.objects import Json, copied, key_of, timestamp
+from tests.fakes.kubernetes.apiserver.objects import Json, copied, key_of
 from tests.fakes.kubernetes.apiserver.patches import json_patch, merge_patch, strategic_merge
 from tests.fakes.kubernetes.apiserver.schemas import schema_of
 from tests.fakes.kubernetes.apiserver.state import State
+from tests.fakes.kubernetes.times import now
 
 SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # the letters of the real server's generated names
 
@@ -128,7 +129,7 @@ def create(state: State, call: Call, body: Any, *, is_apply: bool = False) -> Js
         raise invalid(call.resource.kind, "", [missing])
     for field in (*KEPT, "resourceVersion", "selfLink"):
         metadata.pop(field, None)
-    metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": timestamp()}
+    metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": now()}
     if call.resource.kind in GENERATIONS or call.resource.schema is not None:
         metadata["generation"] = 1
     if call.resource.has_status:
