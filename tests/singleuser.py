@@ -23,7 +23,7 @@ from pathlib import Path
 
 from tests.fakes.bare_hub import BareHub, free_port
 from tests.hub import REPOSITORY, clean_environment
-from tests.server import READY_WITHIN, STOPPED_WITHIN, shipped_configuration
+from tests.server import READY_WITHIN, STOPPED_WITHIN, RunningServer, shipped_configuration
 
 OURS = ("-m", "caesarion.singleuser")
 JUPYTERHUBS = ("-m", "jupyterhub.singleuser")
@@ -38,8 +38,12 @@ class Singleuser:
     url: str
     token: str
     root: Path
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[str]
     log: Path
+
+    def as_running(self) -> RunningServer:
+        """Return it as tests of servers without a hub know one, to run cells in."""
+        return RunningServer(self.url, self.token, self.root, self.process)
 
     def get(self, path: str, token: str | None = None) -> tuple[int, str]:
         """Return status and body of an answer to the user, or to whoever has ``token``."""
@@ -116,6 +120,7 @@ def singleuser(
             stdin=subprocess.DEVNULL,
             stdout=printed,
             stderr=subprocess.STDOUT,
+            text=True,
             start_new_session=True,
         )
         try:

@@ -43,4 +43,4 @@ def without_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     client = SimpleNamespace()
     monkeypatch.setattr("kubespawner.spawner.load_config", lambda **_: None)
     monkeypatch.setattr("kubespawner.spawner.shared_client", lambda _: client)
-    monkeypatch.setattr("caesarion_hub.pods.spawner.shared_client", lambda _: client)
+    monkeypatch.setattr("caesarion_hub.pods.objects.shared_client", lambda _: client)

@@ -151,6 +151,13 @@ class CaesarionKernel(Settings):
         "the kernel's variables.",
     ).tag(config=True)
     start_limit = Float(60.0, min=1.0, help="Seconds a kernel has to start.").tag(config=True)
+    spare = Float(
+        600.0,
+        min=0.0,
+        help="Seconds that a kernel, started when the server has first answered somebody, waits "
+        "for the first conversation, which finds it ready; then it is ended. It takes some 60 MB. "
+        "With 0 none is started ahead of its use.",
+    ).tag(config=True)
     shown_text = Integer(
         65_536,
         min=1_024,

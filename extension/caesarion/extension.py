@@ -5,12 +5,14 @@ Jupyter Server loads this by ``jupyter-config/caesarion.json``; nobody else does
 """
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from jupyter_server.extension.application import ExtensionApp
+from tornado.web import Application, RequestHandler
 
 from caesarion import chatstore
 from caesarion.approval import Approvals
@@ -23,6 +25,7 @@ from caesarion.config import (
     CaesarionUploads,
     CaesarionWeather,
 )
+from caesarion.errors import CaesarionError
 from caesarion.handlers import ChatHandler, ExecuteHandler, StatusHandler, VariablesHandler
 from caesarion.kernels import Kernels
 from caesarion.model import Model
@@ -30,6 +33,10 @@ from caesarion.notebook_handlers import NotebooksHandler, RunNotebookHandler
 from caesarion.shared import Shared
 from caesarion.upload_handlers import UploadHandler, UploadsHandler
 from caesarion.uploads import Uploads
+
+# Seconds after the first answer in which nothing is done that can wait: made up, as long as
+# a page takes to load.
+_PAGE = 5.0
 
 
 class Caesarion(ExtensionApp):
@@ -58,6 +65,8 @@ class Caesarion(ExtensionApp):
         (r"/caesarion/api/uploads/([^/]+)", UploadHandler),
     ]
 
+    _warming: "asyncio.Task[None] | None" = None
+
     def initialize_settings(self) -> None:
         """Build what the doors share."""
         began = time.monotonic()
@@ -79,8 +88,25 @@ class Caesarion(ExtensionApp):
         chatstore.install(self.serverapp.event_logger, root)
         self.log.debug("Caesarion is ready after %.3f s.", time.monotonic() - began)
 
+    async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
+        """Prepare for the first question, as soon as the server has answered somebody."""
+        shared = self.settings.get("caesarion")
+        if isinstance(shared, Shared):
+            after_first_answer(serverapp.web_app, lambda: self._prepare(shared))
+
+    def _prepare(self, shared: Shared) -> None:
+        shared.kernels.spare.start()
+        self._warming = asyncio.ensure_future(self._warm(shared))
+
+    async def _warm(self, shared: Shared) -> None:
+        await asyncio.sleep(_PAGE)
+        with contextlib.suppress(CaesarionError):  # The first question will say it.
+            await shared.model.warm()
+
     async def stop_extension(self) -> None:
         """Write what waits, close what is open."""
+        if self._warming:
+            self._warming.cancel()
         closing: list[Awaitable[None]] = [chatstore.stop()]
         shared = self.settings.get("caesarion")
         if isinstance(shared, Shared):  # Else a setting was wrong, and nothing was built.
@@ -89,6 +115,23 @@ class Caesarion(ExtensionApp):
         for result in await asyncio.gather(*closing, return_exceptions=True):
             if isinstance(result, Exception):
                 self.log.error("Caesarion did not close cleanly.", exc_info=result)
+
+
+def after_first_answer(application: Application, do: Callable[[], None]) -> None:
+    """
+    Call ``do`` when the server has answered its first request.
+
+    Until then it has nothing more important to do; what it does for the future would only
+    make it slower for the hub, or the person, that waits for it now.
+    """
+    log: Callable[[RequestHandler], None] = application.settings["log_function"]
+
+    def first(handler: RequestHandler) -> None:
+        application.settings["log_function"] = log
+        log(handler)
+        do()
+
+    application.settings["log_function"] = first
 
 
 # ``jupyter caesarion``: JupyterLab with the agent, for one person without a hub.

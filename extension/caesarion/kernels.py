@@ -18,6 +18,7 @@ from tornado.web import HTTPError
 from caesarion.config import CaesarionKernel
 from caesarion.errors import KernelError, OtherLanguage, UnknownKernel
 from caesarion.kernel import Kernel
+from caesarion.spare import Spare
 
 
 class Kernels:
@@ -29,6 +30,8 @@ class Kernels:
         self._sessions = serverapp.session_manager
         self._contents = serverapp.contents_manager
         self._specs = serverapp.kernel_spec_manager
+        self.spare = Spare(self._pool, settings.spare)
+        """What the first conversation finds started."""
         self._known: dict[str, Kernel] = {}
         self._conversations: dict[str, str] = {}
         # Temporary kernels that are being shut down.
@@ -118,12 +121,15 @@ class Kernels:
         async with self._starting:
             kernel_id = self._conversations.get(conversation)
             if kernel_id is None or kernel_id not in self._pool:
-                kernel_id = await self._started(self._pool.start_kernel(path=""))
+                kernel_id = await self._started(self._spare_or_new())
                 self._conversations[conversation] = kernel_id
                 await self._sessions.create_session(
                     path=path, name=name, type="file", kernel_id=kernel_id
                 )
         return self._kernel(kernel_id)
+
+    async def _spare_or_new(self) -> str:
+        return await self.spare.adopt() or str(await self._pool.start_kernel(path=""))
 
     @contextlib.asynccontextmanager
     async def temporary(self) -> AsyncIterator[Kernel]:
@@ -192,7 +198,9 @@ class Kernels:
 
     async def close(self) -> None:
         """Close all connections; kernels live on until the server shuts them down."""
-        await asyncio.gather(*(kernel.close() for kernel in self._known.values()))
+        await asyncio.gather(
+            self.spare.close(), *(kernel.close() for kernel in self._known.values())
+        )
         # Otherwise the server would shut the same kernels down at the same time.
         await asyncio.gather(*self._ending, return_exceptions=True)
         self._known.clear()

@@ -5,17 +5,17 @@ Run by the hub's spawners, as ``caesarion-singleuser`` or ``python -m
 caesarion.singleuser``, instead of ``jupyterhub-singleuser``, whose options and
 environment it takes and whose ``main`` it calls. Imports nothing of ours until then.
 
-Of the 2.3 seconds of CPU that ``jupyterhub-singleuser`` takes to its first answer,
-1.6 go into modules that a user's server imports and never calls: a grammar of
-international addresses (rfc3987_syntax, 1.0 s), the hub's own pages and database
-(SQLAlchemy), the command line of an HTTP client, another HTTP client. While the
-server's modules are imported, a :class:`Deferred` stands in for each of these; the
+Half of the CPU that ``jupyterhub-singleuser`` takes to its first answer, and a quarter
+of its memory, go into modules that a user's server imports and never calls: the hub's
+own pages and its database (SQLAlchemy), the command line of an HTTP client, another
+HTTP client; and where it is installed, a grammar of international addresses (1 s). While
+the server's modules are imported, a :class:`Deferred` stands in for each of these; the
 first use of what it stands for imports the real one.
 """
 
 import contextlib
 import gc
-import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -85,15 +85,16 @@ def _stand_ins() -> list[Deferred]:
     import jupyterhub
 
     anywhere = [
-        # jsonschema's check of the formats "iri" and "iri-reference".
-        Deferred(
-            "rfc3987_syntax", is_valid_syntax=_deferred_call("rfc3987_syntax", "is_valid_syntax")
-        ),
         # The lists of extensions that an administrator may allow or block.
         Deferred("requests", package=True),
         # What the command "httpx" is, with rich and click; the package goes without, too.
         Deferred("httpx._main", main=_deferred_call("httpx._main", "main")),
     ]
+    grammar = "rfc3987_syntax"
+    if importlib.util.find_spec(grammar):  # Our images and `make up` come without.
+        # jsonschema's check of the formats "iri" and "iri-reference".
+        check = _deferred_call(grammar, "is_valid_syntax")
+        anywhere.append(Deferred(grammar, is_valid_syntax=check))
     if jupyterhub.__version__ != JUPYTERHUB:
         return anywhere
     return [

@@ -1,17 +1,24 @@
-"""A user's server, started cold, over plain JupyterLab: time, CPU and memory."""
+"""
+A user's server, started cold under a hub, over JupyterHub's own with plain JupyterLab.
+
+By stages: the server's first answer, with its CPU and memory; then the result of ``1+1``,
+asked for at once, and a second later, when the kernel that was started ahead is there.
+"""
 
 import asyncio
 import time
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from tests.bench.figures import Row
-from tests.server import running_server
+from tests.fakes.bare_hub import BareHub, bare_hub
+from tests.singleuser import JUPYTERHUBS, OURS, Singleuser, singleuser
 
 _RUNS = 7
-_LAB = ("--ServerApp.jpserver_extensions=jupyterlab=True",)
+_USER = "ada"
+_PAUSE = 1.0
 # What Caesarion brings, its own and Jupyter AI's parts of it.
 _BROUGHT = (
     "caesarion",
@@ -23,35 +30,93 @@ _BROUGHT = (
 _PLAIN = tuple(f"--ServerApp.jpserver_extensions={name}=False" for name in _BROUGHT)
 
 
+@dataclass(frozen=True)
+class _Way:
+    """How a server is started, and how long after its answer it is asked for ``1+1``."""
+
+    ours: bool = True
+    spare: bool = True
+    pause: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Seconds, CPU seconds and resident MB of a start; seconds from the question to its result."""
+
+    answer: float
+    cpu: float
+    memory: float
+    result: float
+
+
+_OURS, _PLAINLY = _Way(), _Way(ours=False)
+_LATER, _LATER_NONE, _LATER_PLAINLY = (
+    _Way(pause=_PAUSE),
+    _Way(spare=False, pause=_PAUSE),
+    _Way(ours=False, pause=_PAUSE),
+)
+
+
 async def measure(folder: Path) -> list[Row]:
-    """Start both in turn; nothing answers a model, since none is asked."""
-    ours: list[tuple[float, float, float]] = []
-    plain: list[tuple[float, float, float]] = []
-    for run in range(_RUNS + 1):
-        plain.append(await _start(folder / f"plain-{run}", _PLAIN))
-        ours.append(await _start(folder / f"ours-{run}", ()))
-    # The first of each reads the disk.
-    rows = zip(
-        ("start to first answer", "CPU of it", "memory after it"),
-        ("s", "s", "MB"),
-        zip(*ours[1:], strict=True),
-        zip(*plain[1:], strict=True),
-        ("+0.35 s or less", "", "+20 MB or less"),
-        strict=True,
-    )
-    return [Row(name, unit, a, "JupyterLab", b, aim) for name, unit, a, b, aim in rows]
+    """Start in each way in turn; nothing answers a model, since none is asked."""
+    starts: dict[_Way, list[_Start]] = {
+        way: [] for way in (_OURS, _PLAINLY, _LATER, _LATER_NONE, _LATER_PLAINLY)
+    }
+    with bare_hub(_made(folder)) as hub:
+        hub.add_user(_USER)
+        for run in range(_RUNS + 1):
+            for number, (way, samples) in enumerate(starts.items()):
+                started = await _start(folder / f"{run}-{number}", hub, way)
+                if run:  # The first of each reads the disk.
+                    samples.append(started)
+
+    def row(name: str, unit: str, figure: str, aim: str, *ways: _Way, over: str = "plain") -> Row:
+        ours, bare = ([getattr(start, figure) for start in starts[way]] for way in ways)
+        return Row(name, unit, ours, over, bare, aim)
+
+    later = f"1+1, asked {_PAUSE:g} s after that"
+    return [
+        row("start to first answer", "s", "answer", "ratio 0.5 or less", _OURS, _PLAINLY),
+        row("CPU of it", "s", "cpu", "ratio 0.5 or less", _OURS, _PLAINLY),
+        row("memory after it", "MB", "memory", "no more", _LATER_NONE, _LATER_PLAINLY),
+        row("1+1, asked at once", "s", "result", "no more", _OURS, _PLAINLY),
+        row(later, "s", "result", "ratio 0.3 or less", _LATER, _LATER_PLAINLY),
+        row(later, "s", "result", "ratio 0.3 or less", _LATER, _LATER_NONE, over="no kernel ahead"),
+    ]
 
 
-async def _start(folder: Path, arguments: Sequence[str]) -> tuple[float, float, float]:
-    """Return seconds to the first answer of the API, CPU seconds by then, and resident MB."""
+def _made(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+async def _start(folder: Path, hub: BareHub, way: _Way) -> _Start:
     began = time.perf_counter()
-    with running_server(
-        folder, model_url="http://127.0.0.1:9/v1", arguments=(*_LAB, *arguments)
+    with singleuser(
+        folder,
+        hub,
+        _USER,
+        command=OURS if way.ours else JUPYTERHUBS,
+        environment={} if way.spare else {"CAESARION_KERNEL_SPARE": "0"},
+        arguments=() if way.ours else _PLAIN,
     ) as server:
-        async with server.client() as http:
-            (await http.get("api")).raise_for_status()
-        seconds = time.perf_counter() - began
+        server.wait()
+        answer = time.perf_counter() - began
         process = psutil.Process(server.process.pid)
         cpu = sum(process.cpu_times()[:2])
-        await asyncio.sleep(1)  # What runs just after the start counts as memory too.
-        return seconds, cpu, process.memory_info().rss / 1e6
+        await asyncio.sleep(way.pause)
+        memory = process.memory_info().rss / 1e6
+        asked = time.perf_counter()
+        await (_ask if way.ours else _ask_plainly)(server)
+        return _Start(answer, cpu, memory, time.perf_counter() - asked)
+
+
+async def _ask(server: Singleuser) -> None:
+    async with server.as_running().client() as http:
+        done = await http.post("caesarion/api/execute", json={"code": "1+1", "session_id": "s"})
+        assert '"2"' in done.raise_for_status().text
+
+
+async def _ask_plainly(server: Singleuser) -> None:
+    running = server.as_running()
+    await running.run_cell(await running.start_kernel(), "1+1")

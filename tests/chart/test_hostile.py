@@ -188,6 +188,32 @@ def test_a_namespace_of_any_name_is_a_text(namespace: str) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["123", "null", "true", "1e3"])
+def test_what_the_operator_has_made_may_have_any_name(name: str) -> None:
+    manifests = render(
+        {
+            "imagePullSecrets": [name],
+            "hub": {
+                "existingSecret": name,
+                "serviceAccount": {"create": False, "name": name},
+                "db": {
+                    "type": "postgres",
+                    "url": "postgresql://db/hub",
+                    "passwordSecret": {"name": name, "key": name},
+                },
+            },
+            "gateway": {"existingSecret": name},
+            "singleuser": {"image": {"pullSecrets": [name]}},
+            "prePuller": {"continuous": {"enabled": True}},
+        }
+    )
+    for manifest in manifests:
+        kubernetes_validate.validate(manifest, "1.33", strict=True)
+    assert manifests.hub_values()["singleuser"]["image"]["pullSecrets"] == [name]
+    pod = manifests.one("Deployment", "caesarion-hub")["spec"]["template"]["spec"]
+    assert pod["serviceAccountName"] == name
+
+
 @pytest.mark.parametrize(
     "values",
     [

@@ -13,6 +13,7 @@ DEMO = "[ ] A model answers"
 KEY_IN_VALUES = "[ ] The provider's key lies with the release's values"
 SHARED_ORIGIN = "[ ] Users trust each other"
 FORGETS = "[ ] The hub forgets its users with its pod"
+FORGOTTEN_BUDGETS = "[ ] Budgets are one for all of the gateway's pods"
 NO_INTERNET = "[ ] Users' code reaches no internet"
 NO_POLICY = "[ ] Something else limits what users' code reaches"
 KEYS_MADE = "[ ] The keys in the Secret caesarion-keys outlive upgrades"
@@ -50,6 +51,10 @@ def test_what_is_done_is_no_longer_on_the_list(point: str) -> None:
     ("point", "values"),
     [
         (KEY_IN_VALUES, {"gateway": {"apiKey": "sk-secret"}}),
+        (
+            FORGOTTEN_BUDGETS,
+            {"gateway": {"budgets": [{"scope": "user", "window": "day", "tokens": 1}]}},
+        ),
         (FORGETS, {"hub": {"db": {"type": "sqlite-emptydir"}}}),
         (NO_POLICY, {"singleuser": {"networkPolicy": {"enabled": False}}}),
     ],
@@ -67,7 +72,10 @@ def test_what_is_risky_is_on_the_list(point: str, values: dict[str, Any]) -> Non
         ({"proxy": {"service": {"type": "LoadBalancer"}}}, "get service caesarion-proxy"),
         ({"ingress": {"enabled": True, "hosts": ["a.example.org"]}}, "http://a.example.org/"),
         ({"ingress": {"enabled": True}}, "kubectl -n hub get ingress caesarion"),
-        ({"httpRoute": {"enabled": True}}, "kubectl -n hub get httproute caesarion"),
+        (
+            {"httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}]}},
+            "kubectl -n hub get httproute caesarion",
+        ),
     ],
     ids=str,
 )

@@ -12,8 +12,8 @@ from caesarion.config import CaesarionUploads
 from caesarion_hub import auth, spawner
 from traitlets.config import Config
 
+from tests.fakes.kubernetes.apiserver.pod_security import violations
 from tests.helm import CHART, ROOT, Manifest, render
-from tests.pod_security import violations
 from tests.values import make_cluster_values
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text("utf-8"))
@@ -103,7 +103,7 @@ def test_the_gateway_beside_another_hub_is_the_charts_but_for_its_keys() -> None
     assert other == container
     del ours["topologySpreadConstraints"]
     assert theirs == ours
-    assert violations({**theirs, "containers": [other]}) == []
+    assert violations("restricted", {**theirs, "containers": [other]}) == []
     assert service["spec"]["selector"].items() <= (
         deployment["spec"]["template"]["metadata"]["labels"].items()
     )

@@ -142,6 +142,70 @@ def test_helm_refuses_and_says_where(values: dict[str, Any], sentence: str) -> N
     assert sentence in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (
+            {"auth": {"userPassword": "x" * 40, "adminPassword": "x" * 40}},
+            "auth.adminPassword must differ from auth.userPassword.",
+        ),
+        (
+            {"auth": {"userPassword": "x" * 40}, "hub": {"existingSecret": "theirs"}},
+            "hub.existingSecret holds the passwords: leave auth.userPassword and "
+            "auth.adminPassword out, or put them there.",
+        ),
+        (
+            {"gateway": {"apiKey": "sk-1", "existingSecret": "theirs"}},
+            "gateway.existingSecret holds the provider's key: leave gateway.apiKey out, "
+            "or put it there.",
+        ),
+        (
+            {"hub": {"serviceAccount": {"create": False}}},
+            "hub.serviceAccount.name is empty: name an account, or let the chart create one.",
+        ),
+        (
+            {"singleuser": {"namespace": {"create": True}}},
+            "singleuser.namespace.create needs singleuser.namespace.name, "
+            "another than the release's.",
+        ),
+        (
+            {"singleuser": {"namespace": {"create": True, "name": "hub"}}},
+            "singleuser.namespace.create needs singleuser.namespace.name, "
+            "another than the release's.",
+        ),
+        (
+            {"scheduling": {"userPlaceholder": {"enabled": True}}},
+            "scheduling.userPlaceholder gives way to users only with "
+            "scheduling.podPriority.enabled.",
+        ),
+        (
+            {"httpRoute": {"enabled": True}},
+            "httpRoute.parentRefs is empty: name the Gateway that the route hangs on.",
+        ),
+    ],
+    ids=str,
+)
+def test_what_does_not_go_together_is_refused_in_a_sentence(
+    values: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(RefusedError) as refusal:
+        render(values)
+    assert sentence in str(refusal.value).splitlines()
+
+
+def test_all_that_does_not_go_together_is_said_at_once() -> None:
+    with pytest.raises(RefusedError) as refusal:
+        render({"httpRoute": {"enabled": True}, "hub": {"serviceAccount": {"create": False}}})
+    assert "httpRoute.parentRefs" in str(refusal.value)
+    assert "hub.serviceAccount.name" in str(refusal.value)
+
+
+def test_a_users_pod_keeps_the_labels_that_policies_find_it_by() -> None:
+    labels = {"app.kubernetes.io/component": "hub"}
+    with pytest.raises(RefusedError, match=r"invalid propertyName 'app\.kubernetes\.io/component'"):
+        render({"singleuser": {"extraLabels": labels}})
+
+
 def test_a_refusal_quotes_no_password() -> None:
     with pytest.raises(RefusedError) as refusal:
         render({"auth": {"userPassword": "s3cret", "adminPassword": "an0ther"}})

@@ -9,7 +9,6 @@ that ``KUBECONFIG`` names, whoever made it; the checks leave nothing behind.
 import asyncio
 import copy
 import json
-import os
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -21,6 +20,7 @@ import aiohttp
 import kubernetes_asyncio.client
 import kubernetes_asyncio.config
 
+from tests.cluster.real import is_asked_for
 from tests.fakes.kubernetes.apiserver import ApiServer
 
 Json = dict[str, Any]
@@ -206,7 +206,7 @@ async def connected(kubeconfig: Path | None) -> AsyncIterator[Cluster]:
 @asynccontextmanager
 async def open_cluster(folder: Path) -> AsyncIterator[Cluster]:
     """Connect to the real cluster that the environment asks for, else to a double."""
-    if os.environ.get("CAESARION_TEST_CLUSTER") == "1":
+    if is_asked_for():
         async with connected(None) as api:
             yield api
         return

@@ -7,24 +7,31 @@ Our chart on a cluster, fake or real, and the people who use it.
     async with open_chat(caesarion.server_of(ada), "a.chat") as chat:
         await chat.ask("hello")
 
-The images of a real cluster are named by ``CAESARION_TEST_HUB_IMAGE`` and
+The cluster is the fake one, or with ``CAESARION_TEST_CLUSTER=1`` the one that
+``KUBECONFIG`` names. On the fake one our images are this checkout, unless
+``CAESARION_TEST_IMAGES`` names a folder with ``hub`` and ``singleuser`` unpacked
+in it. The images of a real cluster are named by ``CAESARION_TEST_HUB_IMAGE`` and
 ``CAESARION_TEST_SINGLEUSER_IMAGE``, as ``name:tag``.
 """
 
 import base64
+import contextlib
 import functools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 
 from tests import helm
-from tests.cluster.real import RealCluster
-from tests.fakes.kubernetes.cluster import Cluster
+from tests.cluster.real import RealCluster, is_asked_for
+from tests.fakes.kubernetes.cluster import Cluster, running_cluster
+from tests.fakes.kubernetes.node import images
+from tests.fakes.kubernetes.node.images import Image
 from tests.hub import Session
 
 AnyCluster = Cluster | RealCluster
@@ -39,6 +46,26 @@ VALUES: Json = {
     # What the hub's own default is, said where the fake node can put the pod's address instead.
     "hub": {"config": {"JupyterHub": {"hub_bind_url": "http://0.0.0.0:8081"}}},
 }
+
+
+@contextlib.contextmanager
+def open_any_cluster(folder: Path) -> Iterator[AnyCluster]:
+    """Provide the cluster that the environment names, or a fake one that lives in ``folder``."""
+    if is_asked_for():
+        with contextlib.ExitStack() as closing:
+            yield RealCluster(closing)
+    else:
+        with running_cluster(folder, catalogue=built_images()) as cluster:
+            yield cluster
+
+
+def built_images() -> dict[str, Image]:
+    """Return our images as they were really built, if the environment says where."""
+    where = os.environ.get("CAESARION_TEST_IMAGES")
+    if not where:
+        return {}
+    folders = {images.HUB: "hub", images.SINGLEUSER: "singleuser"}
+    return {name: Image.built(Path(where, folder)) for name, folder in folders.items()}
 
 
 def image_values() -> Json:
@@ -99,6 +126,22 @@ class Installation:
         installation.url = cluster.url_of(namespace, f"{RELEASE}-proxy")
         return installation
 
+    @classmethod
+    @contextlib.contextmanager
+    def installed(
+        cls, cluster: AnyCluster, namespace: str, *values: Json, others: Sequence[str] = ()
+    ) -> Iterator["Installation"]:
+        """Have the chart installed while the block runs; ``others`` are the chart's namespaces."""
+        installation = cls.install(cluster, namespace, *values)
+        try:
+            yield installation
+        finally:
+            installation.close()
+            if isinstance(cluster, RealCluster):  # the other one goes, with all that is in it
+                installation.uninstall()
+                for other in others:
+                    cluster.kubectl("delete", "namespace", other)
+
     def upgrade(self, *options: str, values: tuple[Json, ...] = ()) -> None:
         """Upgrade the release, with ``values`` on top of those it was installed with."""
         table = functools.reduce(helm.merge, (*self.values, *values))
@@ -123,11 +166,11 @@ class Installation:
         secret = self.cluster.get(self.namespace, "secret", f"{RELEASE}-keys")
         return base64.b64decode(secret["data"][name]).decode()
 
-    def login(self, user: str) -> Session:
-        """Log a user in; ``admin`` with the administrators' password."""
+    def login(self, user: str, password: str = "") -> Session:
+        """Log a user in, with the password that the chart has made unless one is given."""
         session = Session(self.url, user)
         self.sessions.append(session)
-        password = self.key("admin_password" if user == "admin" else "user_password")
+        password = password or self.key("admin_password" if user == "admin" else "user_password")
         session.log_in(password).raise_for_status()
         return session
 

@@ -7,11 +7,17 @@ reached through ``kubectl port-forward``.
 
 import contextlib
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 from tests import helm
+
+
+def is_asked_for() -> bool:
+    """Tell whether the tests are to run on a real cluster."""
+    return os.environ.get("CAESARION_TEST_CLUSTER") == "1"
 
 
 class RealCluster:

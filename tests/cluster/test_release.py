@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.real import is_asked_for
 from tests.fakes.kubernetes.apiserver import ApiServer
 from tests.helm import CHART, RefusedError, as_yaml, merge, run
 from tests.values import USER_PASSWORD
@@ -105,7 +106,7 @@ class Release:
 @pytest.fixture
 async def release(tmp_path: Path) -> AsyncIterator[Release]:
     namespace = f"release-{uuid.uuid4().hex[:8]}"
-    if os.environ.get("CAESARION_TEST_CLUSTER") == "1":
+    if is_asked_for():
         release = Release(os.environ["KUBECONFIG"], namespace)
         await release.kubectl("create", "namespace", namespace)
         try:
@@ -119,6 +120,7 @@ async def release(tmp_path: Path) -> AsyncIterator[Release]:
         release = Release(str(server.kubeconfig), namespace)
         await release.kubectl("create", "namespace", namespace)
         yield release
+        assert (server.state.denials, server.state.warnings) == ([], [])
 
 
 async def test_an_upgrade_keeps_the_keys_and_restarts_nothing(release: Release) -> None:

@@ -28,7 +28,11 @@ async def server(
     with running_server(
         tmp_path_factory.mktemp("notebooks"),
         model_url=provider.base_url,
-        environment={"CAESARION_MODEL_RETRIES": "0", "CAESARION_KERNEL_TIME_LIMIT": "6"},
+        environment={
+            "CAESARION_KERNEL_SPARE": "0",  # as kernels are counted here
+            "CAESARION_KERNEL_TIME_LIMIT": "6",
+            "CAESARION_MODEL_RETRIES": "0",
+        },
     ) as server:
         yield server
     assert server.failures == []

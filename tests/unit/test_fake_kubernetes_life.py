@@ -101,13 +101,14 @@ def test_a_claim_goes_when_the_last_pod_on_a_node_has_let_go_of_it() -> None:
 
 def test_a_definition_adds_a_kind_and_takes_it_away() -> None:
     state = make_state()
-    properties = {"spec": {"type": "object", "properties": {"port": {"type": "integer"}}}}
+    schema: Json = {"type": "object", "required": ["spec"]}
+    schema["properties"] = {"spec": {"type": "object", "properties": {"port": {"type": "integer"}}}}
     version = {
         "name": "v1",
         "served": True,
         "storage": True,
         "subresources": {"status": {}},
-        "schema": {"openAPIV3Schema": {"type": "object", "properties": properties}},
+        "schema": {"openAPIV3Schema": schema},
     }
     spec = {
         "group": "test.invalid",
@@ -127,6 +128,11 @@ def test_a_definition_adds_a_kind_and_takes_it_away() -> None:
     made = ask(state, "create", "routes.test.invalid", "", route, warnings=warnings)
     assert made["spec"] == {"port": 80}
     assert warnings == ['unknown field "spec.color"']
+    with pytest.raises(ApiError, match="spec: Required value"):
+        ask(state, "patch", "routes.test.invalid", "one", {"spec": None})
+    status = {"status": {"ready": True}}
+    told = ask(state, "patch", "routes.test.invalid", "one", status, subresource="status")
+    assert told["spec"] == {"port": 80}
     with pytest.raises(ApiError, match=r'spec.port: "http" is not of type integer'):
         ask(state, "patch", "routes.test.invalid", "one", {"spec": {"port": "http"}})
     ask(state, "delete", definitions, "routes.test.invalid")
@@ -281,10 +287,13 @@ async def test_a_test_in_another_process_says_what_goes_wrong(tmp_path: Path) ->
                     seen: list[Any] = [asyncio.run(get(api, "/api/v1/pods"))[0], control.met()]
                 api.state.denials.append({"user": "hub"})
                 seen += [control.denials(), control.warnings(), control.drop_watches()]
+                control.forget_history()
                 control.clear()
                 return [*seen, control.denials()]
 
         assert await asyncio.to_thread(test) == [500, [1], [{"user": "hub"}], [], 0, []]
+        _, text = await get(api, "/api/v1/pods?watch=1&resourceVersion=101")
+        assert json.loads(text)["object"]["code"] == 410
 
 
 async def test_a_server_goes_on_where_the_last_one_was_killed(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """What the tests' API server reads: quantities, times, schemas, protobuf."""
 
 import base64
-import datetime
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -10,18 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.kubernetes.apiserver.errors import ApiError
-from tests.fakes.kubernetes.apiserver.objects import (
-    Json,
-    copied,
-    moment,
-    now,
-    quantity,
-    timestamp,
-    written,
-)
+from tests.fakes.kubernetes.apiserver.objects import Json, copied
 from tests.fakes.kubernetes.apiserver.protobuf import MAGIC, decode
 from tests.fakes.kubernetes.apiserver.schemas import problems_of, pruned, schema_named
 from tests.fakes.kubernetes.apiserver.tables import as_table, since
+from tests.fakes.kubernetes.quantities import quantity, written
+from tests.fakes.kubernetes.times import now, read
+from tests.fakes.kubernetes.times import written as written_time
 
 PODS = schema_named("v1", "Pod")
 
@@ -36,6 +31,7 @@ PODS = schema_named("v1", "Pod")
         ("1E", "1000000000000000000"),
         (".5", "0.5"),
         (3, "3"),
+        (0.1, "0.1"),
         ("-1k", "-1000"),
     ],
 )
@@ -57,9 +53,9 @@ def test_quantities_are_written_shortly() -> None:
 
 
 def test_times_are_whole_seconds_of_utc() -> None:
-    text = timestamp(now())
-    assert text.endswith("Z")
-    assert timestamp(moment(text)) == text
+    assert written_time(1.75) == "1970-01-01T00:00:01Z"
+    assert read("1970-01-01T01:00:01+01:00") == 1
+    assert written_time(read(now())) == now()
 
 
 @given(
@@ -165,7 +161,7 @@ def test_broken_protobuf_is_400(body: bytes) -> None:
 
 def row(kind: str, **parts: Any) -> dict[str, Any]:
     """Return what ``kubectl get`` shows of an object, by column."""
-    obj = {"metadata": {"name": "one", "creationTimestamp": timestamp()}, **parts}
+    obj = {"metadata": {"name": "one", "creationTimestamp": now()}, **parts}
     table = as_table(kind, {"metadata": {"resourceVersion": "7"}, "items": [obj]})
     assert table["metadata"] == {"resourceVersion": "7"}
     (only,) = table["rows"]
@@ -211,7 +207,7 @@ def test_an_event_shows_what_it_says_of_whom() -> None:
         reason="FailedScheduling",
         message="0/1 nodes are available",
         involvedObject={"kind": "Pod", "name": "jupyter-ada"},
-        lastTimestamp=timestamp(),
+        lastTimestamp=now(),
     )
     assert event == {
         "Name": "one",
@@ -232,4 +228,4 @@ def test_a_kind_without_columns_of_its_own_shows_its_age() -> None:
     ("seconds", "shown"), [(5, "5s"), (65, "1m5s"), (3600, "1h"), (90000, "1d1h")]
 )
 def test_ages_have_two_units(seconds: int, shown: str) -> None:
-    assert since(timestamp(now() - datetime.timedelta(seconds=seconds))) == shown
+    assert since(written_time(time.time() - seconds)) == shown

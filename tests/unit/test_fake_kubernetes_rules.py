@@ -8,93 +8,8 @@ from tests.apiserver import ask, make, make_pod, make_state
 from tests.fakes.kubernetes.apiserver import deletion, operations, subresources
 from tests.fakes.kubernetes.apiserver.errors import ApiError
 from tests.fakes.kubernetes.apiserver.objects import Json
-from tests.fakes.kubernetes.apiserver.pod_security import violations
-
-RESTRICTED: Json = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "runAsNonRoot": True,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
-
 
 # Pod Security
-
-
-def spec_of(*, pod: Json | None = None, **container: Any) -> Json:
-    own = {"name": "a", "securityContext": RESTRICTED, **container}
-    return {"containers": [own], **(pod or {})}
-
-
-def test_a_restricted_pod_complies_and_privileged_asks_nothing() -> None:
-    assert violations("restricted", spec_of()) == []
-    assert violations("privileged", spec_of(securityContext={"privileged": True})) == []
-
-
-@pytest.mark.parametrize(
-    ("spec", "told"),
-    [
-        (spec_of(pod={"hostNetwork": True}), "host namespaces (hostNetwork=true)"),
-        (spec_of(securityContext={"privileged": True}), "must not set securityContext.privileged"),
-        (
-            spec_of(securityContext={"capabilities": {"add": ["NET_ADMIN"]}}),
-            'must not include "NET_ADMIN"',
-        ),
-        (
-            spec_of(pod={"volumes": [{"name": "v", "hostPath": {}}]}),
-            'hostPath volumes (volume "v")',
-        ),
-        (spec_of(ports=[{"hostPort": 80}]), "uses hostPort 80"),
-        (spec_of(livenessProbe={"httpGet": {"host": "10.0.0.1"}}), 'uses hosts "10.0.0.1"'),
-        (
-            spec_of(pod={"securityContext": {"seccompProfile": {"type": "Unconfined"}}}),
-            'pod must not set its type to "Unconfined"',
-        ),
-        (
-            spec_of(pod={"securityContext": {"sysctls": [{"name": "kernel.msgmax"}]}}),
-            "forbidden sysctls (kernel.msgmax)",
-        ),
-        (spec_of(securityContext={"procMount": "Unmasked"}), "procMount"),
-        (spec_of(securityContext={"seLinuxOptions": {"role": "r"}}), "seLinuxOptions"),
-        (
-            spec_of(securityContext={"appArmorProfile": {"type": "Unconfined"}}),
-            "forbidden AppArmor profile",
-        ),
-    ],
-)
-def test_baseline_names_what_is_against_it(spec: Json, told: str) -> None:
-    (violation,) = violations("baseline", spec)
-    assert told in violation
-
-
-@pytest.mark.parametrize(
-    ("changes", "told"),
-    [
-        ({"allowPrivilegeEscalation": None}, "allowPrivilegeEscalation != false"),
-        ({"capabilities": {"drop": ["NET_RAW"]}}, 'capabilities.drop=["ALL"]'),
-        ({"capabilities": {"drop": ["ALL"], "add": ["CHOWN"]}}, "must not add others"),
-        ({"runAsNonRoot": False}, "runAsNonRoot != true"),
-        ({"runAsUser": 0}, 'runAsUser=0 (container "a" must not'),
-        ({"seccompProfile": None}, "seccompProfile (pod or container"),
-    ],
-)
-def test_restricted_names_what_is_against_it(changes: Json, told: str) -> None:
-    (violation,) = violations("restricted", spec_of(securityContext={**RESTRICTED, **changes}))
-    assert told in violation
-
-
-def test_restricted_takes_the_pods_word_and_knows_its_volumes() -> None:
-    own = {key: value for key, value in RESTRICTED.items() if key in ("capabilities",)}
-    container = {**own, "allowPrivilegeEscalation": False}
-    pod = {
-        "securityContext": {
-            "runAsNonRoot": True,
-            "seccompProfile": {"type": "Localhost", "localhostProfile": "x"},
-        },
-        "volumes": [{"name": "v", "emptyDir": {}}, {"name": "n", "nfs": {}}],
-    }
-    (violation,) = violations("restricted", spec_of(pod=pod, securityContext=container))
-    assert 'volume "n" uses restricted volume type "nfs"' in violation
 
 
 def test_who_makes_a_workload_is_warned_and_not_refused() -> None:
@@ -290,6 +205,10 @@ def test_a_container_that_is_wrong_is_422(container: Json, told: str) -> None:
 @pytest.mark.parametrize(
     ("body", "told"),
     [
+        (
+            make("Namespace", "n", labels={"pod-security.kubernetes.io/enforce": "strict"}),
+            "must be one of privileged, baseline, restricted",
+        ),
         (make("Service", "1st", spec={"ports": [{"port": 80}]}), "DNS-1035"),
         (make("Service", "s", spec={}), "spec.ports: Required value"),
         (make("Service", "s", spec={"ports": [{"port": 1}, {"port": 2}]}), "ports[0].name"),

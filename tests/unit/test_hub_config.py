@@ -1,6 +1,7 @@
 """What JupyterHub is told: each part's configuration, compared whole."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,15 @@ import pytest
 from caesarion_hub import auth, hub, overlay, services, spawner
 from caesarion_hub.homes import HomeSpawner, slug
 from caesarion_hub.names import NETWORK_VARIABLES
+from caesarion_hub.pods.configuration import TEMPLATES
+from caesarion_hub.pods.spawner import PodSpawner
 from caesarion_hub.values import Values
 from hypothesis import given
 from hypothesis import strategies as st
 from traitlets.config import Config
 from traitlets.config.loader import LazyConfigValue
 
+from tests.hub import REPOSITORY
 from tests.values import (
     ADMIN_PASSWORD,
     GATEWAY_TOKEN,
@@ -306,6 +310,55 @@ def test_a_users_server_knows_the_gateway_and_may_ask_it() -> None:
             ],
         },
     }
+
+
+def test_in_a_cluster_a_users_server_is_a_pod_on_the_operators_terms() -> None:
+    made = told_in_a_cluster(spawner, singleuser={"startTimeout": 300, "cpu": {"startLimit": 4}})
+    pods = made.pop("KubeSpawner")
+    assert made == {
+        "JupyterHub": {"spawner_class": PodSpawner, "template_paths": [str(TEMPLATES)]},
+        "PodSpawner": {"cpu_start_limit": 4.0},
+        "Spawner": {
+            "cmd": ["caesarion-singleuser"],
+            "notebook_dir": "~",
+            "default_url": "/lab",
+            "start_timeout": 300,
+            "consecutive_failure_limit": 0,
+            "environment": {
+                "CAESARION_MODEL_BASE_URL": "http://caesarion-gateway.hub/services/gateway/v1",
+                "CAESARION_MODEL_NAME": "gpt-4.1",
+                "CAESARION_AGENT_APPROVAL": "auto",
+                "CAESARION_AGENT_MAX_APPROVAL": "auto",
+                "HOME": "/home/jovyan",
+                "JUPYTER_RUNTIME_DIR": "/tmp/jupyter",
+                "CAESARION_UPLOADS_FOLDER": "/uploaded_files",
+            },
+            "server_token_scopes": [
+                "users:activity!user",
+                "access:servers!server",
+                "access:services!service=gateway",
+            ],
+        },
+    }
+    # What the rest makes of a pod is compared whole in test_spawner.py.
+    assert pods["namespace"] == "people"
+    assert pods["delete_pvc"] is True
+    assert pods["delete_grace_period"] == 10
+    assert pods["k8s_api_request_retry_timeout"] == 300
+
+
+def test_one_machine_does_without_kubernetes() -> None:
+    program = (
+        "import sys; from traitlets.config import Config; from tests.values import make_values; "
+        "from caesarion_hub import auth, hub, overlay, services, spawner; "
+        "[part.configure(Config(), make_values()) "
+        "for part in (auth, hub, services, spawner, overlay)]; "
+        "print({'kubespawner', 'kubernetes_asyncio'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"
 
 
 def test_a_server_inherits_how_the_outside_is_reached_and_no_key() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 
+import caesarion
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -176,9 +177,22 @@ def test_an_image_runs_as_a_user_under_tini_and_says_whom_each_package_is_for(na
 
 
 @pytest.mark.parametrize("name", DOCKERFILES)
+def test_an_image_says_the_version_that_it_is_of(name: str) -> None:
+    text = (ROOT / name).read_text("utf-8")
+    assert re.findall(r"^ARG VERSION=(.+)$", text, re.MULTILINE) == [caesarion.__version__]
+    assert 'org.opencontainers.image.version="${VERSION}"' in text
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
 def test_every_stage_stands_on_one_base_that_the_builder_may_name(name: str) -> None:
     text = (ROOT / name).read_text("utf-8")
     assert re.findall(r"^ARG BASE=(.+)$", text, re.MULTILINE) == ["python:3.12-slim-bookworm"]
     bases = set(re.findall(r"^FROM (\S+)", text, re.MULTILINE))
     stages = set(re.findall(r"^FROM \S+ AS (\S+)$", text, re.MULTILINE))
     assert bases - stages == {"${BASE}"}
+
+
+def test_make_leaves_out_what_the_images_leave_out() -> None:
+    line = re.search(r"^LEFT_OUT := (.+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    assert line is not None
+    assert tuple(line[1].split()) == requirements.LEFT_OUT

@@ -10,6 +10,7 @@ from aiohttp import ClientConnectionError
 from caesarion_hub.pods.api import PatientApi, pauses, retry_after, shown
 from caesarion_hub.pods.burst import lowering
 from caesarion_hub.pods.knock import until_answered
+from caesarion_hub.pods.mirror import slim
 from caesarion_hub.pods.sweep import orphans, owned
 from kubernetes_asyncio.client import ApiException
 
@@ -48,6 +49,20 @@ def test_servers_own_pods_while_anything_is_pending() -> None:
         "old": SimpleNamespace(namespace="people", pod_name="jupyter-ada--old", active=False),
     }
     assert owned({1: SimpleNamespace(spawners=servers)}) == {"people/jupyter-ada"}
+
+
+def test_what_is_held_of_a_pod_is_what_is_asked_for() -> None:
+    container = {"name": "notebook", "ports": [], "env": [{"name": "TOKEN", "value": "secret"}]}
+    pod = {
+        "metadata": {"name": "jupyter-ada", "managedFields": [{"manager": "hub"}]},
+        "spec": {"nodeName": "n", "containers": [container], "volumes": [{"name": "tmp"}]},
+        "status": {"phase": "Running"},
+    }
+    assert slim(pod) == {
+        "metadata": {"name": "jupyter-ada"},
+        "spec": {"nodeName": "n", "containers": [{"name": "notebook", "ports": []}]},
+        "status": {"phase": "Running"},
+    }
 
 
 class Client:

@@ -33,7 +33,7 @@ async def test_who_chooses_nothing_gets_the_default() -> None:
 
 async def test_a_size_and_an_image_of_ones_own_are_chosen_within_a_profile() -> None:
     container, _ = await resources_of(
-        {"profile": "large", "size": "huge", "image--unlisted-choice": "r/mine:1"}
+        {"profile": "large", "size": "2-huge", "with-image--unlisted-choice": "r/mine:1"}
     )
     assert container.image == "r/mine:1"
     assert container.resources.limits == {"cpu": 8.0, "memory": 32 * 2**30}
@@ -59,8 +59,8 @@ async def test_a_gpu_is_asked_for_where_gpus_are() -> None:
             "No such choice: 'giant'. Choose again on the spawn page.",
         ),
         (
-            {"profile": "large", "image--unlisted-choice": "no image; rm -rf"},
-            "Received unlisted_choice for image that failed validation regex. "
+            {"profile": "large", "with-image--unlisted-choice": "no image; rm -rf"},
+            "Received unlisted_choice for with-image that failed validation regex. "
             "Choose again on the spawn page.",
         ),
     ],
@@ -156,7 +156,7 @@ async def test_the_form_asks_in_the_order_of_the_values() -> None:
 
 async def test_what_a_user_has_written_is_no_template_and_no_markup() -> None:
     spawner = make_spawner(**EXAMPLE)
-    spawner.user_options = {"profile": "large", "image--unlisted-choice": '"><b>{{ 7 * 7 }}'}
+    spawner.user_options = {"profile": "large", "with-image--unlisted-choice": '"><b>{{ 7 * 7 }}'}
     assert 'value="&#34;&gt;&lt;b&gt;&#123;&#123; 7 * 7 }}"' in spawner.options_form
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from kubernetes_asyncio.client import ApiClient
 
-from tests.pod_security import violations
+from tests.fakes.kubernetes.apiserver.pod_security import violations
 from tests.spawners import make_spawner, without_cluster
 
 __all__ = ["without_cluster"]
@@ -150,7 +150,7 @@ async def test_no_other_variable_of_the_hub_gets_into_a_pod(
     ],
 )
 async def test_pod_security_restricted_lets_the_pod_in(changes: dict[str, Any]) -> None:
-    assert violations((await manifest_of(singleuser=changes))["spec"]) == []
+    assert violations("restricted", (await manifest_of(singleuser=changes))["spec"]) == []
 
 
 async def test_without_a_disk_the_home_lives_as_long_as_its_pod() -> None:

@@ -147,9 +147,6 @@ for each run of helm, so that the Secret and the checksums speak of the same.
 */}}
 {{- define "caesarion.keys" -}}
 {{- if not (hasKey .Values "madeKeys") -}}
-{{- if and .Values.auth.userPassword (eq .Values.auth.userPassword (.Values.auth.adminPassword | default "")) -}}
-{{- fail "auth.adminPassword must differ from auth.userPassword." -}}
-{{- end -}}
 {{- $name := printf "%s-keys" (include "caesarion.fullname" .) -}}
 {{- $kept := dict -}}
 {{- range $key, $value := (lookup "v1" "Secret" .Release.Namespace $name).data -}}
@@ -188,13 +185,15 @@ Changes when one of these keys does, so that a pod starts anew: (dict "root" $
 - name: {{ .name }}
   valueFrom:
     secretKeyRef:
-      name: {{ include "caesarion.keysName" .root }}
+      name: {{ include "caesarion.keysName" .root | quote }}
       key: {{ .key }}
 {{- end -}}
 
 {{/* How many pods may be away: Kubernetes takes one of the two, and 0 is a number of pods. */}}
 {{- define "caesarion.disruptions" -}}
-{{- if kindIs "invalid" .maxUnavailable -}}
+{{- /* A pod that is broken anyway holds up no drain. */ -}}
+unhealthyPodEvictionPolicy: AlwaysAllow
+{{ if kindIs "invalid" .maxUnavailable -}}
 minAvailable: {{ toJson .minAvailable }}
 {{- else -}}
 maxUnavailable: {{ toJson .maxUnavailable }}

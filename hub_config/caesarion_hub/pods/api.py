@@ -71,24 +71,27 @@ class Health:
     def __init__(self, what: str, log: Logger) -> None:
         self.what = what
         self.log = log
-        self._since: float | None = None
+        self.problem: BaseException | None = None
+        """What the last try met, if it failed."""
+        self._since = 0.0
 
     @property
     def is_good(self) -> bool:
         """Whether the last try succeeded."""
-        return self._since is None
+        return self.problem is None
 
     def failed(self, problem: BaseException) -> None:
         """Note a failure; the first in a row is a warning."""
-        if self._since is None:
+        if self.problem is None:
             self._since = time.monotonic()
             self.log.warning("%s: %s. Trying again.", self.what, shown(problem))
+        self.problem = problem
 
     def answered(self) -> None:
         """Note a success."""
-        if self._since is not None:
+        if self.problem is not None:
             away = time.monotonic() - self._since
-            self._since = None
+            self.problem = None
             self.log.info("%s: good again after %.1f s.", self.what, away)
 
 

@@ -24,7 +24,7 @@ GRACE = 10
 
 
 TEMPLATES = Path(__file__).with_name("templates")
-"""Our look of the spawn page's form."""
+"""What we say otherwise than JupyterHub's pages, and KubeSpawner's form, about pods."""
 
 OUTAGE = 120
 """Seconds without the Kubernetes API through which a request is tried again; made up."""
@@ -33,6 +33,7 @@ OUTAGE = 120
 def configure(c: Config, singleuser: Singleuser, cluster: Cluster) -> None:
     """Set the spawner, its pods and their disks."""
     c.JupyterHub.spawner_class = PodSpawner
+    c.JupyterHub.template_paths = [str(TEMPLATES)]
     c.Spawner.cmd = ["caesarion-singleuser"]
     c.Spawner.environment.update(environment(singleuser))
     c.KubeSpawner.update(

@@ -1,16 +1,20 @@
 """
-Whether a server answers yet: asked at short and even intervals, so that it is noticed at once.
+Whether a server answers yet: asked at short intervals, so that it is noticed at once.
 
 Called by ``spawner``. JupyterHub asks, too, but waits longer and longer between
 two questions; asked after this, it has its answer at the first.
 """
 
 import asyncio
+import time
 from contextlib import suppress
 from urllib.parse import urlsplit
 
 INTERVAL = 0.05
-"""Seconds between two tries to connect."""
+"""Seconds between two tries to connect, at first."""
+
+GROWTH = 0.02
+"""The interval as a part of the time waited: a crowd that starts slowly is asked less often."""
 
 PATIENCE = 2.0
 """Seconds for a connection to come about, before another try: packets may be dropped."""
@@ -21,11 +25,12 @@ ANSWER = 30.0
 
 async def until_answered(url: str) -> None:
     """Wait until ``url`` answers with anything but a status of 500 and above."""
+    began = time.monotonic()
     while True:
         with suppress(OSError, TimeoutError, ValueError):
             if await _status(url) < 500:
                 return
-        await asyncio.sleep(INTERVAL)
+        await asyncio.sleep(max(INTERVAL, GROWTH * (time.monotonic() - began)))
 
 
 async def _status(url: str) -> int:

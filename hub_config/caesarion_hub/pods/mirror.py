@@ -50,7 +50,7 @@ class Mirror(ResourceReflector):  # type: ignore[misc]
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.health = Health(f"The list of {self.kind}", self.log)
-        self._turn = asyncio.get_running_loop().create_future()
+        self._turns: dict[str, asyncio.Future[None]] = {}
 
     async def start(self) -> None:
         """Begin to watch; :meth:`loaded` tells when there is something to see."""
@@ -76,14 +76,19 @@ class Mirror(ResourceReflector):  # type: ignore[misc]
         """Whether the resources have been listed once."""
         return bool(self.first_load_future.done())
 
-    @property
-    def turn(self) -> "asyncio.Future[None]":
-        """What is done at the next change; wait for it with ``asyncio.wait``, never cancel it."""
-        return self._turn
+    def turn(self, name: str) -> "asyncio.Future[None]":
+        """
+        Return what is done when something about the object ``name`` changes next.
 
-    def _changed(self) -> None:
-        turn, self._turn = self._turn, asyncio.get_running_loop().create_future()
-        turn.set_result(None)
+        Others wait for it, too: wait with ``asyncio.wait``, which does not cancel it.
+        """
+        if name not in self._turns:
+            self._turns[name] = asyncio.get_running_loop().create_future()
+        return self._turns[name]
+
+    def _turned(self, name: str) -> None:
+        if turn := self._turns.pop(name, None):
+            turn.set_result(None)
 
     async def _watch_and_update(self) -> None:
         version: str | None = None
@@ -106,7 +111,8 @@ class Mirror(ResourceReflector):  # type: ignore[misc]
         self._replace(listed["items"])
         if not self.first_load_future.done():
             self.first_load_future.set_result(None)
-        self._changed()
+        for name in list(self._turns):
+            self._turned(name)
         version: str = listed["metadata"]["resourceVersion"]
         return version
 
@@ -127,13 +133,13 @@ class Mirror(ResourceReflector):  # type: ignore[misc]
                         return None
                     raise ApiException(resource.get("code"), resource.get("message"))
                 version = resource["metadata"]["resourceVersion"]
+                if event["type"] == "BOOKMARK":
+                    continue
                 if event["type"] == "DELETED":
                     self._drop(resource)
-                elif event["type"] != "BOOKMARK":
-                    self._put(resource)
                 else:
-                    continue
-                self._changed()
+                    self._put(resource)
+                self._turned(subject(resource)[1])
         return version
 
     @asynccontextmanager
@@ -172,6 +178,9 @@ class PodMirror(Mirror):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(labels={"component": COMPONENT}, **kwargs)
+
+    def _put(self, resource: Resource) -> None:
+        super()._put(slim(resource))
 
     @property
     def pods(self) -> dict[str, Resource]:
@@ -229,15 +238,27 @@ async def mirror_of(kind: type[M], namespace: str, log: Logger) -> M:
     return found
 
 
+def slim(pod: Resource) -> Resource:
+    """Return a pod without most of its bulk, which nobody asks for: thousands are held."""
+    pod["metadata"].pop("managedFields", None)
+    pod["spec"].pop("volumes", None)
+    for container in pod["spec"]["containers"]:
+        for name in ("env", "volumeMounts", "securityContext"):
+            container.pop(name, None)
+    return pod
+
+
 def key(resource: Resource) -> str:
     """Return ``namespace/name``."""
     metadata = resource["metadata"]
     return f"{metadata['namespace']}/{metadata['name']}"
 
 
-def subject(event: Resource) -> tuple[str, str]:
-    """Return kind and name of what an event is about."""
-    about = event["involvedObject"]
+def subject(resource: Resource) -> tuple[str, str]:
+    """Return kind and name of what an event is about; of anything else, its own."""
+    about = resource.get("involvedObject")
+    if about is None:
+        return resource.get("kind", ""), resource["metadata"]["name"]
     return about.get("kind", ""), about.get("name", "")
 
 

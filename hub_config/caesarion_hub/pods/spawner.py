@@ -1,10 +1,10 @@
 """
-A user's pod: made, waited for, told about, adopted after the hub's restart, ended.
+A user's server in a pod: waited for, told about, adopted after the hub's restart.
 
-JupyterHub runs :class:`PodSpawner`, one for each server. Calls ``api`` for the
-Kubernetes API, ``mirror`` for what it last said, ``trouble`` and ``progress`` for
-words, ``knock`` to notice readiness, ``burst`` for the processor at the start.
-Overrides KubeSpawner where it gives up, waits or is silent, and nothing else.
+JupyterHub runs :class:`PodSpawner`, one for each server. Calls ``objects`` for
+the pod and the disk, ``trouble`` and ``progress`` for words, ``knock`` to notice
+readiness, ``burst`` for the processor at the start. Overrides KubeSpawner where
+it gives up, waits or is silent, and nothing else.
 """
 
 import asyncio
@@ -12,29 +12,22 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 
-from kubernetes_asyncio.client import ApiException, V1DeleteOptions
-from kubespawner import KubeSpawner
-from kubespawner.clients import shared_client
-from traitlets import Float
+from kubernetes_asyncio.client import ApiException
 
 from caesarion_hub.pods import burst
-from caesarion_hub.pods.api import PatientApi, message_of, pauses, reason_of, shown
+from caesarion_hub.pods.api import PatientApi, message_of, shown
 from caesarion_hub.pods.knock import until_answered
 from caesarion_hub.pods.mirror import (
-    COMPONENT,
-    RELEASE,
-    EventMirror,
-    PodMirror,
     Resource,
-    mirror_of,
 )
+from caesarion_hub.pods.objects import PodObjects
 from caesarion_hub.pods.progress import stage_of
 from caesarion_hub.pods.trouble import (
     SpawnFailed,
     Trouble,
     how_ended,
-    of_another_release,
     of_choice,
+    of_no_right,
     of_patience,
     of_silence,
     refusal,
@@ -51,19 +44,8 @@ UNSEEN = 3.0
 """Seconds after which a pod that was made should be seen by its mirror; a made-up number."""
 
 
-class PodSpawner(KubeSpawner):  # type: ignore[misc]
+class PodSpawner(PodObjects):
     """Starts a server in a pod of its own."""
-
-    cpu_start_limit = Float(
-        None,
-        allow_none=True,
-        config=True,
-        help="Cores that a pod may use until its server has answered for a while; then they are "
-        "lowered to cpu_limit in place, which needs Kubernetes 1.33. None, or no cpu_limit: "
-        "the limit stays what it is.",
-    )
-
-    component_label = COMPONENT  # not to be configured: the mirror looks for it
 
     _resizes: ClassVar[bool] = True
     """Whether the cluster can change what a pod may use in place, as far as we know."""
@@ -74,43 +56,7 @@ class PodSpawner(KubeSpawner):  # type: ignore[misc]
     """What of the trouble the user and the log have been told."""
 
     _ended: str = ""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.api: Any = PatientApi(shared_client("CoreV1Api"), self.log)
-        self._pvc_exists: bool = False
-
-    # What the API last said
-
-    async def _start_watching_pods(self, replace: bool = False) -> None:
-        """See to it that the pods are watched, and have been listed once."""
-        await (await mirror_of(PodMirror, self.namespace, self.log)).loaded()
-
-    async def _start_watching_events(self, replace: bool = False) -> None:
-        """See to it that the events are watched, and have been listed once."""
-        await (await mirror_of(EventMirror, self.namespace, self.log)).loaded()
-
-    @property
-    def pod(self) -> Resource | None:
-        """The pod as the API last told it."""
-        mirror = self.pod_reflector
-        return mirror.pods.get(f"{self.namespace}/{self.pod_name}") if mirror else None
-
-    def events_of(self, pod: Resource) -> list[Resource]:
-        """Return what Kubernetes told of ``pod`` and of its user's disk."""
-        mirror: EventMirror | None = self.event_reflector
-        if mirror is None:
-            return []
-        about_pod = mirror.about("Pod", self.pod_name, pod["metadata"]["uid"])
-        return [*mirror.about("PersistentVolumeClaim", self.pvc_name), *about_pod]
-
-    async def _next_change(self, *also: "asyncio.Future[Any]") -> None:
-        """Wait until a mirror changes or one of ``also`` is done; a second at most."""
-        turns = [mirror.turn for mirror in (self.pod_reflector, self.event_reflector) if mirror]
-        if len(turns) < 2:
-            await asyncio.sleep(0.1)  # the very first start is about to begin to watch
-        else:
-            await asyncio.wait([*turns, *also], timeout=1, return_when=asyncio.FIRST_COMPLETED)
+    _restarts = 0
 
     # Starting
 
@@ -122,7 +68,7 @@ class PodSpawner(KubeSpawner):  # type: ignore[misc]
         for what does not heal, otherwise when ``start_timeout`` is over.
         """
         began = time.monotonic()
-        self._trouble, self._told, self._ended = None, "", ""
+        self._trouble, self._told, self._ended, self._restarts = None, "", "", 0
         try:
             async with asyncio.timeout(max(self.start_timeout - MARGIN, MARGIN)):
                 await self.load_user_options()
@@ -139,88 +85,17 @@ class PodSpawner(KubeSpawner):  # type: ignore[misc]
         self.log.info("%s answers after %.2f s.", self.pod_name, time.monotonic() - began)
         return url
 
+    async def _run_apply_user_options(self, user_options: dict[str, Any]) -> None:
+        """Leave what the user has chosen to :meth:`load_user_options`, with no warning."""
+        if self.apply_user_options:
+            await super()._run_apply_user_options(user_options)
+
     async def load_user_options(self) -> None:
         """Apply what the user has chosen, which may have come past the spawn page's form."""
         try:
             await super().load_user_options()
         except (KeyError, ValueError) as problem:
             raise SpawnFailed(of_choice(problem)) from problem
-
-    async def _ensure_disk(self) -> None:
-        """See to it that the user's disk exists."""
-        if self.storage_pvc_ensure and not self._pvc_exists:
-            claim = self.get_pvc_manifest()
-            await self._until(self._make_create_pvc_request, claim, self.k8s_api_request_timeout)
-            self._pvc_exists = True
-
-    async def _obtain_pod(self) -> None:
-        """
-        See to it that the pod exists; here a warm one would be taken instead.
-
-        What the hub must know to find the pod again is in its database before
-        the pod is made: whenever the hub dies, the pod is adopted or deleted.
-        """
-        pod = await self.get_pod_manifest()
-        if self.modify_pod_hook:
-            pod = await self._hooked(pod)
-        self._remember()
-        await self._until(self._make_create_pod_request, pod, self.k8s_api_request_timeout)
-
-    async def _hooked(self, pod: Any) -> Any:
-        made = self.modify_pod_hook(self, pod)
-        return await made if asyncio.iscoroutine(made) else made
-
-    async def _until(self, request: Any, *args: Any) -> None:
-        """Make a request of KubeSpawner's until it says that it is done."""
-        for pause in pauses(first=0.2):
-            if await request(*args):
-                return
-            await asyncio.sleep(pause)
-
-    async def _make_create_pod_request(self, pod: Any, request_timeout: float) -> bool:
-        """Create the pod; False asks for another try."""
-        try:
-            await asyncio.wait_for(
-                self.api.create_namespaced_pod(self.namespace, pod), request_timeout
-            )
-        except TimeoutError:
-            return False
-        except ApiException as problem:
-            if problem.status != 409:
-                raise
-            # Of a quota that somebody else has just changed: "Conflict".
-            return reason_of(problem) != "Conflict" and await self._take_over()
-        return True
-
-    async def _take_over(self) -> bool:
-        """
-        Keep the pod of our name if this start has made it; end it if it is an older one.
-
-        A request to create that has timed out may have been heard. Who holds
-        the token of this start was made by it.
-        """
-        try:
-            pod = await self.api.read_namespaced_pod(self.pod_name, self.namespace)
-        except TimeoutError:
-            return False
-        except ApiException as problem:
-            if problem.status == 404:
-                return False
-            raise
-        release = (pod.metadata.labels or {}).get(RELEASE, "")
-        if release != self.common_labels.get(RELEASE, release):
-            raise SpawnFailed(of_another_release(self.pod_name, release))
-        if pod.metadata.deletion_timestamp is None and _token(pod) == self.api_token:
-            return True
-        self.log.info("%s is left over from an earlier start; it ends first.", self.pod_name)
-        await self.stop(now=True)
-        return False
-
-    def _remember(self) -> None:
-        """Write into the database what JupyterHub would write after the start only."""
-        if self.orm_spawner is not None:
-            self.orm_spawner.state = self.get_state()
-            self.user.db.commit()
 
     async def _answering_url(self) -> str:
         """Return where the pod's server answers, as soon as it does."""
@@ -259,12 +134,15 @@ class PodSpawner(KubeSpawner):  # type: ignore[misc]
         return pod
 
     def _silence(self) -> Trouble | None:
-        health = PatientApi.health
+        """Return what is told while the API does not answer, or does not answer this hub."""
         mirrors = [mirror for mirror in (self.pod_reflector, self.event_reflector) if mirror]
-        away = not (health is None or health.is_good) or any(
-            not mirror.health.is_good for mirror in mirrors
-        )
-        return of_silence() if away else None
+        for health in (PatientApi.health, *(mirror.health for mirror in mirrors)):
+            problem = health.problem if health else None
+            if isinstance(problem, ApiException) and problem.status in (401, 403):
+                return of_no_right()
+            if problem:
+                return of_silence()
+        return None
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """Yield how far the start has come, in words, whenever that changes."""
@@ -293,6 +171,7 @@ class PodSpawner(KubeSpawner):  # type: ignore[misc]
         """
         try:
             async with asyncio.timeout(self.start_timeout):
+                await self._start_watching_events()
                 return f"{await self._answering_url()}{self.server.base_url}"
         except (SpawnFailed, TimeoutError) as problem:
             self.log.warning("%s is not adopted: %s", self.pod_name, problem)
@@ -306,10 +185,24 @@ class PodSpawner(KubeSpawner):  # type: ignore[misc]
         pod = self.pod
         if pod:
             self._ended = how_ended(pod) or self._ended
+            self._note_restarts(pod)
         status: int | None = await super().poll()
         if status is None and pod and self.ready and PodSpawner._resizes:
             await self._lower_cpu(pod)
         return status
+
+    def _note_restarts(self, pod: Resource) -> None:
+        """Tell operators of a server that Kubernetes has started again in its pod."""
+        for container in (pod.get("status") or {}).get("containerStatuses") or []:
+            restarts = container.get("restartCount", 0)
+            if restarts > self._restarts:
+                last = (container.get("lastState") or {}).get("terminated") or {}
+                self.log.warning(
+                    "%s: the server was started again in its pod, for the %s. time; it had ended "
+                    "with %s (exit code %s).",
+                    *(self.pod_name, restarts, last.get("reason"), last.get("exitCode")),
+                )
+                self._restarts = restarts
 
     async def _lower_cpu(self, pod: Resource) -> None:
         """Take back what the server needed more of the processor while it started."""
@@ -333,23 +226,6 @@ class PodSpawner(KubeSpawner):  # type: ignore[misc]
                 shown(problem),
             )
 
-    async def stop(self, now: bool = False) -> None:
-        """End the pod and wait until it is gone."""
-        grace = 0 if now else self.delete_grace_period
-        options = V1DeleteOptions(grace_period_seconds=grace)
-        async with asyncio.timeout(self.start_timeout):
-            await self._start_watching_pods()
-            await self._until(
-                self._make_delete_pod_request,
-                *(self.pod_name, options, grace, self.k8s_api_request_timeout),
-            )
-            while self.pod:
-                await self._next_change()
-
-    async def get_pod_manifest(self) -> Any:
-        """Return the pod, with the processor that it may use while it starts."""
-        return burst.raised(await super().get_pod_manifest(), self.cpu_start_limit)
-
     # Remembering
 
     @property
@@ -368,12 +244,3 @@ class PodSpawner(KubeSpawner):  # type: ignore[misc]
         """Take over what an earlier hub has written."""
         super().load_state(state)
         self._ended = state.get("ended", "")
-
-
-def _token(pod: Any) -> str | None:
-    """Return the token that a pod, a model of the client's, was made with."""
-    for container in pod.spec.containers:
-        for variable in container.env or []:
-            if variable.name == "JUPYTERHUB_API_TOKEN":
-                return str(variable.value)
-    return None

@@ -79,12 +79,18 @@ def refusal(status: int, message: str) -> Trouble:
             "Stop another server of yours, choose a smaller profile, or ask your administrator.",
         )
     if status in (401, 403) and "forbidden: User" in message:
-        return Trouble(
-            "forbidden",
-            "The hub may not start servers: its role in the cluster lacks a right.",
-            "Ask your administrator.",
-        )
+        return of_no_right()
     return Trouble("refused", f"The cluster refuses your server: {short(message)}.", ELSE)
+
+
+def of_no_right() -> Trouble:
+    """Return what is told when Kubernetes refuses the hub itself."""
+    return Trouble(
+        "forbidden",
+        "The hub may not start servers: its role in the cluster lacks a right.",
+        "Ask your administrator.",
+        NEVER,
+    )
 
 
 def of_silence() -> Trouble:

@@ -24,7 +24,8 @@ from typing import IO, Any
 
 from tests import helm
 from tests.fakes.kubernetes.apiserver.control import Control
-from tests.fakes.kubernetes.node import images
+from tests.fakes.kubernetes.controllers import volumes
+from tests.fakes.kubernetes.node import ability, images
 from tests.fakes.kubernetes.node.images import Image
 from tests.fakes.kubernetes.node.kubelet import Machine
 from tests.fakes.kubernetes.node.sandbox import die_with_parent
@@ -123,20 +124,18 @@ def running_cluster(
     Run a cluster whose state lies in ``folder`` until the block ends.
 
     ``machines`` are its nodes; ``catalogue`` adds images to those that it knows
-    (see ``node.images``). Yields when the API server answers.
+    (see ``node.images``). Yields when the API server answers; raises
+    :class:`tests.fakes.kubernetes.node.ability.UnableError` where pods cannot run.
     """
-    if os.geteuid():
-        raise PermissionError(
-            "The fake cluster needs root, for the pods' users, mounts and limits. Run the tests as "
-            "root, or on a real cluster: set KUBECONFIG and CAESARION_TEST_CLUSTER=1."
-        )
+    ability.check()
     folder.mkdir(parents=True, exist_ok=True)
-    images.write(folder / "images.json", {**(catalogue or {}), **images.make_default()})
+    images.write(folder / "images.json", images.make_default() | dict(catalogue or {}))
     (folder / "machines.json").write_text(json.dumps([asdict(one) for one in machines]))
     cluster = Cluster(folder, 100 + (os.getpid() + next(_clusters)) % 150)
     try:
         cluster.start("apiserver")
         _wait_for_api(cluster)
+        cluster.kubectl("create", "--filename=-", text=json.dumps(volumes.CLASS))
         cluster.start("controllers")
         cluster.start("node")
         yield cluster

@@ -1,11 +1,11 @@
-"""Kubernetes' way to write a moment, in seconds and in microseconds. Pure but for the clock."""
+"""Kubernetes' way to write a moment, in whole seconds of UTC. Pure but for the clock."""
 
 import time
 from datetime import UTC, datetime
 
 
 def written(moment: float) -> str:
-    """Return seconds since 1970 as RFC 3339, whole seconds."""
+    """Return seconds since 1970 in RFC 3339."""
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -25,8 +25,9 @@ from tests.fakes.kubernetes.apiserver.fields import (
     to_json,
     value_at,
 )
-from tests.fakes.kubernetes.apiserver.objects import Json, timestamp
+from tests.fakes.kubernetes.apiserver.objects import Json
 from tests.fakes.kubernetes.apiserver.schemas import child, item, schema_of
+from tests.fakes.kubernetes.times import now
 
 Manager = tuple[str, str]  # its name and its operation, Apply or Update
 
@@ -167,7 +168,7 @@ def with_managers(call: Call, old: Json, new: Json, managers: dict[Manager, Fiel
                 "manager": manager,
                 "operation": operation,
                 "apiVersion": call.resource.api_version,
-                "time": timestamp(),
+                "time": now(),
                 "fieldsType": "FieldsV1",
                 "fieldsV1": tree,
             }

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from tests.fakes.kubernetes.apiserver.errors import ApiError, bad_request, not_implemented
-from tests.fakes.kubernetes.apiserver.objects import Json
 from tests.fakes.kubernetes.apiserver.resources import Resource, Resources
 from tests.fakes.kubernetes.apiserver.selectors import EVERYTHING, Selection, parse_selection
 
@@ -52,7 +51,7 @@ VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH"
 
 @dataclass(frozen=True)
 class User:
-    """Who asks: ``groups`` include system:authenticated, ``pod`` binds a token."""
+    """Who asks; ``groups`` include system:authenticated, or the opposite."""
 
     name: str
     groups: tuple[str, ...] = ()
@@ -106,9 +105,6 @@ class Call:
             return int(text)
         except ValueError as error:
             raise bad_request(f"{name}: {text!r} is no number") from error
-
-    def with_subresource(self, subresource: str) -> "Call":
-        return replace(self, subresource=subresource)
 
 
 def parse_call(
@@ -167,15 +163,3 @@ def _verb(call: Call, method: str) -> str:
     if verb not in allowed or is_of_one != bool(call.name):
         raise ApiError(405, "the server does not allow this method on the requested resource")
     return verb
-
-
-def named(call: Call) -> Json:
-    """Return a call as tests read it in lists of denials and of calls."""
-    return {
-        "user": call.user.name,
-        "verb": call.verb,
-        "resource": call.asked,
-        "group": call.resource.group,
-        "namespace": call.namespace,
-        "name": call.name,
-    }

@@ -20,12 +20,15 @@ from tests.fakes.kubernetes.apiserver.schemas import (
 )
 
 
-def checked(call: Call, body: Any, api_version: str = "", kind: str = "") -> Json:
+def checked(
+    call: Call, body: Any, api_version: str = "", kind: str = "", *, is_partial: bool = False
+) -> Json:
     """
     Return a clean copy of a body: without nulls and without fields nobody knows.
 
     ``api_version`` and ``kind`` are those of a subresource's body if they are
-    not the resource's own. Raises 400 and 422 as the real server does.
+    not the resource's own; a partial body lacks what it does not change. Raises
+    400 and 422 as the real server does.
     """
     schema = schema_named(api_version, kind) if kind else schema_of(call.resource)
     api_version, kind = api_version or call.resource.api_version, kind or call.resource.kind
@@ -37,13 +40,13 @@ def checked(call: Call, body: Any, api_version: str = "", kind: str = "") -> Jso
             f"{told[1]} in version {told[0]!r} cannot be handled as a {kind}:"
             f" no kind {told[1]!r} is served here in version {told[0]!r}"
         )
-    _check_shape(call, body, schema, kind)
+    _check_shape(call, body, schema, kind, is_partial=is_partial)
     clean: Json = {"apiVersion": api_version, "kind": kind, **pruned(body, schema)}
     clean["metadata"] = _named(call, clean.get("metadata") or {})
     return clean
 
 
-def _check_shape(call: Call, body: Json, schema: Json, kind: str) -> None:
+def _check_shape(call: Call, body: Json, schema: Json, kind: str, *, is_partial: bool) -> None:
     problems = problems_of(body, schema)
     wrong = [f"{problem.path}: {problem.message}" for problem in problems if problem.kind == "type"]
     if wrong:
@@ -56,7 +59,7 @@ def _check_shape(call: Call, body: Json, schema: Json, kind: str) -> None:
     if validation == "Warn":
         call.warnings.extend(unknown)
     missing = [problem for problem in problems if problem.kind == "missing"]
-    if missing and call.verb != "patch":
+    if missing and not is_partial:
         name = (body.get("metadata") or {}).get("name", "")
         causes = [cause(problem.path, "Required", problem.message) for problem in missing]
         raise invalid(kind, name, causes)

@@ -8,10 +8,11 @@ Kinds of one's own: a CustomResourceDefinition adds them to what is served.
 from typing import Any
 
 from tests.fakes.kubernetes.apiserver.errors import cause, invalid
-from tests.fakes.kubernetes.apiserver.objects import Json, timestamp
+from tests.fakes.kubernetes.apiserver.objects import Json
 from tests.fakes.kubernetes.apiserver.resources import Resource
 from tests.fakes.kubernetes.apiserver.schemas import META, REF
 from tests.fakes.kubernetes.apiserver.state import State
+from tests.fakes.kubernetes.times import now
 
 CONDITIONS = (("NamesAccepted", "NoConflicts"), ("Established", "InitialNamesAccepted"))
 
@@ -75,7 +76,7 @@ def serve(state: State, definition: Json) -> None:
     """Serve what a definition defines, and say so in its status."""
     state.resources.add(resource_of(definition))
     conditions = [
-        {"type": kind, "status": "True", "reason": reason, "lastTransitionTime": timestamp()}
+        {"type": kind, "status": "True", "reason": reason, "lastTransitionTime": now()}
         for kind, reason in CONDITIONS
     ]
     version = resource_of(definition).version

@@ -6,17 +6,18 @@ node only gets a ``deletionTimestamp``: its kubelet stops it and then deletes
 it with no grace.
 """
 
-import datetime
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tests.fakes.kubernetes.apiserver.calls import Call
 from tests.fakes.kubernetes.apiserver.errors import bad_request, conflict, forbidden
-from tests.fakes.kubernetes.apiserver.objects import Json, now, timestamp
+from tests.fakes.kubernetes.apiserver.objects import Json
 from tests.fakes.kubernetes.apiserver.operations import get, is_done, page
 from tests.fakes.kubernetes.apiserver.resources import Resource
 from tests.fakes.kubernetes.apiserver.state import State
+from tests.fakes.kubernetes.times import written
 
 PROTECTED = ("default", "kube-system", "kube-public")
 POLICIES = ("Background", "Foreground", "Orphan")
@@ -106,14 +107,14 @@ def _marked(resource: Resource, obj: Json, options: Options) -> Json:
     metadata = dict(obj["metadata"])
     grace = _grace(resource, obj, options)
     if "deletionTimestamp" not in metadata:
-        metadata["deletionTimestamp"] = timestamp(now() + datetime.timedelta(seconds=grace))
+        metadata["deletionTimestamp"] = written(time.time() + grace)
         metadata["deletionGracePeriodSeconds"] = grace
         if finalizer := FINALIZERS.get(options.policy):
             metadata["finalizers"] = [*metadata.get("finalizers", ()), finalizer]
         if "generation" in metadata:
             metadata["generation"] += 1
     elif grace < metadata.get("deletionGracePeriodSeconds", 0):
-        metadata["deletionTimestamp"] = timestamp(now() + datetime.timedelta(seconds=grace))
+        metadata["deletionTimestamp"] = written(time.time() + grace)
         metadata["deletionGracePeriodSeconds"] = grace
     marked = {**obj, "metadata": metadata}
     if resource.qualified == "namespaces":

@@ -90,11 +90,13 @@ def _resource(resource: Resource) -> Json:
         "kind": resource.kind,
         "verbs": list(resource.verbs),
     }
-    if resource.short:
-        entry["shortNames"] = list(resource.short)
-    if resource.categories:
-        entry["categories"] = list(resource.categories)
-    return entry
+    return entry | _other_names(resource)
+
+
+def _other_names(resource: Resource) -> Json:
+    """Return what else a resource is called, alone and with others, if it is."""
+    names = {"shortNames": list(resource.short), "categories": list(resource.categories)}
+    return {field: listed for field, listed in names.items() if listed}
 
 
 def _subresources(resource: Resource) -> list[Json]:
@@ -148,10 +150,7 @@ def _aggregated(resource: Resource) -> Json:
         "singularResource": resource.singular,
         "verbs": list(resource.verbs),
     }
-    if resource.short:
-        entry["shortNames"] = list(resource.short)
-    if resource.categories:
-        entry["categories"] = list(resource.categories)
+    entry |= _other_names(resource)
     if resource.subresources:
         entry["subresources"] = [
             {

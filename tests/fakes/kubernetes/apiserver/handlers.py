@@ -149,6 +149,8 @@ class Handlers:
                 return as_json(discovery.api_versions(self.address))
             case ["apis"]:
                 return as_json(discovery.group_list(resources))
+            case ["openapi", "v2"]:
+                return web.Response(body=openapi.V2, content_type=openapi.V2_TYPE)
             case ["openapi", "v3"]:
                 return as_json(openapi.index(resources))
             case ["openapi", "v3", *root]:

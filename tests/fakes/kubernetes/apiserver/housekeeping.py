@@ -13,10 +13,11 @@ import uuid
 from tests.fakes.kubernetes.apiserver import custom, quota
 from tests.fakes.kubernetes.apiserver.claims import PROTECTION
 from tests.fakes.kubernetes.apiserver.deletion import Options, mark
-from tests.fakes.kubernetes.apiserver.objects import Json, key_of, timestamp
+from tests.fakes.kubernetes.apiserver.objects import Json, key_of
 from tests.fakes.kubernetes.apiserver.operations import is_done
 from tests.fakes.kubernetes.apiserver.state import State
 from tests.fakes.kubernetes.apiserver.store import Event
+from tests.fakes.kubernetes.times import now
 
 AUTHORITY = "kube-root-ca.crt"
 CLAIMS = "persistentvolumeclaims"
@@ -141,6 +142,6 @@ def _new(api_version: str, kind: str, namespace: str, name: str) -> Json:
         "name": name,
         "namespace": namespace,
         "uid": str(uuid.uuid4()),
-        "creationTimestamp": timestamp(),
+        "creationTimestamp": now(),
     }
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata}

@@ -5,10 +5,10 @@ LimitRanges: what containers, pods and claims get when they ask for nothing, and
 """
 
 from collections.abc import Iterable, Iterator
-from decimal import Decimal
 
 from tests.fakes.kubernetes.apiserver.defaults import containers_of
-from tests.fakes.kubernetes.apiserver.objects import Json, quantity
+from tests.fakes.kubernetes.apiserver.objects import Json
+from tests.fakes.kubernetes.quantities import quantity, total
 
 
 def items_of(ranges: Iterable[Json], kind: str) -> list[Json]:
@@ -43,7 +43,8 @@ def pod_problems(spec: Json, ranges: list[Json]) -> list[str]:
             resources = container.get("resources") or {}
             problems += _problems(item, resources, "Container")
     for item in items_of(ranges, "Pod"):
-        problems += _problems(item, total(spec), "Pod")
+        resources = {field: total(spec, field) for field in ("requests", "limits")}
+        problems += _problems(item, resources, "Pod")
     return problems
 
 
@@ -75,21 +76,3 @@ def _problems(item: Json, resources: Json, kind: str) -> Iterator[str]:
         if not request or limit / request > quantity(ratio):
             told = f"{limit / request:.2f}" if request else "0"
             yield f"{name} max limit to request ratio per {kind} is {ratio}, but provided is {told}"
-
-
-def total(spec: Json) -> Json:
-    """Return what a pod asks for in all: its containers together, or its largest init container."""
-    return {field: _total(spec, field) for field in ("requests", "limits")}
-
-
-def _total(spec: Json, field: str) -> dict[str, Decimal]:
-    amounts: dict[str, Decimal] = {}
-    for container in spec.get("containers") or ():
-        for name, amount in ((container.get("resources") or {}).get(field) or {}).items():
-            amounts[name] = amounts.get(name, Decimal(0)) + quantity(amount)
-    for container in spec.get("initContainers") or ():
-        for name, amount in ((container.get("resources") or {}).get(field) or {}).items():
-            amounts[name] = max(amounts.get(name, Decimal(0)), quantity(amount))
-    for name, amount in (spec.get("overhead") or {}).items():
-        amounts[name] = amounts.get(name, Decimal(0)) + quantity(amount)
-    return amounts

@@ -3,7 +3,8 @@
 
 They look here whether the server validates fields itself, which is why each
 kind has the path of its PATCH, and how lists are merged. Pure; ``handlers``
-serves it. The old ``/openapi/v2`` is not served: clients fall back from it.
+serves it. The old ``/openapi/v2``, where clients look for kinds that they did
+not find in v3, knows none: so they say that there is no such kind.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,8 @@ from tests.fakes.kubernetes.apiserver.objects import Json
 from tests.fakes.kubernetes.apiserver.resources import Resource
 from tests.fakes.kubernetes.apiserver.schemas import REF, definitions, names_of_kinds
 
+V2 = b"\x0a\x032.0"  # protobuf: the version, and nothing defined
+V2_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 COMPONENTS = "#/components/schemas/"
 FIELD_VALIDATION = {"name": "fieldValidation", "in": "query", "schema": {"type": "string"}}
 

@@ -27,10 +27,11 @@ from tests.fakes.kubernetes.apiserver.errors import (
     invalid,
     not_found,
 )
-from tests.fakes.kubernetes.apiserver.objects import Json, copied, key_of, timestamp
+from tests.fakes.kubernetes.apiserver.objects import Json, copied, key_of
 from tests.fakes.kubernetes.apiserver.patches import json_patch, merge_patch, strategic_merge
 from tests.fakes.kubernetes.apiserver.schemas import schema_of
 from tests.fakes.kubernetes.apiserver.state import State
+from tests.fakes.kubernetes.times import now
 
 SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # the letters of the real server's generated names
 
@@ -41,7 +42,7 @@ STALE = (
     "the object has been modified; please apply your changes to the latest version and try again"
 )
 
-# Kinds that count the generations of their spec.
+# Built-in kinds that count the generations of their spec; one's own kinds all do.
 GENERATIONS = {
     "Pod",
     "Deployment",
@@ -128,8 +129,8 @@ def create(state: State, call: Call, body: Any, *, is_apply: bool = False) -> Js
         raise invalid(call.resource.kind, "", [missing])
     for field in (*KEPT, "resourceVersion", "selfLink"):
         metadata.pop(field, None)
-    metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": timestamp()}
-    if call.resource.kind in GENERATIONS:
+    metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": now()}
+    if call.resource.kind in GENERATIONS or call.resource.schema is not None:
         metadata["generation"] = 1
     if call.resource.has_status:
         new.pop("status", None)
@@ -146,7 +147,7 @@ def create(state: State, call: Call, body: Any, *, is_apply: bool = False) -> Js
 def update(state: State, call: Call, body: Any) -> Json:
     """Replace an object, or with the subresource ``status`` its status."""
     old = get(state, call)
-    return replace(state, call, old, checked(call, _part(call, body)))
+    return replace(state, call, old, _checked(call, body))
 
 
 def patch(state: State, call: Call, content_type: str, body: Any) -> Json:
@@ -165,21 +166,22 @@ def patch(state: State, call: Call, content_type: str, body: Any) -> Json:
             new = strategic_merge(old, body, schema_of(call.resource))
         case other:
             raise ApiError(415, f"the body of the request was in an unknown format - {other}")
-    return replace(state, call, old, checked(call, _part(call, new)))
+    return replace(state, call, old, _checked(call, new))
 
 
-def _part(call: Call, body: Any) -> Any:
-    """Return what a call may change: of an object with its status, only that."""
+def _checked(call: Call, body: Any) -> Json:
+    """Check what a call may change: of an object with its status, only that."""
     if call.subresource != "status" or not isinstance(body, dict):
-        return body
-    return {key: body[key] for key in ("apiVersion", "kind", "metadata", "status") if key in body}
+        return checked(call, body)
+    fields = ("apiVersion", "kind", "metadata", "status")
+    return checked(call, {key: body[key] for key in fields if key in body}, is_partial=True)
 
 
 def apply(state: State, call: Call, body: Any) -> Json:
     """Merge what a field manager wants, which it says anew as a whole each time."""
     if not call.query.get("fieldManager"):
         raise bad_request("fieldManager is required for apply patch")
-    wanted = checked(call, body)
+    wanted = checked(call, body, is_partial=True)
     old = state.store.get(call.resource.qualified, call.namespace, call.name)
     if old is not None:
         return replace(state, call, old, applied(call, old, wanted), is_apply=True)

@@ -1,16 +1,16 @@
 """
 The Pod Security Standards: what makes a pod violate *baseline* or *restricted*.
 
-``admission`` enforces the level that a namespace's labels ask for; chart tests
-ask the same question of rendered pods. Pure. The checks and their words are
-those of https://kubernetes.io/docs/concepts/security/pod-security-standards/
-at version 1.37, for Linux.
+``admission`` enforces the level that a namespace's labels ask for; the tests of
+the chart and of the spawner ask the same question of their pods. Pure. The
+checks are those of version 1.37, for Linux, in Kubernetes' words:
+https://kubernetes.io/docs/concepts/security/pod-security-standards/
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from tests.fakes.kubernetes.apiserver.objects import Json
+Spec = Mapping[str, Any]
 
 LEVELS = ("privileged", "baseline", "restricted")
 ENFORCE = "pod-security.kubernetes.io/enforce"
@@ -60,7 +60,7 @@ PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 SELINUX_TYPES = {"", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"}
 
 
-def violations(level: str, spec: Json) -> list[str]:
+def violations(level: str, spec: Spec) -> list[str]:
     """Return in words all that a pod's spec has against a level; empty if it complies."""
     if level == "privileged":
         return []
@@ -70,37 +70,53 @@ def violations(level: str, spec: Json) -> list[str]:
     return found
 
 
-def _containers(spec: Json) -> list[Json]:
+def _containers(spec: Spec) -> list[Spec]:
     kinds = ("initContainers", "containers", "ephemeralContainers")
     return [container for kind in kinds for container in spec.get(kind) or ()]
 
 
-def _context(holder: Json) -> Json:
+def _context(holder: Spec) -> Spec:
     return holder.get("securityContext") or {}
 
 
-def _named(containers: list[Json]) -> str:
+def _named(containers: list[Spec]) -> str:
     names = ", ".join(f'"{container["name"]}"' for container in containers)
     return f"container{'s' * (len(containers) > 1)} {names}"
 
 
-def _those(spec: Json, is_bad: Callable[[Json], Any]) -> list[Json]:
+def _those(spec: Spec, is_bad: Callable[[Spec], Any]) -> list[Spec]:
     return [container for container in _containers(spec) if is_bad(container)]
 
 
-def _host_namespaces(spec: Json) -> Iterator[str]:
+def _setters(spec: Spec, is_bad: Callable[[Spec], bool]) -> str:
+    """Name who has a bad security context, the pod or containers of it; empty if nobody has."""
+    bad = ["pod"] if is_bad(_context(spec)) else []
+    if containers := _those(spec, lambda one: is_bad(_context(one))):
+        bad.append(_named(containers))
+    return " and ".join(bad)
+
+
+def _host_namespaces(spec: Spec) -> Iterator[str]:
     used = [name for name in ("hostNetwork", "hostPID", "hostIPC") if spec.get(name)]
     if used:
         yield f"host namespaces ({', '.join(f'{name}=true' for name in used)})"
 
 
-def _privileged(spec: Json) -> Iterator[str]:
+def _privileged(spec: Spec) -> Iterator[str]:
     if bad := _those(spec, lambda one: _context(one).get("privileged")):
         yield f"privileged ({_named(bad)} must not set securityContext.privileged=true)"
 
 
-def _baseline_capabilities(spec: Json) -> Iterator[str]:
-    def added(container: Json) -> set[str]:
+def _host_process(spec: Spec) -> Iterator[str]:
+    def is_set(context: Spec) -> bool:
+        return bool((context.get("windowsOptions") or {}).get("hostProcess"))
+
+    if bad := _setters(spec, is_set):
+        yield f"hostProcess ({bad} must not set securityContext.windowsOptions.hostProcess=true)"
+
+
+def _baseline_capabilities(spec: Spec) -> Iterator[str]:
+    def added(container: Spec) -> set[str]:
         capabilities = _context(container).get("capabilities") or {}
         return set(capabilities.get("add") or ()) - BASELINE_CAPABILITIES
 
@@ -112,14 +128,14 @@ def _baseline_capabilities(spec: Json) -> Iterator[str]:
         )
 
 
-def _host_paths(spec: Json) -> Iterator[str]:
+def _host_paths(spec: Spec) -> Iterator[str]:
     names = [f'"{one["name"]}"' for one in spec.get("volumes") or () if "hostPath" in one]
     if names:
         yield f"hostPath volumes (volume{'s' * (len(names) > 1)} {', '.join(names)})"
 
 
-def _host_ports(spec: Json) -> Iterator[str]:
-    def ports(container: Json) -> list[int]:
+def _host_ports(spec: Spec) -> Iterator[str]:
+    def ports(container: Spec) -> list[int]:
         return [one["hostPort"] for one in container.get("ports") or () if one.get("hostPort")]
 
     if bad := _those(spec, ports):
@@ -127,14 +143,14 @@ def _host_ports(spec: Json) -> Iterator[str]:
         yield f"hostPort ({_named(bad)} uses hostPort {listed})"
 
 
-def _everywhere(spec: Json) -> list[tuple[str, Json]]:
+def _everywhere(spec: Spec) -> list[tuple[str, Spec]]:
     """Return the security contexts with the names of who has them."""
     own = [(_named([container]), _context(container)) for container in _containers(spec)]
     return [("pod", _context(spec)), *own]
 
 
-def _probe_hosts(spec: Json) -> Iterator[str]:
-    def hosts(container: Json) -> list[str]:
+def _probe_hosts(spec: Spec) -> Iterator[str]:
+    def hosts(container: Spec) -> list[str]:
         lifecycle = container.get("lifecycle") or {}
         hooks = [container.get(name) or {} for name in PROBES]
         hooks += [lifecycle.get(name) or {} for name in ("postStart", "preStop")]
@@ -146,14 +162,14 @@ def _probe_hosts(spec: Json) -> Iterator[str]:
         yield f"probe or lifecycle host ({_named(bad)} uses hosts {listed})"
 
 
-def _app_armor(spec: Json) -> Iterator[str]:
+def _app_armor(spec: Spec) -> Iterator[str]:
     for who, context in _everywhere(spec):
         profile = (context.get("appArmorProfile") or {}).get("type")
         if profile == "Unconfined":
             yield f'forbidden AppArmor profile ({who} must not set it to "Unconfined")'
 
 
-def _se_linux(spec: Json) -> Iterator[str]:
+def _se_linux(spec: Spec) -> Iterator[str]:
     for who, context in _everywhere(spec):
         options = context.get("seLinuxOptions") or {}
         if (
@@ -164,24 +180,24 @@ def _se_linux(spec: Json) -> Iterator[str]:
             yield f"seLinuxOptions ({who} set forbidden securityContext.seLinuxOptions)"
 
 
-def _proc_mount(spec: Json) -> Iterator[str]:
+def _proc_mount(spec: Spec) -> Iterator[str]:
     if bad := _those(spec, lambda one: _context(one).get("procMount", "Default") != "Default"):
         yield f"procMount ({_named(bad)} must not set securityContext.procMount)"
 
 
-def _baseline_seccomp(spec: Json) -> Iterator[str]:
+def _baseline_seccomp(spec: Spec) -> Iterator[str]:
     for who, context in _everywhere(spec):
         if (context.get("seccompProfile") or {}).get("type") == "Unconfined":
             yield f'seccompProfile ({who} must not set its type to "Unconfined")'
 
 
-def _sysctls(spec: Json) -> Iterator[str]:
+def _sysctls(spec: Spec) -> Iterator[str]:
     names = [one["name"] for one in _context(spec).get("sysctls") or ()]
     if bad := [name for name in names if name not in SYSCTLS]:
         yield f"forbidden sysctls ({', '.join(bad)})"
 
 
-def _restricted_volumes(spec: Json) -> Iterator[str]:
+def _restricted_volumes(spec: Spec) -> Iterator[str]:
     for volume in spec.get("volumes") or ():
         kinds = {key for key in volume if key != "name"}
         if bad := kinds - VOLUMES:
@@ -191,7 +207,7 @@ def _restricted_volumes(spec: Json) -> Iterator[str]:
             )
 
 
-def _privilege_escalation(spec: Json) -> Iterator[str]:
+def _privilege_escalation(spec: Spec) -> Iterator[str]:
     if bad := _those(spec, lambda one: _context(one).get("allowPrivilegeEscalation") is not False):
         yield (
             f"allowPrivilegeEscalation != false ({_named(bad)} must set"
@@ -199,8 +215,8 @@ def _privilege_escalation(spec: Json) -> Iterator[str]:
         )
 
 
-def _restricted_capabilities(spec: Json) -> Iterator[str]:
-    def capabilities(container: Json, field: str) -> list[str]:
+def _restricted_capabilities(spec: Spec) -> Iterator[str]:
+    def capabilities(container: Spec, field: str) -> list[str]:
         return (_context(container).get("capabilities") or {}).get(field) or []
 
     if bad := _those(spec, lambda one: "ALL" not in capabilities(one, "drop")):
@@ -215,25 +231,27 @@ def _restricted_capabilities(spec: Json) -> Iterator[str]:
         )
 
 
-def _non_root(spec: Json) -> Iterator[str]:
+def _non_root(spec: Spec) -> Iterator[str]:
     for_pod = _context(spec).get("runAsNonRoot")
-    if bad := _those(spec, lambda one: not _context(one).get("runAsNonRoot", for_pod)):
+    if refusing := _setters(spec, lambda context: context.get("runAsNonRoot") is False):
+        yield f"runAsNonRoot != true ({refusing} must not set securityContext.runAsNonRoot=false)"
+    elif bad := _those(spec, lambda one: not _context(one).get("runAsNonRoot", for_pod)):
         yield (
             f"runAsNonRoot != true (pod or {_named(bad)} must set"
             " securityContext.runAsNonRoot=true)"
         )
 
 
-def _root_user(spec: Json) -> Iterator[str]:
+def _root_user(spec: Spec) -> Iterator[str]:
     bad = [who for who, context in _everywhere(spec) if context.get("runAsUser") == 0]
     if bad:
         yield f"runAsUser=0 ({', '.join(bad)} must not set runAsUser=0)"
 
 
-def _restricted_seccomp(spec: Json) -> Iterator[str]:
+def _restricted_seccomp(spec: Spec) -> Iterator[str]:
     for_pod = _context(spec).get("seccompProfile")
 
-    def is_open(container: Json) -> bool:
+    def is_open(container: Spec) -> bool:
         profile = _context(container).get("seccompProfile") or for_pod or {}
         return profile.get("type") not in ("RuntimeDefault", "Localhost")
 
@@ -247,6 +265,7 @@ def _restricted_seccomp(spec: Json) -> Iterator[str]:
 BASELINE = (
     _host_namespaces,
     _privileged,
+    _host_process,
     _baseline_capabilities,
     _host_paths,
     _host_ports,

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator
 
 from tests.fakes.kubernetes.apiserver.errors import cause
-from tests.fakes.kubernetes.apiserver.objects import Json, quantity
+from tests.fakes.kubernetes.apiserver.objects import Json
+from tests.fakes.kubernetes.quantities import quantity
 
 Causes = Iterator[Json]
 

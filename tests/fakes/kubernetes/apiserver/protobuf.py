@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tests.fakes.kubernetes.apiserver.errors import ApiError, bad_request
-from tests.fakes.kubernetes.apiserver.objects import Json, timestamp_of
+from tests.fakes.kubernetes.apiserver.objects import Json
+from tests.fakes.kubernetes.times import written
 
 CONTENT_TYPE = "application/vnd.kubernetes.protobuf"
 MAGIC = b"k8s\x00"
@@ -180,7 +181,7 @@ def _time(data: bytes) -> str | None:
     seconds = dict(_fields(data)).get(1)
     if seconds is None:
         return None
-    return timestamp_of(_signed(seconds))
+    return written(_signed(seconds))
 
 
 SCALARS: dict[str, Callable[[Any], Any]] = {

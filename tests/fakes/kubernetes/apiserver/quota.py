@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from tests.fakes.kubernetes.apiserver.errors import forbidden, not_implemented
-from tests.fakes.kubernetes.apiserver.limits import total
-from tests.fakes.kubernetes.apiserver.objects import Json, quantity, written
+from tests.fakes.kubernetes.apiserver.objects import Json
 from tests.fakes.kubernetes.apiserver.resources import Resource
 from tests.fakes.kubernetes.apiserver.state import State
+from tests.fakes.kubernetes.quantities import quantity, total, written
 
 Usage = dict[str, Decimal]
 
@@ -29,7 +29,8 @@ def usage_of(resource: Resource, obj: Json) -> Usage:
     if resource.qualified == "pods":
         if obj.get("status", {}).get("phase") in ("Succeeded", "Failed"):
             return {}
-        for field, amounts in total(obj["spec"]).items():
+        for field in ("requests", "limits"):
+            amounts = total(obj["spec"], field)
             usage |= {f"{field}.{name}": amount for name, amount in amounts.items()}
             if field == "requests":
                 usage |= {name: amounts[name] for name in COMPUTE if name in amounts}

@@ -10,9 +10,10 @@ from typing import Any
 from tests.fakes.kubernetes.apiserver.calls import Call, User
 from tests.fakes.kubernetes.apiserver.checks import checked
 from tests.fakes.kubernetes.apiserver.errors import ApiError, bad_request
-from tests.fakes.kubernetes.apiserver.objects import Json, timestamp
+from tests.fakes.kubernetes.apiserver.objects import Json
 from tests.fakes.kubernetes.apiserver.rbac import MASTERS, Access, is_allowed, rules_of
 from tests.fakes.kubernetes.apiserver.state import State
+from tests.fakes.kubernetes.times import now
 
 EVERYTHING = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
 
@@ -32,7 +33,7 @@ def answer(state: State, call: Call, body: Any) -> Json:
         case "SelfSubjectRulesReview":
             review["status"] = _rules(state, call.user, spec.get("namespace", ""))
         case "SelfSubjectReview":
-            review["metadata"]["creationTimestamp"] = timestamp()
+            review["metadata"]["creationTimestamp"] = now()
             review["status"] = {"userInfo": _info(call.user)}
         case "TokenReview":
             review["status"] = _token(state, spec.get("token", ""))

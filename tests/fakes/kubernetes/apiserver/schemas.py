@@ -17,8 +17,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tests.fakes.kubernetes.apiserver.objects import Json, moment, quantity
+from tests.fakes.kubernetes.apiserver.objects import Json
 from tests.fakes.kubernetes.apiserver.resources import Resource
+from tests.fakes.kubernetes.quantities import quantity
+from tests.fakes.kubernetes.times import read
 
 VERSION = "1.37.0"
 REF = "#/$defs/"
@@ -54,8 +56,8 @@ def _is_quantity(value: Any) -> bool:
 
 def _is_time(value: Any) -> bool:
     try:
-        moment(value)
-    except (TypeError, ValueError):
+        read(value)
+    except (TypeError, ValueError, OverflowError):
         return False
     return True
 

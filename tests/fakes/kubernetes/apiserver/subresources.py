@@ -18,9 +18,10 @@ from tests.fakes.kubernetes.apiserver.errors import (
     invalid,
     not_implemented,
 )
-from tests.fakes.kubernetes.apiserver.objects import Json, timestamp
+from tests.fakes.kubernetes.apiserver.objects import Json
 from tests.fakes.kubernetes.apiserver.patches import json_patch, merge_patch
 from tests.fakes.kubernetes.apiserver.state import State
+from tests.fakes.kubernetes.times import now
 
 SUCCESS: Json = {
     "kind": "Status",
@@ -73,7 +74,7 @@ def bind(state: State, call: Call, body: Any) -> Json:
         "type": "PodScheduled",
         "status": "True",
         "lastProbeTime": None,
-        "lastTransitionTime": timestamp(),
+        "lastTransitionTime": now(),
     }
     status = pod.get("status", {})
     others = [one for one in status.get("conditions", ()) if one["type"] != "PodScheduled"]

@@ -6,11 +6,13 @@ read it, in a terminal and in the report of a test that failed; the columns are
 the real server's. Pure.
 """
 
+import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.fakes.kubernetes.apiserver.objects import Json, moment, now
+from tests.fakes.kubernetes.apiserver.objects import Json
 from tests.fakes.kubernetes.apiserver.store import encoded
+from tests.fakes.kubernetes.times import read
 
 ACCEPT = "as=Table"
 
@@ -80,7 +82,7 @@ def since(text: str | None) -> str:
     """Show how long ago a time was, in its two largest units."""
     if not text:
         return "<unknown>"
-    seconds = max(int((now() - moment(text)).total_seconds()), 0)
+    seconds = max(int(time.time() - read(text)), 0)
     for unit, letter, smaller, small in (
         (86400, "d", 3600, "h"),
         (3600, "h", 60, "m"),

@@ -19,8 +19,9 @@ from typing import Any
 from tests.fakes.kubernetes.apiserver.calls import ANONYMOUS, Call, User
 from tests.fakes.kubernetes.apiserver.checks import checked
 from tests.fakes.kubernetes.apiserver.errors import ApiError, bad_request, cause, invalid, not_found
-from tests.fakes.kubernetes.apiserver.objects import Json, timestamp_of
+from tests.fakes.kubernetes.apiserver.objects import Json
 from tests.fakes.kubernetes.apiserver.store import Store
+from tests.fakes.kubernetes.times import written
 
 ADMIN = User("kubernetes-admin", ("system:masters", "system:authenticated"))
 ISSUER = "https://kubernetes.default.svc.cluster.local"
@@ -72,7 +73,7 @@ class Tokens:
                 **_bound(store, call, spec.get("boundObjectRef")),
             },
         }
-        status = {"token": self._signed(claims), "expirationTimestamp": timestamp_of(claims["exp"])}
+        status = {"token": self._signed(claims), "expirationTimestamp": written(claims["exp"])}
         filled = {"audiences": claims["aud"], "expirationSeconds": seconds}
         return {**request, "spec": {**spec, **filled}, "status": status}
 

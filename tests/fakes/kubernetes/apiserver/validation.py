@@ -8,6 +8,7 @@ a real server checks, but what people and charts get wrong.
 import re
 from collections.abc import Callable, Iterator
 
+from tests.fakes.kubernetes.apiserver import pod_security
 from tests.fakes.kubernetes.apiserver.errors import cause, invalid
 from tests.fakes.kubernetes.apiserver.network_validation import (
     check_ingress,
@@ -164,7 +165,15 @@ def _budget(obj: Json) -> Causes:
         yield cause("spec", "Invalid", why)
 
 
+def _namespace(obj: Json) -> Causes:
+    for key, value in (obj["metadata"].get("labels") or {}).items():
+        if key in (pod_security.ENFORCE, pod_security.WARN) and value not in pod_security.LEVELS:
+            why = f'Invalid value: "{value}": must be one of {", ".join(pod_security.LEVELS)}'
+            yield cause(f"metadata.labels[{key}]", "Invalid", why)
+
+
 CHECKS: dict[str, Callable[[Json], Causes]] = {
+    "Namespace": _namespace,
     "Job": _job,
     "Service": check_service,
     "PersistentVolumeClaim": _claim,

@@ -67,6 +67,8 @@ async def lines(
                 async with asyncio.timeout(min(left, BOOKMARK_SECONDS)):
                     await happened.wait()
             except TimeoutError:
+                if happened.is_set():
+                    continue  # at the last moment: what happened is not to be passed over
                 revision = state.store.revision
                 if bookmarks:
                     yield _bookmark(call, revision)

@@ -7,7 +7,6 @@ The controllers as a process: ``python -m tests.fakes.kubernetes.controllers FOL
 import argparse
 import asyncio
 import logging
-import signal
 from pathlib import Path
 
 from tests.fakes.kubernetes.client import AWAY, Api, ApiError, Cache
@@ -23,6 +22,7 @@ from tests.fakes.kubernetes.controllers import (
 )
 from tests.fakes.kubernetes.controllers.world import World
 from tests.fakes.kubernetes.events import Recorder
+from tests.fakes.kubernetes.lifetime import told_to_stop, work
 
 log = logging.getLogger(__name__)
 
@@ -45,30 +45,17 @@ TRY_AGAIN = 0.5
 
 async def serve(folder: Path) -> None:
     """Control until SIGTERM."""
-    stopped = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    stopped = told_to_stop()
     async with Api.connect(folder / "kubeconfig") as api:
         events = Recorder(api, "fake-controllers")
         world = World(api, Cache(api, *KINDS), events, folder / "volumes")
         world.cache.on_change(lambda _: world.changed.set())
-        tasks = [
-            asyncio.ensure_future(work)
-            for work in (world.cache.run(), events.run(), control(world))
-        ]
-        stopping = asyncio.ensure_future(stopped.wait())
-        await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            if task.done():
-                await task  # it failed: none of them ends by itself
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await work(stopped, world.cache.run(), events.run(), control(world))
 
 
 async def control(world: World) -> None:
     """Let every controller look whenever something has changed, for ever."""
     await world.cache.listed()
-    if not world.cache.find("storageclasses", None, volumes.NAME):
-        await world.create("storageclasses", volumes.CLASS)
     while True:
         world.changed.clear()
         for reconcile in CONTROLLERS:

@@ -12,18 +12,18 @@ from tests.fakes.kubernetes.client import Json
 from tests.fakes.kubernetes.controllers.world import World, leaves
 from tests.fakes.kubernetes.node.volumes import DRIVER
 
-NAME = "standard"
 CLASS = {
     "apiVersion": "storage.k8s.io/v1",
     "kind": "StorageClass",
     "metadata": {
-        "name": NAME,
+        "name": "standard",
         "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
     },
     "provisioner": DRIVER,
     "reclaimPolicy": "Delete",
     "volumeBindingMode": "Immediate",
 }
+"""To be created with the cluster: claims that come before their class get none."""
 
 
 async def reconcile(world: World) -> None:

@@ -12,14 +12,14 @@ import ipaddress
 import json
 import logging
 import os
-import signal
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
 
 from tests.fakes.kubernetes.client import Api, Cache
 from tests.fakes.kubernetes.events import Recorder
+from tests.fakes.kubernetes.lifetime import told_to_stop, work
 from tests.fakes.kubernetes.node import logs, roots
 from tests.fakes.kubernetes.node.cgroups import Tree
 from tests.fakes.kubernetes.node.images import Registry
@@ -42,8 +42,7 @@ async def serve(folder: Path, outside: int) -> None:
     roots.prepare(folder / "local")
     registry = Registry(folder / "images.json")
     machines = [Machine(**one) for one in json.loads((folder / "machines.json").read_text())]
-    stopped = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    stopped = told_to_stop()
     try:
         async with (
             Api.connect(folder / "kubeconfig", network.socket_outside) as api,
@@ -56,23 +55,17 @@ async def serve(folder: Path, outside: int) -> None:
             port = listening.getsockname()[1]
             node = Node(api, cache, http, registry, groups, folder, port)
             addresses = make_addresses()
-            parts: list[Coroutine[None, None, None]] = [
+            kubelets = [
+                Kubelet(node, one, addresses, Recorder(api, "kubelet", one.name))
+                for one in machines
+            ]
+            await work(
+                stopped,
                 cache.run(),
                 ServiceProxy(cache, network, PODS).run(),
                 Scheduler(cache, Recorder(api, "default-scheduler")).run(),
-                *(
-                    Kubelet(node, one, addresses, Recorder(api, "kubelet", one.name)).run()
-                    for one in machines
-                ),
-            ]
-            tasks = [asyncio.ensure_future(part) for part in parts]
-            stopping = asyncio.ensure_future(stopped.wait())
-            await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
-            for task in tasks:
-                if task.done():
-                    await task  # it failed: none of them ends by itself
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+                *(kubelet.run() for kubelet in kubelets),
+            )
     finally:
         groups.remove()
 

@@ -38,6 +38,24 @@ class Image:
     failures: list[str] = field(default_factory=list)
     """What the next pulls fail with, one each."""
 
+    @classmethod
+    def built(cls, folder: Path) -> "Image":
+        """
+        Return an image that was really built, unpacked in a folder.
+
+        It holds ``rootfs/`` and ``config.json``, which is the table ``config`` of
+        the image's configuration: what ``buildah inspect`` shows as OCIv1.config.
+        """
+        config = json.loads((folder / "config.json").read_text())
+        return cls(
+            rootfs=str(folder / "rootfs"),
+            entrypoint=config.get("Entrypoint") or [],
+            command=config.get("Cmd") or [],
+            environment=dict(one.split("=", 1) for one in config.get("Env") or []),
+            user=config.get("User") or "0",
+            folder=config.get("WorkingDir") or "/",
+        )
+
     @property
     def uid(self) -> int:
         return int(self.user.partition(":")[0] or 0)

@@ -74,8 +74,8 @@ def run(sandbox: dict[str, Any], report: int) -> NoReturn:
     os.umask(0o022)
     try:
         die_with_parent()
-        for tasks in sandbox["cgroups"]:
-            Path(tasks).write_text(str(0))
+        for door in sandbox["cgroups"]:
+            Path(door).write_text(str(0))
         socket.sethostname(sandbox["hostname"])
         enter_root(sandbox)
         drop_rights(sandbox)

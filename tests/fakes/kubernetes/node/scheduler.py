@@ -11,10 +11,11 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 
 from tests.fakes.kubernetes.client import AWAY, ApiError, Cache, Json, selects
 from tests.fakes.kubernetes.events import Recorder
-from tests.fakes.kubernetes.node.quantities import parse, requested
+from tests.fakes.kubernetes.quantities import quantity, total
 from tests.fakes.kubernetes.times import now
 
 log = logging.getLogger(__name__)
@@ -88,8 +89,8 @@ class Scheduler:
             and pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
         ]
 
-    def _room(self, node: Json) -> float:
-        return left(node, self._on(node)).get("memory", 0.0)
+    def _room(self, node: Json) -> Decimal:
+        return left(node, self._on(node)).get("memory", Decimal(0))
 
     def _claims_missing(self, pod: Json) -> str:
         namespace = pod["metadata"]["namespace"]
@@ -171,7 +172,7 @@ def obstacle(pod: Json, node: Json, others: Iterable[Json]) -> str:
     if reason := repels(node, pod["spec"]):
         return reason
     room = left(node, others)
-    lacking = [kind for kind, amount in requested(pod).items() if amount > room.get(kind, 0.0)]
+    lacking = [kind for kind, amount in requested(pod).items() if amount > room.get(kind, 0)]
     return ", ".join(WORDS.get(kind, f"Insufficient {kind}") for kind in sorted(lacking))
 
 
@@ -204,12 +205,17 @@ def _attracts(node: Json, spec: Json) -> bool:
     )
 
 
-def left(node: Json, others: Iterable[Json]) -> dict[str, float]:
+def requested(pod: Json) -> dict[str, Decimal]:
+    """Return what a pod asks a node for, by resource, ``pods`` among them."""
+    return {**total(pod["spec"], "requests"), "pods": Decimal(1)}
+
+
+def left(node: Json, others: Iterable[Json]) -> dict[str, Decimal]:
     """Return what a node has left, by resource."""
-    room = {kind: parse(amount) for kind, amount in node["status"]["allocatable"].items()}
+    room = {kind: quantity(amount) for kind, amount in node["status"]["allocatable"].items()}
     for other in others:
         for kind, amount in requested(other).items():
-            room[kind] = room.get(kind, 0.0) - amount
+            room[kind] = room.get(kind, Decimal(0)) - amount
     return room
 
 

@@ -119,6 +119,7 @@ class Door:
         self._backends: list[Address] = []
         self._turn: Iterator[Address] = itertools.cycle(())
         self._servers: list[asyncio.Server] = []
+        self._passing: set[asyncio.Task[None]] = set()
 
     def turn_to(self, backends: list[Address]) -> None:
         """Pass the next connections on to these."""
@@ -128,8 +129,13 @@ class Door:
 
     async def listen(self, listening: socket.socket) -> None:
         """Accept connections here too."""
-        server = await asyncio.start_server(self._pass_on, sock=listening, limit=CHUNK)
+        server = await asyncio.start_server(self._accept, sock=listening, limit=CHUNK)
         self._servers.append(server)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(self._pass_on(reader, writer))
+        self._passing.add(task)
+        task.add_done_callback(self._passing.discard)
 
     def close(self) -> None:
         for server in self._servers:

@@ -1,0 +1,220 @@
+"""A kernel that is started ahead of its use: unseen until adopted, and then like any other."""
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+import pytest_asyncio
+from caesarion.config import CaesarionKernel
+from caesarion.kernel import Kernel
+from caesarion.kernels import Kernels
+from caesarion.spare import Spare
+
+from tests.hub import is_alive
+from tests.kernels import run, running_pool, start
+from tests.server import eventually, running_server
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+NOBODY = "http://127.0.0.1:9/v1"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pool(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
+    async with running_pool(tmp_path_factory.mktemp("kernels")) as pool:
+        yield pool
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def spare(pool: Any) -> AsyncIterator[Spare]:
+    """A spare kernel that is being started."""
+    spare = Spare(pool, 60)
+    spare.start()
+    yield spare
+    await spare.close()
+    await pool.shutdown_all(now=True)
+
+
+def kernels_of(parent: int) -> list[psutil.Process]:
+    """Return the kernels that live below a process."""
+    children = psutil.Process(parent).children()
+    return [one for one in children if is_alive(one) and "ipykernel_launcher" in one.cmdline()]
+
+
+async def process_of(spare: Spare) -> psutil.Process:
+    assert spare._started is not None
+    manager = await asyncio.shield(spare._started)
+    return psutil.Process(manager.provisioner.pid)
+
+
+async def test_it_is_in_no_list_until_it_is_adopted(pool: Any, spare: Spare) -> None:
+    process = await process_of(spare)
+    assert (pool.list_kernels(), is_alive(process)) == ([], True)
+    kernel_id = await spare.adopt()
+    [listed] = pool.list_kernels()
+    assert (listed["id"], listed["name"], listed["connections"]) == (kernel_id, "python3", 0)
+    assert pool.get_kernel(kernel_id).provisioner.pid == process.pid
+
+
+async def test_an_adopted_one_runs_restarts_and_ends_like_any_other(
+    pool: Any, spare: Spare
+) -> None:
+    kernel_id = await spare.adopt()
+    assert kernel_id is not None
+    kernel = Kernel(CaesarionKernel(time_limit=15), pool, kernel_id)
+    ran = await run(kernel, "import os; print(os.getcwd())")
+    assert (ran.text, ran.end.execution_count) == (f"{pool.root_dir}\n", 1)
+    first = pool.get_kernel(kernel_id).provisioner.pid
+    await pool.restart_kernel(kernel_id)
+    second = pool.get_kernel(kernel_id).provisioner.pid
+    assert second != first
+    assert (await run(kernel, "import os; print(os.getcwd())")).text == f"{pool.root_dir}\n"
+    await kernel.close()
+    await pool.shutdown_kernel(kernel_id)
+    assert (pool.list_kernels(), psutil.pid_exists(second)) == ([], False)
+
+
+async def test_others_that_start_at_the_same_time_are_kernels_of_their_own(
+    pool: Any, spare: Spare
+) -> None:
+    process = await process_of(spare)
+    other, kernel_id, another = await asyncio.gather(start(pool), spare.adopt(), start(pool))
+    assert len({other, kernel_id, another}) == 3
+    pids = [pool.get_kernel(one).provisioner.pid for one in (other, kernel_id, another)]
+    assert (pids[1], len(set(pids))) == (process.pid, 3)
+
+
+async def test_it_is_given_away_once(pool: Any, spare: Spare) -> None:
+    first, second = await asyncio.gather(spare.adopt(), spare.adopt())
+    assert (first in pool, second) == (True, None)
+    spare.start()
+    assert await spare.adopt() is None
+
+
+async def test_a_dead_one_is_never_given_away(pool: Any, spare: Spare) -> None:
+    process = await process_of(spare)
+    assert spare._started is not None
+    spare._started.result().stop_restarter()
+    process.kill()
+    await eventually(lambda: not is_alive(process))
+    assert await spare.adopt() is None
+    assert pool.list_kernels() == []
+
+
+async def test_one_of_another_kernelspec_than_the_default_is_not_given_away(
+    pool: Any, spare: Spare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = await process_of(spare)
+    monkeypatch.setattr(pool, "default_kernel_name", "xpython")
+    assert await spare.adopt() is None
+    assert not is_alive(process)
+
+
+async def test_one_that_nobody_wanted_is_ended(pool: Any) -> None:
+    spare = Spare(pool, 0.1)
+    spare.start()
+    process = await process_of(spare)
+    await eventually(lambda: not is_alive(process))
+    assert await spare.adopt() is None
+    await spare.close()
+
+
+async def test_it_ends_with_the_server(spare: Spare) -> None:
+    process = await process_of(spare)
+    await spare.close()
+    assert not is_alive(process)
+
+
+async def test_none_is_started_when_it_is_switched_off_or_somebody_was_first(pool: Any) -> None:
+    off, late = Spare(pool, 0), Spare(pool, 60)
+    assert await late.adopt() is None
+    for spare in (off, late):
+        spare.start()
+        assert await spare.adopt() is None
+        await spare.close()
+    assert kernels_of(os.getpid()) == []
+
+
+async def test_none_is_started_in_a_pool_whose_kernels_are_elsewhere(pool: Any) -> None:
+    class Remote(type(pool)):  # type: ignore[misc]
+        pass
+
+    spare = Spare(Remote(), 60)
+    spare.start()
+    assert await spare.adopt() is None
+
+
+async def test_one_that_cannot_be_started_is_a_warning(
+    pool: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(pool, "default_kernel_name", "nowhere")
+    spare = Spare(pool, 60)
+    with caplog.at_level(logging.WARNING, "caesarion.spare"):
+        spare.start()
+        assert await spare.adopt() is None
+    told = "No kernel could be started ahead of its use: No such kernel named nowhere"
+    assert caplog.messages[-1] == told
+
+
+async def test_the_first_conversation_adopts_it_and_the_second_starts_its_own(pool: Any) -> None:
+    sessions: list[dict[str, str]] = []
+
+    class Sessions:
+        async def create_session(self, **session: str) -> None:
+            sessions.append(session)
+
+    server = SimpleNamespace(
+        kernel_manager=pool,
+        session_manager=Sessions(),
+        contents_manager=None,
+        kernel_spec_manager=pool.kernel_spec_manager,
+    )
+    kernels = Kernels(CaesarionKernel(), server)
+    kernels.spare.start()
+    process = await process_of(kernels.spare)
+    first = await kernels.of_conversation("one", "chats/one.chat", "one")
+    second = await kernels.of_conversation("two", "chats/two.chat", "two")
+    assert pool.get_kernel(first.id).provisioner.pid == process.pid
+    assert [session["kernel_id"] for session in sessions] == [first.id, second.id]
+    assert (await run(first, "1 + 1")).end.digest == "2"
+    await kernels.close()
+    await pool.shutdown_all(now=True)
+
+
+async def test_a_server_has_one_once_it_has_answered_somebody(tmp_path: Path) -> None:
+    with running_server(tmp_path, model_url=NOBODY) as server:
+        async with server.client() as http:
+            assert kernels_of(server.process.pid) == []
+            await http.get("api")
+            await eventually(lambda: kernels_of(server.process.pid) != [])
+            [process] = kernels_of(server.process.pid)
+            assert (await http.get("api/kernels")).json() == []
+            assert (await http.get("caesarion/api/status")).json()["kernels"] == []
+            done = await http.post(
+                "caesarion/api/execute",
+                json={"code": "import os; print(os.getpid())", "session_id": "s"},
+            )
+            assert json.loads(done.text.splitlines()[0])["text"] == f"{process.pid}\n"
+            [session] = (await http.get("api/sessions")).json()
+            assert session["name"] == "s"
+            assert kernels_of(server.process.pid) == [process]
+        assert server.stop() == 0
+        assert not is_alive(process)
+
+
+async def test_a_server_that_is_stopped_ends_the_one_that_nobody_adopted(tmp_path: Path) -> None:
+    with running_server(tmp_path, model_url=NOBODY) as server:
+        async with server.client() as http:
+            await http.get("api")
+        await eventually(lambda: kernels_of(server.process.pid) != [])
+        [process] = kernels_of(server.process.pid)
+        assert server.stop() == 0
+        assert not is_alive(process)
+    assert server.failures == []
