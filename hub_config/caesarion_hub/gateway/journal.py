@@ -38,6 +38,9 @@ COMPANY = 0.02
 AGAIN = 1.0
 """Seconds between two tries while the database is away; made up."""
 
+LAST_TRIES = 3
+"""Tries to settle what is left when the gateway ends; made up."""
+
 _AT_ONCE = 200  # jobs in a batch
 
 log = logging.getLogger("gateway")
@@ -141,6 +144,7 @@ class Journal:
             self._put(self._beat)
 
     async def _write(self) -> None:
+        tries_left = LAST_TRIES
         while self._waiting or not self._closing:
             await self._come.wait()
             with contextlib.suppress(TimeoutError):
@@ -151,7 +155,11 @@ class Journal:
                 self._come.clear()
                 self._urgent.clear()
             if not await self._tried(batch) and self._closing:
-                return
+                tries_left -= 1
+                if not tries_left:
+                    kept = sum(isinstance(one.job, Closing) for one in self._waiting)
+                    log.error("%d requests are not settled: a later start does it.", kept)
+                    return
 
     async def _tried(self, batch: list[_Waiting]) -> bool:
         """Do a batch; what must not get lost is put back while the database is away."""
@@ -163,11 +171,9 @@ class Journal:
             kept = [again for one in batch if (again := _to_be_kept(one))]
             self._waiting = kept + self._waiting
             self._come.set()
-            if self._closing and kept:
-                log.error("%d requests are not settled: a later start does it.", len(kept))
-            await asyncio.sleep(0 if self._closing else AGAIN)
+            await asyncio.sleep(AGAIN)
             return False
-        except SQLAlchemyError as error:
+        except Exception as error:  # A defect of ours, too: the writer must go on.
             if len(batch) > 1:
                 for one in batch:
                     await self._tried([one])
@@ -195,7 +201,7 @@ def _to_be_kept(one: _Waiting) -> _Waiting | None:
     if isinstance(one.job, Opening):
         # If it was opened after all, nobody would ever settle it.
         return _Waiting(Closing(one.job, milliseconds(), status=503, error="ledger_unavailable"))
-    if isinstance(one.job, Closing) or (isinstance(one.job, Append) and not one.done):
+    if isinstance(one.job, Closing | Leave) or (isinstance(one.job, Append) and not one.done):
         return one
     return None
 
@@ -217,7 +223,7 @@ def _away() -> GatewayError:
     )
 
 
-def _reason(error: SQLAlchemyError) -> str:
+def _reason(error: Exception) -> str:
     """Return the database's words without the statement, which holds what users sent."""
     said = str(getattr(error, "orig", None) or type(error).__name__).strip()
     return said.splitlines()[0] if said else type(error).__name__
