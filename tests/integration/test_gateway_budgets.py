@@ -314,7 +314,7 @@ async def test_a_group_has_its_own_models_and_names_for_them(
         async with session(gateway, bob) as http:
             for model in ("fast", "default"):
                 assert (await ask(http, COUNTED | {"model": model}))[0] == 200
-            status, body = await ask(http)
+            status, body = await ask(http, COUNTED | {"model": "gpt-4"})
             async with http.get("v1/models") as answer:
                 students = [model["id"] for model in (await answer.json())["data"]]
         async with session(gateway, ada) as http, http.get("v1/models") as answer:
