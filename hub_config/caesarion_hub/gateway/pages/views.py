@@ -33,7 +33,7 @@ from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.hub import Hub
 from caesarion_hub.gateway.jobs import Edit
 from caesarion_hub.gateway.journal import Journal
-from caesarion_hub.gateway.pages import plots, queries
+from caesarion_hub.gateway.pages import machine, plots, queries
 from caesarion_hub.gateway.usage import NANOS
 from caesarion_hub.gateway_values import Scope, Window
 
@@ -265,9 +265,11 @@ class Overview(Page):
                 "failed": queries.requests(connection, failed=True, rows=10),
             }
 
-        servers, told = await asyncio.gather(self.servers(), self.read(query))
+        servers, loads, told = await asyncio.gather(
+            self.servers(), asyncio.to_thread(machine.loads), self.read(query)
+        )
         health = self.shared.backend.health()
-        self.show("overview.html", servers=servers, health=health, **told)
+        self.show("overview.html", servers=servers, loads=loads, health=health, **told)
 
     async def servers(self) -> list[dict[str, Any]] | None:
         """Return the servers that run; nothing if the hub does not tell."""
