@@ -129,6 +129,19 @@ async def test_watches_that_are_cut_go_on_where_they_were(cluster: Cluster, answ
     await start
 
 
+async def test_a_watch_whose_place_is_forgotten_begins_anew(
+    cluster: Cluster, answering: int
+) -> None:
+    spawner = cluster.spawner()
+    start = asyncio.create_task(started(spawner, answering))
+    await cluster.pod()
+    await asyncio.sleep(0.1)
+    async with cluster.server.away():
+        cluster.server.state.store.forget()
+    await cluster.run()
+    await start
+
+
 async def test_an_image_that_is_not_there_is_told_early_and_to_its_user_alone(
     cluster: Cluster, answering: int
 ) -> None:
