@@ -4,12 +4,17 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.fakes.postgres import Postgres, running_postgres
 from tests.hub import RunningHub, running_hub
 
 for name in [name for name in os.environ if name.startswith("OPENAI_")]:
     del os.environ[name]
+
+# No test is timed: how long an example takes says more of the machine than of us.
+settings.register_profile("caesarion", deadline=None)
+settings.load_profile("caesarion")
 
 
 @pytest.fixture(scope="session")

@@ -140,7 +140,7 @@ def test_a_nasty_text_arrives_as_it_is(text: str) -> None:
     check_everywhere(text)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), max_size=40))
 def test_any_text_arrives_as_it_is(text: str) -> None:
     check_everywhere(text)

@@ -273,9 +273,9 @@ def test_the_gateway() -> None:
                                 key("JUPYTERHUB_API_TOKEN", "gateway_token"),
                             ],
                             "lifecycle": {"preStop": {"sleep": {"seconds": 10}}},
-                            "startupProbe": probe("/services/gateway/health", 1, 120),
+                            "startupProbe": probe("/services/gateway/ready", 1, 120),
                             "livenessProbe": probe("/services/gateway/health", 10, 6),
-                            "readinessProbe": probe("/services/gateway/ready", 2, 3),
+                            "readinessProbe": probe("/services/gateway/health", 2, 3),
                             "resources": {
                                 "requests": {"cpu": "100m", "memory": "128Mi"},
                                 "limits": {"memory": "512Mi"},
@@ -613,7 +613,8 @@ def test_another_base_url_is_told_to_all() -> None:
     proxy = manifests.container("Deployment", "caesarion-proxy")
     assert variable("JUPYTERHUB_SERVICE_PREFIX", "/lab/services/gateway/") in gateway["env"]
     assert variable("JUPYTERHUB_API_URL", "http://caesarion-hub:8081/lab/hub/api") in gateway["env"]
-    assert gateway["readinessProbe"]["httpGet"]["path"] == "/lab/services/gateway/ready"
+    assert gateway["readinessProbe"]["httpGet"]["path"] == "/lab/services/gateway/health"
+    assert gateway["startupProbe"]["httpGet"]["path"] == "/lab/services/gateway/ready"
     assert hub["readinessProbe"]["httpGet"]["path"] == "/lab/hub/health"
     assert "--error-target=http://caesarion-hub:8081/lab/hub/error" in proxy["command"]
 

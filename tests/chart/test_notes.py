@@ -13,7 +13,7 @@ DEMO = "[ ] A model answers"
 KEY_IN_VALUES = "[ ] The provider's key lies with the release's values"
 SHARED_ORIGIN = "[ ] Users trust each other"
 FORGETS = "[ ] The hub forgets its users with its pod"
-FORGOTTEN_BUDGETS = "[ ] Budgets are one for all of the gateway's pods"
+NO_DATABASE = "[ ] Budgets hold and usage is remembered"
 NO_INTERNET = "[ ] Users' code reaches no internet"
 NO_POLICY = "[ ] Something else limits what users' code reaches"
 KEYS_MADE = "[ ] The keys in the Secret caesarion-keys outlive upgrades"
@@ -23,6 +23,7 @@ WANTS: dict[str, dict[str, Any]] = {
     NO_TLS: {"ingress": {"enabled": True, "tls": [{"hosts": ["x"], "secretName": "y"}]}},
     NO_ADMIN: {"auth": {"adminUsers": ["ada"]}},
     DEMO: {"gateway": {"existingSecret": "provider"}},
+    NO_DATABASE: {"gateway": {"database": {"url": "postgresql://x/y"}}},
     SHARED_ORIGIN: {"hub": {"config": {"JupyterHub": {"subdomain_host": "https://x"}}}},
     PASSWORDS: {"hub": {"config": {"JupyterHub": {"authenticator_class": "github"}}}},
     NO_INTERNET: {
@@ -51,10 +52,6 @@ def test_what_is_done_is_no_longer_on_the_list(point: str) -> None:
     ("point", "values"),
     [
         (KEY_IN_VALUES, {"gateway": {"apiKey": "sk-secret"}}),
-        (
-            FORGOTTEN_BUDGETS,
-            {"gateway": {"budgets": [{"scope": "user", "window": "day", "tokens": 1}]}},
-        ),
         (FORGETS, {"hub": {"db": {"type": "sqlite-emptydir"}}}),
         (NO_POLICY, {"singleuser": {"networkPolicy": {"enabled": False}}}),
     ],

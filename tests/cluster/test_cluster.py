@@ -58,7 +58,7 @@ def test_pods_go_on_while_the_api_server_is_away_and_end_with_the_cluster(
         with Control(cluster.kubeconfig) as control:
             control.be_away(2)
         assert answers(url)
-        eventually(lambda: is_back(cluster))
+        eventually(lambda: is_there(cluster))
         cluster.kubectl("delete", "pod", "server", "--namespace=node-tests")
         assert not answers(url)
         node = cluster.processes["node"].pid
@@ -68,7 +68,7 @@ def test_pods_go_on_while_the_api_server_is_away_and_end_with_the_cluster(
     assert str(tmp_path) not in Path("/proc/mounts").read_text()
 
 
-def is_back(cluster: Cluster) -> bool:
+def is_there(cluster: Cluster) -> bool:
     try:
         cluster.get("node-tests", "pods")
     except RefusedError:

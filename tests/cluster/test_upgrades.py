@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.cluster.harness import Installation, Json
+from tests.helm import RefusedError
 
 EVERY = 0.05
 """Seconds from one call to the next; made up, much less than a pod needs to be replaced."""
@@ -49,12 +50,13 @@ class Caller:
 
 
 def names(pods: list[Json]) -> set[str]:
-    return {pod["metadata"]["name"] for pod in pods}
+    """Return the names of pods that are not about to end."""
+    return {pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"]}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def caesarion_again(caesarion: Installation) -> Iterator[Installation]:
-    """The installation, which gets its own values back."""
+    """The installation, which gets its own values back in the end; each test has others."""
     yield caesarion
     caesarion.upgrade()
 
@@ -67,10 +69,18 @@ def test_the_gateway_answers_all_through_its_replacement(caesarion_again: Instal
         caesarion.upgrade(values=({"gateway": {"model": "another"}},))
     assert caller.failures == []
     assert caller.answers > 10
-    running = [
-        pod for pod in caesarion.pods("gateway") if "deletionTimestamp" not in pod["metadata"]
-    ]
-    assert names(running).isdisjoint(before)
+    assert names(caesarion.pods("gateway")).isdisjoint(before)
+
+
+def test_a_gateway_without_its_database_takes_no_place(caesarion_again: Installation) -> None:
+    caesarion = caesarion_again
+    before = names(caesarion.pods("gateway"))
+    nowhere = {"gateway": {"database": {"url": "postgresql://nobody@127.0.0.1:1/nothing"}}}
+    caller = Caller(f"{caesarion.url}/services/gateway/health")
+    with caller.calling(), pytest.raises(RefusedError, match="caesarion-gateway not ready"):
+        caesarion.upgrade("--timeout=15s", values=(nowhere,))
+    assert caller.failures == []
+    assert before <= names(caesarion.pods("gateway"))
 
 
 def test_a_users_server_goes_on_while_the_hub_is_replaced(caesarion_again: Installation) -> None:
@@ -98,7 +108,7 @@ def test_a_rollback_brings_the_hub_back_as_it_was(caesarion_again: Installation)
     (before,) = caesarion.pods("hub")
     history = caesarion.cluster.helm("history", "caesarion", *where, "--output", "json")
     revision = json.loads(history)[-1]["revision"]
-    caesarion.upgrade(values=({"cull": {"timeout": 7200}},))
+    caesarion.upgrade(values=({"cull": {"timeout": 5400}},))
     caesarion.cluster.helm("rollback", "caesarion", str(revision), *where, "--wait")
     (after,) = caesarion.pods("hub")
     assert after["metadata"]["labels"] == before["metadata"]["labels"]  # a digest is among them

@@ -73,6 +73,19 @@ class Cluster:
         condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
         await self.tell(name, conditions=[{**condition, "message": message}])
 
+    async def warn(self, reason: str, message: str, name: str = "jupyter-ada") -> None:
+        """Have Kubernetes tell of a pod what is wrong with it."""
+        pod = await self.pod(name)
+        about = {"kind": "Pod", "name": name, "namespace": NAMESPACE, "uid": pod["metadata"]["uid"]}
+        event = {
+            "metadata": {"name": f"{name}.{reason.lower()}", "namespace": NAMESPACE},
+            "involvedObject": about,
+            "type": "Warning",
+            "reason": reason,
+            "message": message,
+        }
+        await self.api.create("events", NAMESPACE, event)
+
     async def run(self, name: str = "jupyter-ada", ip: str = "127.0.0.1") -> None:
         """Have the container of a pod run at an address."""
         running = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}

@@ -129,6 +129,19 @@ async def test_watches_that_are_cut_go_on_where_they_were(cluster: Cluster, answ
     await start
 
 
+async def test_a_watch_whose_place_is_forgotten_begins_anew(
+    cluster: Cluster, answering: int
+) -> None:
+    spawner = cluster.spawner()
+    start = asyncio.create_task(started(spawner, answering))
+    await cluster.pod()
+    await asyncio.sleep(0.1)
+    async with cluster.server.away():
+        cluster.server.state.store.forget()
+    await cluster.run()
+    await start
+
+
 async def test_an_image_that_is_not_there_is_told_early_and_to_its_user_alone(
     cluster: Cluster, answering: int
 ) -> None:
@@ -196,17 +209,18 @@ async def test_a_trouble_that_lasts_is_told_to_its_user_and_in_the_log(
     spawner = cluster.spawner()
     start = asyncio.create_task(started(spawner, answering))
     await cluster.have_no_room("0/1 nodes are available: 1 Too many pods.")
+    await cluster.warn("FailedScheduling", "0/1 nodes: 1 Too many pods.")
     await asyncio.sleep(0.5)
     assert not caplog.records  # most starts have such a moment
     async for event in spawner.progress():
         if event["message"].startswith("There is no room"):
             await cluster.run()
     await start
-    text = (
+    [said] = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert said == (
         "jupyter-ada: There is no room for your server on the cluster yet: "
-        "0/1 nodes are available: 1 Too many pods."
+        "0/1 nodes are available: 1 Too many pods. (FailedScheduling: 0/1 nodes: 1 Too many pods)"
     )
-    assert [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING] == [text]
 
 
 async def test_a_cluster_that_never_answers_is_told_in_the_end(cluster: Cluster) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import fnmatch
+import json
 import os
 import re
 import sys
@@ -11,8 +12,10 @@ from pathlib import Path, PurePosixPath
 
 import caesarion
 import pytest
+from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from traitlets.config import Config
 
 from singleuser_image import requirements
 
@@ -196,3 +199,9 @@ def test_make_leaves_out_what_the_images_leave_out() -> None:
     line = re.search(r"^LEFT_OUT := (.+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     assert line is not None
     assert tuple(line[1].split()) == requirements.LEFT_OUT
+
+
+def test_what_is_deleted_in_a_pod_is_gone_and_fills_no_hidden_folder_of_the_home() -> None:
+    settings = json.loads((ROOT / "singleuser_image/jupyter_server_config.json").read_text("utf-8"))
+    assert AsyncLargeFileManager(config=Config(settings)).delete_to_trash is False
+    assert AsyncLargeFileManager().delete_to_trash is True

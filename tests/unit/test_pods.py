@@ -71,7 +71,7 @@ class Client:
     def __init__(self, *problems: Exception) -> None:
         self.problems = list(problems)
 
-    async def create(self, name: str) -> str:
+    async def create(self, name: str, _request_timeout: int) -> str:
         if self.problems:
             raise self.problems.pop(0)
         return name

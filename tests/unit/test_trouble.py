@@ -11,6 +11,7 @@ from caesarion_hub.pods.trouble import (
     SpawnFailed,
     Trouble,
     how_ended,
+    in_kubernetes_words,
     of_patience,
     of_silence,
     refusal,
@@ -212,6 +213,20 @@ def test_an_eviction_is_told_in_the_clusters_words() -> None:
 )
 def test_a_start_that_goes_well_is_no_trouble(pod: dict[str, Any]) -> None:
     assert trouble_of(pod, [event("Scheduled", kind="Normal")]) is None
+
+
+def test_operators_hear_it_in_kubernetes_own_words() -> None:
+    pod = pod_with(waiting("ErrImagePull", "rpc error: not found"))
+    events = [
+        event("Scheduled", "node-1", kind="Normal"),
+        event("Failed", "Failed to pull image: rpc error: not found."),
+        event("Failed", "Error: ErrImagePull"),
+    ]
+    assert in_kubernetes_words(pod, events) == (
+        "ErrImagePull: rpc error: not found; Failed: Failed to pull image: rpc error: not found; "
+        "Failed: Error: ErrImagePull"
+    )
+    assert in_kubernetes_words(pod_with(), []) == ""
 
 
 @pytest.mark.parametrize(

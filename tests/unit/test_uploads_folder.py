@@ -15,7 +15,7 @@ from caesarion import inspection
 from caesarion.config import CaesarionUploads
 from caesarion.errors import SettingError
 from caesarion.uploads import UploadError, Uploads
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from traitlets import TraitError
 from traitlets.config import Config
@@ -49,7 +49,6 @@ def tree(root: Path) -> set[str]:
 # What comes in
 
 
-@settings(deadline=None)  # It writes to a disk, which may be busy.
 @given(PIECES, SUFFIXES)
 def test_whatever_the_name_what_is_written_lies_inside_the_folder(name: str, end: str) -> None:
     with TemporaryDirectory() as outside:

@@ -16,7 +16,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 from caesarion.inspection import digest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openpyxl import Workbook
 
@@ -395,7 +395,6 @@ def test_without_a_library_the_kind_is_told(
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode), st.sampled_from(SUFFIXES))
-@settings(deadline=None)
 def test_whatever_is_in_a_file_its_digest_is_a_short_text(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, suffix: str
 ) -> None:

@@ -129,10 +129,13 @@ priorityClassName: {{ include "caesarion.priorityClassPrefix" .root }}-default
 {{- end }}
 {{- end -}}
 
-{{/* Three probes of one path: (dict "probes" .Values.hub "path" "/hub/health" "port" "http"). */}}
+{{/*
+Three probes of one path, and perhaps another for the start: (dict "probes"
+.Values.hub "path" "/hub/health" "port" "http" "start" "/hub/ready").
+*/}}
 {{- define "caesarion.probes" -}}
 {{- range $kind := list "startupProbe" "livenessProbe" "readinessProbe" }}
-{{- $path := ternary ($.ready | default $.path) $.path (eq $kind "readinessProbe") }}
+{{- $path := ternary ($.start | default $.path) $.path (eq $kind "startupProbe") }}
 {{ $kind }}:
   httpGet: {{ dict "path" $path "port" $.port | toJson }}
   {{- range $key, $value := get $.probes $kind }}

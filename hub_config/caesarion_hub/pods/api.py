@@ -21,6 +21,9 @@ from kubernetes_asyncio.client import ApiException
 PASSING = frozenset({408, 429, *range(500, 600)} - {501})
 """Statuses of an API that is busy, away or upgraded: the same call may succeed later."""
 
+ANSWER = 10
+"""Seconds for the answer to a call, after which it is given up and made again."""
+
 LONGEST_PAUSE = 5.0
 """Seconds between two tries at most; also what a Retry-After is cut to."""
 
@@ -111,6 +114,7 @@ class PatientApi:
         method = getattr(self._client, name)
 
         async def call(*args: Any, **kwargs: Any) -> Any:
+            kwargs.setdefault("_request_timeout", ANSWER)
             try:
                 answer = await method(*args, **kwargs)
             except Exception as problem:

@@ -11,6 +11,7 @@ from typing import Any
 
 from traitlets.config import Config
 
+from caesarion_hub.pods.api import ANSWER
 from caesarion_hub.pods.profiles import profile_list
 from caesarion_hub.pods.spawner import PodSpawner
 from caesarion_hub.values import Cluster, Singleuser
@@ -46,7 +47,7 @@ def configure(c: Config, singleuser: Singleuser, cluster: Cluster) -> None:
             "profile_list": profile_list(singleuser.profile_list),
             "additional_profile_form_template_paths": [str(TEMPLATES)],
             # Beyond it a request is tried again, until start_timeout is over.
-            "k8s_api_request_timeout": 10,
+            "k8s_api_request_timeout": ANSWER,
             "k8s_api_request_retry_timeout": max(singleuser.start_timeout, OUTAGE),
         }
     )

@@ -152,7 +152,8 @@ class PodObjects(KubeSpawner):  # type: ignore[misc]
         if pod.metadata.deletion_timestamp is None and _token(pod) == self.api_token:
             return True
         self.log.info("%s is left over from an earlier start; it ends first.", self.pod_name)
-        await self.stop(now=True)
+        # Not at once: while its container runs, its disk must not have a second user.
+        await self.stop()
         return False
 
     def _remember(self) -> None:

@@ -26,6 +26,7 @@ from caesarion_hub.pods.trouble import (
     SpawnFailed,
     Trouble,
     how_ended,
+    in_kubernetes_words,
     of_choice,
     of_no_right,
     of_patience,
@@ -118,17 +119,19 @@ class PodSpawner(PodObjects):
     def _checked(self) -> Resource | None:
         """Return the pod; raise SpawnFailed if it has no hope left."""
         pod = self.pod
-        trouble = trouble_of(pod, self.events_of(pod)) if pod else None
+        events = self.events_of(pod) if pod else []
+        trouble = trouble_of(pod, events) if pod else None
         now = time.monotonic()
         if trouble is None or self._trouble is None or trouble.reason != self._trouble.reason:
             self._trouble_since, self._told = now, ""
         self._trouble = trouble
-        if trouble is None:
+        if pod is None or trouble is None:
             return pod
         lasted = now - self._trouble_since
         if lasted >= min(trouble.patience, FLEETING) and trouble.text != self._told:
             self._told = trouble.text
-            self.log.warning("%s: %s", self.pod_name, trouble.text)
+            raw = in_kubernetes_words(pod, events)
+            self.log.warning("%s: %s (%s)", self.pod_name, trouble.text, raw)
         if lasted >= trouble.patience:
             raise SpawnFailed(trouble)
         return pod

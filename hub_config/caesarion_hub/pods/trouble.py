@@ -70,6 +70,19 @@ def trouble_of(pod: Resource, events: Sequence[Resource]) -> Trouble | None:
     return _unscheduled(status, events) or _unmounted(status, events)
 
 
+def in_kubernetes_words(pod: Resource, events: Sequence[Resource]) -> str:
+    """Return what Kubernetes says of a trouble, for operators: reasons and whole messages."""
+    containers = (pod.get("status") or {}).get("containerStatuses") or []
+    states = [state for each in containers for state in (each.get("state") or {}).values() if state]
+    warnings = [event for event in events if event.get("type") == "Warning"]
+    said = [
+        f"{each['reason']}: {each.get('message', '')}"
+        for each in (*states, *warnings[-3:])
+        if each.get("reason")
+    ]
+    return "; ".join(dict.fromkeys(short(line, 500).rstrip(": ") for line in said))
+
+
 def refusal(status: int, message: str) -> Trouble:
     """Return why the API refuses a pod or a disk."""
     if "exceeded quota" in message:

@@ -12,7 +12,9 @@ Under ``/-/``, which no real API server has, for who may do everything::
 
 import base64
 import contextlib
+import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -108,8 +110,15 @@ class Control:
         return [fault["met"] for fault in self._ask("GET", "faults")]
 
     def be_away(self, seconds: float) -> None:
-        """Have the server cut and refuse all connections for a time; returns at once."""
+        """Have the server cut and refuse all connections for a time; returns when it does."""
         self._ask("POST", "away", seconds)
+        url, deadline = self._client.base_url, time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            try:
+                socket.create_connection((url.host, url.port or 443)).close()
+            except OSError:
+                return
+            time.sleep(0.01)
 
     def drop_watches(self) -> int:
         """Cut all watches; return how many there were."""
