@@ -3,19 +3,21 @@
 from typing import Any
 
 import pytest
-from caesarion_hub.pods.progress import stage_of
-from caesarion_hub.pods.trouble import (
+from caesarion_hub.pods.diagnosis import (
     A_WHILE,
-    NEVER,
     SOON,
-    SpawnFailed,
-    Trouble,
     how_ended,
     in_kubernetes_words,
+    trouble_of,
+)
+from caesarion_hub.pods.progress import stage_of
+from caesarion_hub.pods.trouble import (
+    NEVER,
+    SpawnFailed,
+    Trouble,
     of_patience,
     of_silence,
     refusal,
-    trouble_of,
 )
 from jupyterhub.utils import format_exception
 

@@ -2,9 +2,9 @@
 A user's server in a pod: waited for, told about, adopted after the hub's restart.
 
 JupyterHub runs :class:`PodSpawner`, one for each server. Calls ``objects`` for
-the pod and the disk, ``trouble`` and ``progress`` for words, ``knock`` to notice
-readiness, ``burst`` for the processor at the start. Overrides KubeSpawner where
-it gives up, waits or is silent, and nothing else.
+the pod and the disk, ``diagnosis``, ``trouble`` and ``progress`` for words,
+``knock`` to notice readiness, ``burst`` for the processor at the start. Overrides
+KubeSpawner where it gives up, waits or is silent, and nothing else.
 """
 
 import asyncio
@@ -16,23 +16,19 @@ from kubernetes_asyncio.client import ApiException
 
 from caesarion_hub.pods import burst
 from caesarion_hub.pods.api import PatientApi, message_of, shown
+from caesarion_hub.pods.diagnosis import how_ended, in_kubernetes_words, trouble_of
 from caesarion_hub.pods.knock import until_answered
-from caesarion_hub.pods.mirror import (
-    Resource,
-)
+from caesarion_hub.pods.mirror import Resource
 from caesarion_hub.pods.objects import PodObjects
 from caesarion_hub.pods.progress import stage_of
 from caesarion_hub.pods.trouble import (
     SpawnFailed,
     Trouble,
-    how_ended,
-    in_kubernetes_words,
     of_choice,
     of_no_right,
     of_patience,
     of_silence,
     refusal,
-    trouble_of,
 )
 
 MARGIN = 0.5
