@@ -63,7 +63,7 @@ async def test_a_user_has_a_restricted_pod_with_a_disk() -> None:
         "spec": {
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
-            "restartPolicy": "OnFailure",
+            "restartPolicy": "Never",
             "imagePullSecrets": [],
             "securityContext": {
                 "runAsNonRoot": True,

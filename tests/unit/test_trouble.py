@@ -6,6 +6,7 @@ import pytest
 from caesarion_hub.pods.diagnosis import (
     A_WHILE,
     SOON,
+    has_ended,
     how_ended,
     in_kubernetes_words,
     trouble_of,
@@ -314,6 +315,22 @@ def test_a_failure_tells_the_page_and_the_metrics() -> None:
 )
 def test_how_a_server_ended_is_known_afterwards(pod: dict[str, Any], sentence: str) -> None:
     assert how_ended(pod) == sentence
+
+
+@pytest.mark.parametrize(
+    ("pod", "ended"),
+    [
+        (None, True),
+        (pod_with(phase="Failed"), True),
+        (pod_with(phase="Succeeded"), True),
+        (pod_with(phase="Running"), False),
+        (pod_with(phase="Pending"), False),
+    ],
+)
+def test_a_pod_has_ended_when_it_is_gone_or_will_not_run_again(
+    pod: dict[str, Any] | None, ended: bool
+) -> None:
+    assert has_ended(pod) is ended
 
 
 def scheduled(*states: dict[str, Any]) -> dict[str, Any]:

@@ -101,7 +101,9 @@ def resources(singleuser: Singleuser) -> dict[str, Any]:
 
 def placement(singleuser: Singleuser) -> dict[str, Any]:
     """Return the traits that say on which nodes, and how, a pod runs."""
-    pod: dict[str, Any] = {"enableServiceLinks": False}
+    # A server that ends is not started again in its pod, without a word and without its
+    # kernels: its user is told why it ended, and starts the next one.
+    pod: dict[str, Any] = {"enableServiceLinks": False, "restartPolicy": "Never"}
     if singleuser.runtime_class_name:
         pod["runtimeClassName"] = singleuser.runtime_class_name
     return {

@@ -46,6 +46,11 @@ def in_kubernetes_words(pod: Resource, events: Sequence[Resource]) -> str:
     return "; ".join(dict.fromkeys(short(line, 500).rstrip(": ") for line in said))
 
 
+def has_ended(pod: Resource | None) -> bool:
+    """Return whether a pod is gone, or will not run again."""
+    return pod is None or (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")
+
+
 def how_ended(pod: Resource) -> str:
     """Return how a server that was running has ended by itself, in a sentence, or nothing."""
     status = pod.get("status") or {}

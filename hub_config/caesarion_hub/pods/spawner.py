@@ -16,7 +16,7 @@ from kubernetes_asyncio.client import ApiException
 
 from caesarion_hub.pods import burst
 from caesarion_hub.pods.api import PatientApi, message_of, shown
-from caesarion_hub.pods.diagnosis import how_ended, in_kubernetes_words, trouble_of
+from caesarion_hub.pods.diagnosis import has_ended, how_ended, in_kubernetes_words, trouble_of
 from caesarion_hub.pods.knock import until_answered
 from caesarion_hub.pods.mirror import Resource
 from caesarion_hub.pods.objects import PodObjects
@@ -53,7 +53,7 @@ class PodSpawner(PodObjects):
     """What of the trouble the user and the log have been told."""
 
     _ended: str = ""
-    _restarts = 0
+    _noticing: "asyncio.Future[Any] | None" = None
 
     # Starting
 
@@ -65,7 +65,7 @@ class PodSpawner(PodObjects):
         for what does not heal, otherwise when ``start_timeout`` is over.
         """
         began = time.monotonic()
-        self._trouble, self._told, self._ended, self._restarts = None, "", "", 0
+        self._trouble, self._told, self._ended = None, "", ""
         try:
             async with asyncio.timeout(max(self.start_timeout - MARGIN, MARGIN)):
                 await self.load_user_options()
@@ -184,24 +184,31 @@ class PodSpawner(PodObjects):
         pod = self.pod
         if pod:
             self._ended = how_ended(pod) or self._ended
-            self._note_restarts(pod)
         status: int | None = await super().poll()
         if status is None and pod and self.ready and PodSpawner._resizes:
             await self._lower_cpu(pod)
         return status
 
-    def _note_restarts(self, pod: Resource) -> None:
-        """Tell operators of a server that Kubernetes has started again in its pod."""
-        for container in (pod.get("status") or {}).get("containerStatuses") or []:
-            restarts = container.get("restartCount", 0)
-            if restarts > self._restarts:
-                last = (container.get("lastState") or {}).get("terminated") or {}
-                self.log.warning(
-                    "%s: the server was started again in its pod, for the %s. time; it had ended "
-                    "with %s (exit code %s).",
-                    *(self.pod_name, restarts, last.get("reason"), last.get("exitCode")),
-                )
-                self._restarts = restarts
+    def start_polling(self) -> None:
+        """Look after the server every now and then, and whenever there is news of its pod."""
+        super().start_polling()
+        self._listen()
+
+    def _listen(self) -> None:
+        if mirror := self.pod_reflector:
+            mirror.turn(self.pod_name).add_done_callback(self._heard)
+
+    def _heard(self, _turn: object = None) -> None:
+        """Tell the hub at once that the pod has ended, if that is the news."""
+        if self._poll_callback is None:
+            return  # It is being stopped, or has been.
+        if not has_ended(self.pod):
+            self._listen()
+        elif self.pending:
+            # JupyterHub hears of an end only once it has done what it is at.
+            asyncio.get_running_loop().call_later(1, self._heard)
+        else:
+            self._noticing = asyncio.ensure_future(self.poll_and_notify())
 
     async def _lower_cpu(self, pod: Resource) -> None:
         """Take back what the server needed more of the processor while it started."""
