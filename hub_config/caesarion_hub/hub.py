@@ -7,6 +7,9 @@ cluster the proxy is a Deployment of its own, and secrets come from the
 environment as JupyterHub reads it (JPY_COOKIE_SECRET, CONFIGPROXY_AUTH_TOKEN).
 """
 
+import sqlite3
+from typing import Any
+
 from traitlets.config import Config
 
 from caesarion_hub.values import Cluster, Local, Values
@@ -16,6 +19,19 @@ DATABASE = "sqlite:////srv/jupyterhub/jupyterhub.sqlite"
 
 ROUTES_EVERY = 30
 """Seconds between looks at the proxy's routes: a proxy that started anew has none."""
+
+
+class WriteAhead(sqlite3.Connection):
+    """
+    A connection to SQLite whose commits wait for the disk once instead of three times.
+
+    The hub stands still meanwhile, for everybody, and a server's start has many commits.
+    Nothing that was committed is lost, even without power.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.execute("PRAGMA journal_mode = WAL")
 
 
 def configure(c: Config, values: Values) -> None:
@@ -33,6 +49,11 @@ def configure(c: Config, values: Values) -> None:
         in_a_cluster(c, values.place)
     if hub.db.url:
         c.JupyterHub.db_url = hub.db.url
+    # An operator may name another one past our values.
+    if hub.config.get("JupyterHub", {}).get("db_url", c.JupyterHub.db_url).startswith("sqlite"):
+        c.JupyterHub.db_kwargs = {
+            "connect_args": {"check_same_thread": False, "factory": WriteAhead}
+        }
 
 
 def on_one_machine(c: Config, local: Local) -> None:

@@ -1,27 +1,33 @@
-"""Run all benchmarks, print one table."""
+"""Run all benchmarks, or those that are named, and print one table: ``... cluster start``."""
 
 import asyncio
 import sys
 import tempfile
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from tests.bench import chat, execute, gateway, start
+from tests.bench import chat, cluster, execute, start
 from tests.bench.figures import Row, machine, table
 
+_ALL: dict[str, Callable[[Path], Awaitable[list[Row]]]] = {
+    "execute": lambda _: execute.measure(),
+    "chat": chat.measure,
+    "start": start.measure,
+    "cluster": cluster.measure,
+}
 
-async def _measure(folder: Path) -> list[Row]:
+
+async def _measure(folder: Path, names: list[str]) -> list[Row]:
     rows: list[Row] = []
-    for name, measuring in (
-        ("the kernel", execute.measure()),
-        ("the chat", chat.measure(folder)),
-        ("the start", start.measure(folder)),
-        ("the gateway", gateway.measure(folder / "gateway")),
-    ):
+    for name in names:
         print(f"Measuring {name} ...", file=sys.stderr)
-        rows += await measuring
+        rows += await _ALL[name](folder / name)
     return rows
 
 
+if unknown := set(sys.argv[1:]) - set(_ALL):
+    sys.exit(f"There is no benchmark {', '.join(sorted(unknown))}. There are {', '.join(_ALL)}.")
 with tempfile.TemporaryDirectory() as scratch:
     where = machine()
-    print(f"{table(asyncio.run(_measure(Path(scratch))))}\n\n{where}")
+    rows = asyncio.run(_measure(Path(scratch), sys.argv[1:] or list(_ALL)))
+    print(f"{table(rows)}\n\n{where}")

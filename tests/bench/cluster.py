@@ -51,6 +51,8 @@ _BARE = {
             "JupyterHub": {"spawner_class": "kubespawner.KubeSpawner"},
             "KubeSpawner": {
                 "cmd": ["jupyterhub-singleuser"],
+                # JupyterHub's own 30 s are over when many share a processor.
+                "http_timeout": 300,
                 "args": [f"--ServerApp.jpserver_extensions={name}=False" for name in _EXTENSIONS],
             },
         }

@@ -190,6 +190,53 @@ async def test_how_a_server_ended_is_known_to_the_next_hub_until_it_starts_again
     assert again.ended == ""
 
 
+async def test_the_hub_is_told_at_once_that_a_server_has_ended(
+    cluster: Cluster, answering: int
+) -> None:
+    spawner = await running(cluster, answering)
+    told = asyncio.Event()
+    spawner.add_poll_callback(told.set)
+    spawner.start_polling()
+    await cluster.tell(conditions=[{"type": "Ready", "status": "False"}])  # which is no end
+    await asyncio.sleep(0.2)
+    assert not told.is_set()
+    status = container(state={"terminated": {"reason": "Error", "exitCode": 3}})
+    await cluster.tell(phase="Failed", containerStatuses=[status])
+    async with asyncio.timeout(5):
+        await told.wait()
+    assert spawner.ended == "Your server ended by itself (exit code 3)."
+    assert await cluster.names("pods") == []
+
+
+async def test_an_end_while_the_hub_is_at_it_is_told_afterwards(
+    cluster: Cluster, answering: int
+) -> None:
+    spawner = await running(cluster, answering)
+    told = asyncio.Event()
+    spawner.start_polling()
+    spawner._spawn_pending = True
+    await cluster.api.delete("pods", NAMESPACE, "jupyter-ada", gracePeriodSeconds=0)
+    await asyncio.sleep(0.3)
+    spawner.add_poll_callback(told.set)
+    spawner._spawn_pending = False
+    async with asyncio.timeout(5):
+        await told.wait()
+
+
+async def test_who_stops_a_server_is_not_told_that_it_ended(
+    cluster: Cluster, answering: int
+) -> None:
+    spawner = await running(cluster, answering)
+    told = asyncio.Event()
+    spawner.add_poll_callback(told.set)
+    spawner.start_polling()
+    spawner.stop_polling()  # as JupyterHub does before
+    await spawner.stop()
+    await asyncio.sleep(0.2)
+    assert not told.is_set()
+    assert spawner.ended == ""
+
+
 async def test_pods_that_no_server_owns_are_deleted_and_no_disks(
     cluster: Cluster, answering: int
 ) -> None:

@@ -11,7 +11,7 @@ from tests.fakes.kubernetes.node.dns import make_hosts
 from tests.fakes.kubernetes.node.environment import expand, field_of, on_own_address
 from tests.fakes.kubernetes.node.images import Image, reference
 from tests.fakes.kubernetes.node.orders import make_argv
-from tests.fakes.kubernetes.node.scheduler import obstacle, requested, victims
+from tests.fakes.kubernetes.node.scheduler import apart, obstacle, requested, victims
 from tests.fakes.kubernetes.node.services import routes
 from tests.fakes.kubernetes.node.status import ContainerStatus, make_status, terminated, waiting
 
@@ -119,6 +119,21 @@ def test_an_images_name_is_told_in_full() -> None:
 )
 def test_a_node_takes_a_pod_or_says_why_not(pod: Json, node: Json, reason: str) -> None:
     assert obstacle(pod, node, []) == reason
+
+
+def test_a_pod_that_must_be_beside_others_goes_where_they_are() -> None:
+    term = {"labelSelector": {"matchLabels": {"a": "b"}}, "topologyKey": "kubernetes.io/hostname"}
+    beside = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+    pod, node, name = make_pod(affinity=beside), make_node(), make_node()["metadata"]["name"]
+    other = make_pod(nodeName=name)
+    other["metadata"]["labels"] = {"a": "b"}
+    assert obstacle(pod, node, []) == ""
+    assert apart(pod, node, [other]) == ""
+    assert apart(pod, node, []) == "node(s) didn't match pod affinity rules"
+    other["spec"]["nodeName"] = "another"
+    assert apart(pod, node, [other]) == "node(s) didn't match pod affinity rules"
+    pod["metadata"]["labels"] = {"a": "b"}
+    assert apart(pod, node, []) == "", "the first of its kind"
 
 
 def test_a_full_node_has_too_many_pods() -> None:

@@ -15,6 +15,8 @@ from caesarion_hub.pods.spawner import PodSpawner
 from caesarion_hub.values import Values
 from hypothesis import given
 from hypothesis import strategies as st
+from jupyterhub.orm import new_session_factory
+from sqlalchemy import text
 from traitlets.config import Config
 from traitlets.config.loader import LazyConfigValue
 
@@ -35,6 +37,11 @@ LIMITS = {
     "concurrent_spawn_limit": 64,
     "active_server_limit": 0,
 }
+
+FULL = 2
+"""SQLite's number for "each commit is on the disk"."""
+
+SQLITE = {"connect_args": {"check_same_thread": False, "factory": hub.WriteAhead}}
 
 GATEWAY_ROLE = {
     "name": "gateway",
@@ -86,6 +93,7 @@ def test_everything_listens_on_the_loopback_interface_and_lies_in_the_folder() -
             "bind_url": "http://127.0.0.1:8000",
             "hub_bind_url": "http://127.0.0.1:8081",
             "db_url": "sqlite:////state/jupyterhub.sqlite",
+            "db_kwargs": SQLITE,
             "cookie_secret_file": "/state/cookie_secret",
         },
         "ConfigurableHTTPProxy": {
@@ -97,6 +105,20 @@ def test_everything_listens_on_the_loopback_interface_and_lies_in_the_folder() -
     }
 
 
+def test_a_database_in_a_file_is_written_ahead(tmp_path: Path) -> None:
+    kwargs = told(hub)["JupyterHub"]["db_kwargs"]
+    make_session = new_session_factory(f"sqlite:///{tmp_path}/hub.sqlite", **kwargs)
+    with make_session() as session:
+        assert session.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+        assert session.execute(text("PRAGMA synchronous")).scalar() == FULL
+        session.get_bind().dispose()
+
+
+def test_a_database_elsewhere_that_is_named_past_our_values_is_left_alone() -> None:
+    elsewhere = {"JupyterHub": {"db_url": "mysql+pymysql://db/hub"}}
+    assert "db_kwargs" not in told(hub, hub={"config": elsewhere})["JupyterHub"]
+
+
 def test_in_a_cluster_the_proxy_is_elsewhere_and_servers_outlive_the_hub() -> None:
     assert told_in_a_cluster(hub) == {
         "JupyterHub": {
@@ -104,6 +126,7 @@ def test_in_a_cluster_the_proxy_is_elsewhere_and_servers_outlive_the_hub() -> No
             "hub_bind_url": "http://0.0.0.0:8081",
             "hub_connect_url": "http://caesarion-hub.hub:8081",
             "db_url": "sqlite:////srv/jupyterhub/jupyterhub.sqlite",
+            "db_kwargs": SQLITE,
             "init_spawners_timeout": 1,
             "cleanup_servers": False,
             "cleanup_proxy": False,
@@ -130,6 +153,7 @@ def test_the_operator_says_where_the_hub_remembers_and_how_much_it_takes_on(plac
     }
     made = place(hub, hub={**limits, "db": {"url": "postgresql+psycopg2://db/hub"}})["JupyterHub"]
     assert made["db_url"] == "postgresql+psycopg2://db/hub"
+    assert "db_kwargs" not in made
     assert made["base_url"] == "/lab/"
     assert made["allow_named_servers"] is True
     assert made["named_server_limit_per_user"] == 3

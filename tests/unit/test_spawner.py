@@ -1,8 +1,10 @@
 """The pod of a user, compared whole, and what values change in it."""
 
+import json
 from typing import Any
 
 import pytest
+from caesarion_hub.values import ValuesError
 from kubernetes_asyncio.client import ApiClient
 
 from tests.fakes.kubernetes.apiserver.pod_security import violations
@@ -63,7 +65,7 @@ async def test_a_user_has_a_restricted_pod_with_a_disk() -> None:
         "spec": {
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
-            "restartPolicy": "OnFailure",
+            "restartPolicy": "Never",
             "imagePullSecrets": [],
             "securityContext": {
                 "runAsNonRoot": True,
@@ -248,3 +250,20 @@ async def test_the_operators_traits_win() -> None:
     pod = await manifest_of(hub={"config": config})
     assert pod["metadata"]["name"] == "lab-ada"
     assert container_of(pod)["workingDir"] == "/work"
+
+
+async def test_what_is_in_braces_is_the_users() -> None:
+    pod = await manifest_of(singleuser={"extraEnv": {"NAME": "{username}", "SET": "{{1}}"}})
+    assert environment_of(pod)["NAME"] == "ada"
+    assert environment_of(pod)["SET"] == "{1}"
+
+
+@pytest.mark.parametrize("text", ['{"depth": 3}', "{user}", "{", "{}"])
+async def test_what_no_start_could_read_keeps_the_hub_from_starting(text: str) -> None:
+    with pytest.raises(ValuesError) as caught:
+        make_spawner(singleuser={"extraEnv": {"SETTINGS": text}})
+    assert str(caught.value) == (
+        f"singleuser.extraEnv.SETTINGS is {json.dumps(text)}; what is in braces must be one of "
+        "username, servername, user_server, unescaped_username, userid. "
+        "Write {{ and }} for braces themselves."
+    )

@@ -3,19 +3,22 @@
 from typing import Any
 
 import pytest
-from caesarion_hub.pods.progress import stage_of
-from caesarion_hub.pods.trouble import (
+from caesarion_hub.pods.diagnosis import (
     A_WHILE,
-    NEVER,
     SOON,
-    SpawnFailed,
-    Trouble,
+    has_ended,
     how_ended,
     in_kubernetes_words,
+    trouble_of,
+)
+from caesarion_hub.pods.progress import stage_of
+from caesarion_hub.pods.trouble import (
+    NEVER,
+    SpawnFailed,
+    Trouble,
     of_patience,
     of_silence,
     refusal,
-    trouble_of,
 )
 from jupyterhub.utils import format_exception
 
@@ -312,6 +315,22 @@ def test_a_failure_tells_the_page_and_the_metrics() -> None:
 )
 def test_how_a_server_ended_is_known_afterwards(pod: dict[str, Any], sentence: str) -> None:
     assert how_ended(pod) == sentence
+
+
+@pytest.mark.parametrize(
+    ("pod", "ended"),
+    [
+        (None, True),
+        (pod_with(phase="Failed"), True),
+        (pod_with(phase="Succeeded"), True),
+        (pod_with(phase="Running"), False),
+        (pod_with(phase="Pending"), False),
+    ],
+)
+def test_a_pod_has_ended_when_it_is_gone_or_will_not_run_again(
+    pod: dict[str, Any] | None, ended: bool
+) -> None:
+    assert has_ended(pod) is ended
 
 
 def scheduled(*states: dict[str, Any]) -> dict[str, Any]:

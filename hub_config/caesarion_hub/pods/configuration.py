@@ -11,10 +11,11 @@ from typing import Any
 
 from traitlets.config import Config
 
+from caesarion_hub.pods import braces
 from caesarion_hub.pods.api import ANSWER
 from caesarion_hub.pods.profiles import profile_list
 from caesarion_hub.pods.spawner import PodSpawner
-from caesarion_hub.values import Cluster, Singleuser
+from caesarion_hub.values import Cluster, Singleuser, ValuesError
 
 NAME = "caesarion"
 HOME, UPLOADS, SCRATCH = "home", "uploaded_files", "tmp"
@@ -32,7 +33,14 @@ OUTAGE = 120
 
 
 def configure(c: Config, singleuser: Singleuser, cluster: Cluster) -> None:
-    """Set the spawner, its pods and their disks."""
+    """Set the spawner, its pods and their disks; raise ValuesError for what it would not read."""
+    sentences = [
+        *braces.problems("singleuser.extraEnv", singleuser.extra_env),
+        *braces.problems("singleuser.extraLabels", singleuser.extra_labels),
+        *braces.problems("singleuser.extraAnnotations", singleuser.extra_annotations),
+    ]
+    if sentences:
+        raise ValuesError("\n".join(sentences))
     c.JupyterHub.spawner_class = PodSpawner
     c.JupyterHub.template_paths = [str(TEMPLATES)]
     c.Spawner.cmd = ["caesarion-singleuser"]
@@ -101,7 +109,9 @@ def resources(singleuser: Singleuser) -> dict[str, Any]:
 
 def placement(singleuser: Singleuser) -> dict[str, Any]:
     """Return the traits that say on which nodes, and how, a pod runs."""
-    pod: dict[str, Any] = {"enableServiceLinks": False}
+    # A server that ends is not started again in its pod, without a word and without its
+    # kernels: its user is told why it ended, and starts the next one.
+    pod: dict[str, Any] = {"enableServiceLinks": False, "restartPolicy": "Never"}
     if singleuser.runtime_class_name:
         pod["runtimeClassName"] = singleuser.runtime_class_name
     return {

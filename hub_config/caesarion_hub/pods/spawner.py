@@ -2,9 +2,9 @@
 A user's server in a pod: waited for, told about, adopted after the hub's restart.
 
 JupyterHub runs :class:`PodSpawner`, one for each server. Calls ``objects`` for
-the pod and the disk, ``trouble`` and ``progress`` for words, ``knock`` to notice
-readiness, ``burst`` for the processor at the start. Overrides KubeSpawner where
-it gives up, waits or is silent, and nothing else.
+the pod and the disk, ``diagnosis``, ``trouble`` and ``progress`` for words,
+``knock`` to notice readiness, ``burst`` for the processor at the start. Overrides
+KubeSpawner where it gives up, waits or is silent, and nothing else.
 """
 
 import asyncio
@@ -16,23 +16,19 @@ from kubernetes_asyncio.client import ApiException
 
 from caesarion_hub.pods import burst
 from caesarion_hub.pods.api import PatientApi, message_of, shown
+from caesarion_hub.pods.diagnosis import has_ended, how_ended, in_kubernetes_words, trouble_of
 from caesarion_hub.pods.knock import until_answered
-from caesarion_hub.pods.mirror import (
-    Resource,
-)
+from caesarion_hub.pods.mirror import Resource
 from caesarion_hub.pods.objects import PodObjects
 from caesarion_hub.pods.progress import stage_of
 from caesarion_hub.pods.trouble import (
     SpawnFailed,
     Trouble,
-    how_ended,
-    in_kubernetes_words,
     of_choice,
     of_no_right,
     of_patience,
     of_silence,
     refusal,
-    trouble_of,
 )
 
 MARGIN = 0.5
@@ -57,7 +53,7 @@ class PodSpawner(PodObjects):
     """What of the trouble the user and the log have been told."""
 
     _ended: str = ""
-    _restarts = 0
+    _noticing: "asyncio.Future[Any] | None" = None
 
     # Starting
 
@@ -69,7 +65,7 @@ class PodSpawner(PodObjects):
         for what does not heal, otherwise when ``start_timeout`` is over.
         """
         began = time.monotonic()
-        self._trouble, self._told, self._ended, self._restarts = None, "", "", 0
+        self._trouble, self._told, self._ended = None, "", ""
         try:
             async with asyncio.timeout(max(self.start_timeout - MARGIN, MARGIN)):
                 await self.load_user_options()
@@ -188,24 +184,31 @@ class PodSpawner(PodObjects):
         pod = self.pod
         if pod:
             self._ended = how_ended(pod) or self._ended
-            self._note_restarts(pod)
         status: int | None = await super().poll()
         if status is None and pod and self.ready and PodSpawner._resizes:
             await self._lower_cpu(pod)
         return status
 
-    def _note_restarts(self, pod: Resource) -> None:
-        """Tell operators of a server that Kubernetes has started again in its pod."""
-        for container in (pod.get("status") or {}).get("containerStatuses") or []:
-            restarts = container.get("restartCount", 0)
-            if restarts > self._restarts:
-                last = (container.get("lastState") or {}).get("terminated") or {}
-                self.log.warning(
-                    "%s: the server was started again in its pod, for the %s. time; it had ended "
-                    "with %s (exit code %s).",
-                    *(self.pod_name, restarts, last.get("reason"), last.get("exitCode")),
-                )
-                self._restarts = restarts
+    def start_polling(self) -> None:
+        """Look after the server every now and then, and whenever there is news of its pod."""
+        super().start_polling()
+        self._listen()
+
+    def _listen(self) -> None:
+        if mirror := self.pod_reflector:
+            mirror.turn(self.pod_name).add_done_callback(self._heard)
+
+    def _heard(self, _turn: object = None) -> None:
+        """Tell the hub at once that the pod has ended, if that is the news."""
+        if self._poll_callback is None:
+            return  # It is being stopped, or has been.
+        if not has_ended(self.pod):
+            self._listen()
+        elif self.pending:
+            # JupyterHub hears of an end only once it has done what it is at.
+            asyncio.get_running_loop().call_later(1, self._heard)
+        else:
+            self._noticing = asyncio.ensure_future(self.poll_and_notify())
 
     async def _lower_cpu(self, pod: Resource) -> None:
         """Take back what the server needed more of the processor while it started."""

@@ -1,8 +1,8 @@
 """
 Finds a node for each pod that has none.
 
-Called by ``node.__main__``. Looks at room, node selectors, required node
-affinity, taints and volumes' claims; takes the emptiest node. A pod of higher
+Called by ``node.__main__``. Looks at room, node selectors, required affinity to
+nodes and to pods of one node, taints and volumes' claims; takes the emptiest node. A pod of higher
 priority may have others deleted, as few and as low as will do. Other
 constraints are refused rather than passed over.
 """
@@ -12,6 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from typing import Any
 
 from tests.fakes.kubernetes.client import AWAY, ApiError, Cache, Json, selects
 from tests.fakes.kubernetes.events import Recorder
@@ -21,6 +22,8 @@ from tests.fakes.kubernetes.times import now
 log = logging.getLogger(__name__)
 
 WORDS = {"cpu": "Insufficient cpu", "memory": "Insufficient memory", "pods": "Too many pods"}
+
+HOST = "kubernetes.io/hostname"
 
 LOOK_AGAIN = 1.0
 """Seconds after which pods without a node are looked at anew even if nobody told of a change."""
@@ -64,8 +67,11 @@ class Scheduler:
             return await self._refuse(pod, "no nodes available to schedule pods")
         if reason := self._claims_missing(pod):
             return await self._refuse(pod, f"0/{len(self._nodes())} nodes are available: {reason}.")
+        placed = [other for node in self._nodes() for other in self._on(node)]
         obstacles = {
-            node["metadata"]["name"]: obstacle(pod, node, self._on(node)) for node in self._nodes()
+            node["metadata"]["name"]: obstacle(pod, node, self._on(node))
+            or apart(pod, node, placed)
+            for node in self._nodes()
         }
         free = [node for node in self._nodes() if not obstacles[node["metadata"]["name"]]]
         if free:
@@ -180,7 +186,10 @@ def repels(node: Json, spec: Json) -> str:
     """Return why a node would not take a pod of this spec even if it had room."""
     unknown = [key for key in ("topologySpreadConstraints",) if _hard(spec.get(key))]
     affinity = spec.get("affinity") or {}
-    unknown += [key for key in ("podAffinity", "podAntiAffinity") if _required(affinity.get(key))]
+    unknown += ["podAntiAffinity"] if _required(affinity.get("podAntiAffinity")) else []
+    for term in _required(affinity.get("podAffinity")) or []:
+        if term.keys() != {"labelSelector", "topologyKey"} or term["topologyKey"] != HOST:
+            unknown.append("podAffinity but to pods of the same namespace and node")
     if unknown:
         return f"node(s) of the fake cluster, which knows no required {', '.join(unknown)}"
     if node["spec"].get("unschedulable"):
@@ -190,6 +199,28 @@ def repels(node: Json, spec: Json) -> str:
     for taint in node["spec"].get("taints") or []:
         if taint["effect"] != "PreferNoSchedule" and not _tolerated(taint, spec):
             return f"node(s) had untolerated taint(s) {{{taint['key']}: {taint.get('value', '')}}}"
+    return ""
+
+
+def apart(pod: Json, node: Json, placed: list[Json]) -> str:
+    """
+    Return why a node is not where the pods are that this one must be beside; empty if it is.
+
+    ``placed`` are the pods of all nodes. The first of a kind that must be beside
+    each other may go anywhere.
+    """
+    metadata = pod["metadata"]
+    for term in _required((pod["spec"].get("affinity") or {}).get("podAffinity")) or []:
+        meant = {
+            other["spec"]["nodeName"]
+            for other in placed
+            if other["metadata"]["namespace"] == metadata["namespace"]
+            and selects(term["labelSelector"], other["metadata"].get("labels"))
+        }
+        if not meant and selects(term["labelSelector"], metadata.get("labels")):
+            continue
+        if node["metadata"]["name"] not in meant:
+            return "node(s) didn't match pod affinity rules"
     return ""
 
 
@@ -246,7 +277,7 @@ def _tolerated(taint: Mapping[str, str], spec: Json) -> bool:
     return False
 
 
-def _required(affinity: Json | None) -> Json | None:
+def _required(affinity: Json | None) -> Any:
     return (affinity or {}).get("requiredDuringSchedulingIgnoredDuringExecution")
 
 
