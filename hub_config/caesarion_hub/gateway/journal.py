@@ -69,6 +69,7 @@ class Journal:
         self._urgent = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "ledger")
         self._closing = False
+        self._asking: asyncio.Task[bool] | None = None
 
     async def __aenter__(self) -> Self:
         await self._apply([_Waiting(self._beat)])
@@ -104,10 +105,12 @@ class Journal:
         self._put(Append(entries))
 
     async def answers(self, seconds: float = 2.0) -> bool:
-        """Whether the database answers within so many seconds."""
+        """Whether the database answers within so many ``seconds``; many askers share one look."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(asyncio.to_thread(self.ledger.database.answers))
         try:
             async with asyncio.timeout(seconds):
-                return await asyncio.to_thread(self.ledger.database.answers)
+                return await asyncio.shield(self._asking)
         except TimeoutError:
             return False
 
