@@ -444,7 +444,16 @@ async def test_the_operators_command_proves_exports_and_cuts_the_audit(
     assert run("verify")[1].startswith("The audit is whole. Its records: 1; number 4's hash: ")
     with closing(Database(gateways.database_url)) as database, database.exclusive() as connection:
         connection.execute(tables.audit.update().values(user="eve"))
-    assert run("verify") == (1, "", "Record 4 was changed: its column 'user' differs.\n")
+    broken = "The audit is broken. Record 4 was changed: its column 'user' differs."
+    assert run("verify") == (1, "", f"{broken}\n")
+    with gateways.running() as gateway:
+        async with session(gateway, ADMIN_TOKEN) as http:
+            for _ in range(50):
+                if broken in gateway.log.read_text():
+                    break
+                await asyncio.sleep(0.1)
+            async with http.get("metrics") as answer:
+                assert "caesarion_gateway_audit_whole 0.0" in await answer.text()
 
 
 async def test_metrics_are_for_tokens_with_the_scope_and_name_no_user(
@@ -543,6 +552,7 @@ async def test_a_killed_gateway_loses_nothing_that_was_settled(
         async with session(gateway, ada) as http:
             assert (await ask(http))[0] == 200
         first, second, third = await gateways.settled(3)
+        assert "The audit is whole. Its records: 1; number 1's hash: " in gateway.log.read_text()
     assert (first.prompt_tokens, first.completion_tokens) == (1, 2)
     assert (second.status, second.error, second.completion_tokens) == (500, LOST, 4096)
     assert (third.status, third.error) == (200, "")

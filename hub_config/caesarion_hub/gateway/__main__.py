@@ -69,7 +69,9 @@ async def serve(config: Config) -> None:
         log.info("http://%s:%s%s answers with %s", host, port, config.prefix, what)
         if config.warning:
             log.warning("%s", config.warning)
+        proving = asyncio.create_task(_prove(journal, metrics))
         await stop.wait()
+        proving.cancel()
         server.stop()
         if app.under_way:
             await asyncio.wait(app.under_way, timeout=config.grace)
@@ -98,6 +100,13 @@ def _journal(config: Config, stack: AsyncExitStack) -> Journal:
     ledger = Ledger(database, uuid4().hex, from_values(config.values.budgets))
     retention = (config.values.retention_days, config.values.audit.retention_days)
     return Journal(ledger, Beat(round(config.lease * 1000), *retention))
+
+
+async def _prove(journal: Journal, metrics: Metrics) -> None:
+    """Verify the audit that an earlier gateway left, beside the first requests."""
+    whole, said = await journal.proof()
+    metrics.audit_whole.set(whole)
+    log.log(logging.INFO if whole else logging.ERROR, "%s", said)
 
 
 def _pages(config: Config, journal: Journal, hub: Hub, backend: Backend) -> dict[str, Any]:

@@ -114,6 +114,18 @@ class Journal:
         except TimeoutError:
             return False
 
+    async def proof(self) -> tuple[bool, str]:
+        """Return whether the audit is whole, and that in words; takes long for a long one."""
+
+        def read() -> tuple[bool, str]:
+            with self.ledger.database.reading() as connection:
+                return recording.proof(connection)
+
+        try:
+            return await asyncio.to_thread(read)
+        except SQLAlchemyError as error:
+            return False, f"The audit could not be read: {_reason(error)}"
+
     async def unreported(self, user: str, calls: Sequence[str]) -> set[str]:
         """Return which of ``calls`` the audit has from this user, without an outcome."""
 

@@ -15,7 +15,6 @@ from sqlalchemy import Connection
 from tornado.web import HTTPError, RequestHandler
 
 from caesarion_hub.gateway import budgets, recording
-from caesarion_hub.gateway.chain import BrokenError
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.jobs import Edit
 from caesarion_hub.gateway.pages import budget_form, machine, queries
@@ -224,7 +223,7 @@ class Audit(Page):
                 text=asked["text"],
             )
         )
-        proof = await self.read(_proof) if self.get_query_argument("verify", "") else None
+        proof = await self.read(recording.proof) if self.get_query_argument("verify", "") else None
         self.show(
             "audit.html",
             rows=rows[: queries.PAGE],
@@ -232,19 +231,6 @@ class Audit(Page):
             asked=asked,
             proof=proof,
         )
-
-
-def _proof(connection: Connection) -> tuple[bool, str]:
-    """Return whether the audit is whole, and that in words."""
-    number, last = 0, ""
-    try:
-        for link in recording.verify(connection):
-            number, last = number + 1, link.hash
-    except BrokenError as error:
-        return False, f"The audit is broken. {error}"
-    if not number:
-        return True, "The audit is empty."
-    return True, f"The audit is whole. Its records: {number}; the last one's hash: {last}"
 
 
 _HEADER = ("name", "requests", "failures", "tokens", "dollars", "tokens without a price")
