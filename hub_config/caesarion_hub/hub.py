@@ -37,16 +37,15 @@ class WriteAhead(sqlite3.Connection):
 def configure(c: Config, values: Values) -> None:
     """Set the addresses, the state's files, the limits and the command of the proxy."""
     hub = values.hub
-    c.JupyterHub.base_url = hub.base_url
     c.JupyterHub.upgrade_db = True
     c.JupyterHub.allow_named_servers = hub.allow_named_servers
     c.JupyterHub.named_server_limit_per_user = hub.named_server_limit_per_user
     c.JupyterHub.concurrent_spawn_limit = hub.concurrent_spawn_limit
     c.JupyterHub.active_server_limit = hub.active_server_limit
     if isinstance(values.place, Local):
-        on_one_machine(c, values.place)
+        on_one_machine(c, values.place, hub.base_url)
     else:
-        in_a_cluster(c, values.place)
+        in_a_cluster(c, values.place, hub.base_url)
     if hub.db.url:
         c.JupyterHub.db_url = hub.db.url
     # An operator may name another one past our values.
@@ -56,9 +55,9 @@ def configure(c: Config, values: Values) -> None:
         }
 
 
-def on_one_machine(c: Config, local: Local) -> None:
+def on_one_machine(c: Config, local: Local, base_url: str) -> None:
     """Set what ``make up`` has found."""
-    c.JupyterHub.bind_url = f"http://127.0.0.1:{local.port}"
+    c.JupyterHub.bind_url = f"http://127.0.0.1:{local.port}{base_url}"
     c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{local.hub_port}"
     c.JupyterHub.db_url = f"sqlite:///{local.folder / 'jupyterhub.sqlite'}"
     c.JupyterHub.cookie_secret_file = str(local.folder / "cookie_secret")
@@ -68,8 +67,9 @@ def on_one_machine(c: Config, local: Local) -> None:
     c.ConfigurableHTTPProxy.log_level = "warn"
 
 
-def in_a_cluster(c: Config, cluster: Cluster) -> None:
+def in_a_cluster(c: Config, cluster: Cluster, base_url: str) -> None:
     """Set what the chart has found; servers outlive the hub."""
+    c.JupyterHub.bind_url = f"http://:8000{base_url}"  # the proxy's, and JupyterHub's base URL
     c.JupyterHub.hub_bind_url = "http://0.0.0.0:8081"
     c.JupyterHub.hub_connect_url = cluster.hub_url
     c.JupyterHub.db_url = DATABASE

@@ -196,18 +196,15 @@ class Side:
 
 async def measure(folder: Path) -> list[Row]:
     """Measure both sides in turn, and ours without the burst."""
-    with open_any_cluster(folder) as cluster:
-        ours = Side(Installation.install(cluster, "bench-ours", _BOTH), _converse)
-        bare = Side(Installation.install(cluster, "bench-bare", _BOTH, _BARE), _start_kernel)
-        try:
-            for side in (bare, ours):
-                await side.prepare(max(_AT_ONCE))
-            return [*await _compare(ours, bare), *await _without_burst(ours)]
-        finally:
-            for side in (ours, bare):
-                side.caesarion.close()
-                if not isinstance(cluster, Cluster):
-                    side.caesarion.uninstall()
+    with (
+        open_any_cluster(folder) as cluster,
+        Installation.installed(cluster, "bench-ours", _BOTH) as chart,
+        Installation.installed(cluster, "bench-bare", _BOTH, _BARE) as bare_chart,
+    ):
+        ours, bare = Side(chart, _converse), Side(bare_chart, _start_kernel)
+        for side in (bare, ours):
+            await side.prepare(max(_AT_ONCE))
+        return [*await _compare(ours, bare), *await _without_burst(ours)]
 
 
 async def _compare(ours: Side, bare: Side) -> list[Row]:

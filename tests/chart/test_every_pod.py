@@ -55,6 +55,7 @@ EVERYTHING: dict[str, Any] = {
     "gateway": {
         "apiKey": "sk-1",
         "baseUrl": "https://example.org/v1",
+        "database": {"url": "postgresql://gateway@db/gateway"},
         "autoscaling": {"enabled": True},
         "extraEnv": {"HTTPS_PROXY": "http://proxy:3128"},
         "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
@@ -97,6 +98,12 @@ EVERYTHING: dict[str, Any] = {
 CASES: dict[str, dict[str, Any]] = {
     "nothing": {},
     "everything": EVERYTHING,
+    "a ledger on a volume, beside what the operator wishes": {
+        "gateway": {
+            "affinity": {"nodeAffinity": {}, "podAffinity": {}},
+            "database": {"pvc": {"storageClassName": "fast", "annotations": {"a": "b"}}},
+        }
+    },
     **{path.stem: yaml.safe_load(path.read_text("utf-8")) for path in EXAMPLES.glob("*.yaml")},
 }
 

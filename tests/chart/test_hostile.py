@@ -249,7 +249,12 @@ def test_large_numbers_stay_whole() -> None:
     million = 1_000_000
     manifests = render(
         {
-            "gateway": {"replicas": million, "silence": million, "grace": million},
+            "gateway": {
+                "replicas": million,
+                "silence": million,
+                "grace": million,
+                "database": {"url": "postgresql://db/gateway"},
+            },
             "hub": {"livenessProbe": {"failureThreshold": million}},
             "scheduling": {"podPriority": {"enabled": True, "userPlaceholderPriority": -million}},
             "prePuller": {"hook": {"enabled": True, "timeout": million}},

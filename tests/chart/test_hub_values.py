@@ -32,6 +32,7 @@ OF_THE_CHART = {
         "networkPolicy",
     },
     "hub.db": {"type", "passwordSecret", "pvc"},
+    "gateway.database": {"pvc"},
     "singleuser": {"namespace", "networkPolicy", "resourceQuota", "limitRange"},
     "gateway": {
         *("apiKey", "existingSecret", "silence", "grace", "replicas", "autoscaling"),
@@ -296,4 +297,5 @@ def test_postgres_is_reached_by_its_address_and_its_password_stays_in_a_secret()
         "name": "PGPASSWORD",
         "valueFrom": {"secretKeyRef": {"name": "db", "key": "word"}},
     } in variables
-    assert manifests.of("PersistentVolumeClaim") == []
+    claims = [claim["metadata"]["name"] for claim in manifests.of("PersistentVolumeClaim")]
+    assert claims == ["caesarion-gateway"]

@@ -7,7 +7,7 @@ import yaml
 from caesarion import __version__
 from caesarion_hub import gateway_values
 
-from tests.helm import Manifests, render
+from tests.helm import Manifests, RefusedError, render
 
 OWN_KEYS = {"hub": {"existingSecret": "keys"}}
 """Without it every run makes new keys, and checksums of them."""
@@ -215,6 +215,12 @@ def test_the_proxy(manifests: Manifests) -> None:
     }
 
 
+BESIDE_ITSELF = {
+    "topologyKey": "kubernetes.io/hostname",
+    "labelSelector": {"matchLabels": names("gateway")},
+}
+
+
 def test_the_gateway() -> None:
     values = {"gateway": {"existingSecret": "provider", "baseUrl": "https://example.org/v1"}}
     gateway = render(OWN_KEYS, values).one("Deployment", "caesarion-gateway")
@@ -224,7 +230,7 @@ def test_the_gateway() -> None:
         "kind": "Deployment",
         "metadata": metadata("gateway", "caesarion-gateway"),
         "spec": {
-            "replicas": 2,
+            "replicas": 1,
             "strategy": {
                 "type": "RollingUpdate",
                 "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
@@ -235,6 +241,11 @@ def test_the_gateway() -> None:
                 "spec": {
                     **POD,
                     "automountServiceAccountToken": False,
+                    "affinity": {
+                        "podAffinity": {
+                            "requiredDuringSchedulingIgnoredDuringExecution": [BESIDE_ITSELF]
+                        }
+                    },
                     "topologySpreadConstraints": [
                         {
                             "maxSkew": 1,
@@ -288,6 +299,7 @@ def test_the_gateway() -> None:
                                     "mountPath": "/etc/caesarion/gateway",
                                     "readOnly": True,
                                 },
+                                {"name": "ledger", "mountPath": "/srv/gateway"},
                                 {
                                     "name": "provider",
                                     "mountPath": "/etc/caesarion/provider",
@@ -306,6 +318,10 @@ def test_the_gateway() -> None:
                             },
                         },
                         {
+                            "name": "ledger",
+                            "persistentVolumeClaim": {"claimName": "caesarion-gateway"},
+                        },
+                        {
                             "name": "provider",
                             "secret": {"secretName": "provider", "defaultMode": 0o440},
                         },
@@ -314,6 +330,42 @@ def test_the_gateway() -> None:
             },
         },
     }
+
+
+def test_the_ledger_has_a_volume_that_stays() -> None:
+    manifests = render({"gateway": {"database": {"pvc": {"storageClassName": "fast"}}}})
+    claim = manifests.one("PersistentVolumeClaim", "caesarion-gateway")
+    assert claim["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert claim["spec"] == {
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": "fast",
+        "resources": {"requests": {"storage": "5Gi"}},
+    }
+    told = yaml.safe_load(manifests.secret("caesarion-gateway-values")["gateway.yaml"])
+    assert told["database"] == {"url": "sqlite:////srv/gateway/gateway.sqlite"}
+    gateway_values.check(told)
+
+
+def test_the_gateway_goes_where_the_operator_wishes_beside_its_volume() -> None:
+    term = {"labelSelector": {"matchLabels": {"a": "b"}}, "topologyKey": "zone"}
+    nodes = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}
+    beside = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+    manifests = render({"gateway": {"affinity": {**nodes, **beside}}})
+    pod = manifests.one("Deployment", "caesarion-gateway")["spec"]["template"]["spec"]
+    both = {"requiredDuringSchedulingIgnoredDuringExecution": [term, BESIDE_ITSELF]}
+    assert pod["affinity"] == {**nodes, "podAffinity": both}
+
+
+@pytest.mark.parametrize("more", [{"replicas": 2}, {"autoscaling": {"enabled": True}}], ids=str)
+def test_a_ledger_on_a_volume_is_for_one_pod(more: dict[str, Any]) -> None:
+    with pytest.raises(RefusedError, match=r"SQLite is for one pod\. Set gateway\.database\.url"):
+        render({"gateway": more})
+    for elsewhere in ({"url": "postgresql://db/gateway"}, {"pvc": {"enabled": False}}):
+        manifests = render({"gateway": {**more, "database": elsewhere}})
+        claims = [claim["metadata"]["name"] for claim in manifests.of("PersistentVolumeClaim")]
+        assert claims == ["caesarion-hub"]
+        pod = manifests.one("Deployment", "caesarion-gateway")["spec"]["template"]["spec"]
+        assert "affinity" not in pod
 
 
 def test_the_providers_key_goes_to_the_gateways_pods_alone() -> None:
@@ -361,7 +413,8 @@ def test_the_gateway_takes_what_the_operator_sets_for_it() -> None:
 
 
 def test_without_settings_the_gateways_are_its_own() -> None:
-    told = yaml.safe_load(render().secret("caesarion-gateway-values")["gateway.yaml"])
+    nowhere = {"gateway": {"database": {"pvc": {"enabled": False}}}}
+    told = yaml.safe_load(render(nowhere).secret("caesarion-gateway-values")["gateway.yaml"])
     assert gateway_values.check(told) == gateway_values.Gateway()
 
 
@@ -472,7 +525,8 @@ def test_the_volume_of_the_hub() -> None:
 
 def test_the_hub_may_forget_with_its_pod() -> None:
     manifests = render({"hub": {"db": {"type": "sqlite-emptydir"}}})
-    assert manifests.of("PersistentVolumeClaim") == []
+    claims = [claim["metadata"]["name"] for claim in manifests.of("PersistentVolumeClaim")]
+    assert claims == ["caesarion-gateway"]
     pod = manifests.one("Deployment", "caesarion-hub")["spec"]["template"]["spec"]
     assert {"name": "state", "emptyDir": {}} in pod["volumes"]
 
@@ -497,7 +551,14 @@ def test_quota_and_limits_are_of_the_users_namespace() -> None:
 
 
 def test_the_gateway_grows_when_its_processors_are_busy() -> None:
-    manifests = render({"gateway": {"autoscaling": {"enabled": True, "maxReplicas": 5}}})
+    manifests = render(
+        {
+            "gateway": {
+                "database": {"url": "postgresql://db/gateway"},
+                "autoscaling": {"enabled": True, "maxReplicas": 5},
+            }
+        }
+    )
     scaler = manifests.one("HorizontalPodAutoscaler", "caesarion-gateway")
     assert scaler["spec"] == {
         "scaleTargetRef": {

@@ -23,7 +23,6 @@ WANTS: dict[str, dict[str, Any]] = {
     NO_TLS: {"ingress": {"enabled": True, "tls": [{"hosts": ["x"], "secretName": "y"}]}},
     NO_ADMIN: {"auth": {"adminUsers": ["ada"]}},
     DEMO: {"gateway": {"existingSecret": "provider"}},
-    NO_DATABASE: {"gateway": {"database": {"url": "postgresql://x/y"}}},
     SHARED_ORIGIN: {"hub": {"config": {"JupyterHub": {"subdomain_host": "https://x"}}}},
     PASSWORDS: {"hub": {"config": {"JupyterHub": {"authenticator_class": "github"}}}},
     NO_INTERNET: {
@@ -40,6 +39,14 @@ def notes(values: dict[str, Any], namespace: str = "hub") -> str:
     where = ["--namespace", namespace, "--dry-run=client", "--values", "-"]
     text = run(["install", "caesarion", str(CHART), *where], as_yaml(values))
     return text.partition("\nNOTES:\n")[2]
+
+
+def test_who_keeps_no_ledger_is_told_that_budgets_are_forgotten() -> None:
+    assert NO_DATABASE not in notes({})
+    nowhere: dict[str, Any] = {"pvc": {"enabled": False}}
+    assert NO_DATABASE in notes({"gateway": {"database": nowhere}})
+    elsewhere = nowhere | {"url": "postgresql://x/y"}
+    assert NO_DATABASE not in notes({"gateway": {"database": elsewhere}})
 
 
 @pytest.mark.parametrize("point", WANTS)

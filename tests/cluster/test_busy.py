@@ -13,7 +13,6 @@ NAMESPACE = "caesarion-busy"
 PEOPLE = "caesarion-users"
 
 FOR_TESTS: Json = {
-    "gateway": {"replicas": 1, "autoscaling": {"enabled": False}},
     "scheduling": {"userPlaceholder": {"replicas": 1}},
     "hub": {"resources": {"requests": {"cpu": "100m", "memory": "256Mi"}}},
 }

@@ -30,7 +30,6 @@ from tests.values import (
 )
 
 LIMITS = {
-    "base_url": "/",
     "upgrade_db": True,
     "allow_named_servers": False,
     "named_server_limit_per_user": 0,
@@ -90,7 +89,7 @@ def test_everything_listens_on_the_loopback_interface_and_lies_in_the_folder() -
     assert told(hub) == {
         "JupyterHub": {
             **LIMITS,
-            "bind_url": "http://127.0.0.1:8000",
+            "bind_url": "http://127.0.0.1:8000/",
             "hub_bind_url": "http://127.0.0.1:8081",
             "db_url": "sqlite:////state/jupyterhub.sqlite",
             "db_kwargs": SQLITE,
@@ -123,6 +122,7 @@ def test_in_a_cluster_the_proxy_is_elsewhere_and_servers_outlive_the_hub() -> No
     assert told_in_a_cluster(hub) == {
         "JupyterHub": {
             **LIMITS,
+            "bind_url": "http://:8000/",
             "hub_bind_url": "http://0.0.0.0:8081",
             "hub_connect_url": "http://caesarion-hub.hub:8081",
             "db_url": "sqlite:////srv/jupyterhub/jupyterhub.sqlite",
@@ -154,7 +154,7 @@ def test_the_operator_says_where_the_hub_remembers_and_how_much_it_takes_on(plac
     made = place(hub, hub={**limits, "db": {"url": "postgresql+psycopg2://db/hub"}})["JupyterHub"]
     assert made["db_url"] == "postgresql+psycopg2://db/hub"
     assert "db_kwargs" not in made
-    assert made["base_url"] == "/lab/"
+    assert made["bind_url"].endswith(":8000/lab/")
     assert made["allow_named_servers"] is True
     assert made["named_server_limit_per_user"] == 3
     assert made["concurrent_spawn_limit"] == 5

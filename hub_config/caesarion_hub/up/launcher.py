@@ -149,8 +149,9 @@ def make_banner(environment: Mapping[str, str], settings: values.Values) -> str:
         model = f"{gateway.model} at OpenAI"
     else:
         model = "the demo model; set OPENAI_API_KEY or OPENAI_BASE_URL for a real one"
+    base_url = settings.hub.base_url.rstrip("/")
     return f"""
-Caesarion is ready: http://127.0.0.1:{settings.machine.port}
+Caesarion is ready: http://127.0.0.1:{settings.machine.port}{base_url}
 
   Log in      any user name, password {user}
   Administer  {" or ".join(auth.admin_users)}, password {admin}
