@@ -66,7 +66,7 @@ def test_the_smaller_budget_is_refused_in_the_chat_and_the_administrator_sees_bo
     ivy.ask("and now", "Gladly.")
     admin.page.get_by_role("link", name="Audit").click()
     admin.page.get_by_role("button", name="Verify the chain").click()
-    expect(admin.page.get_by_role("status")).to_contain_text("The audit is whole: 1 records")
+    expect(admin.page.get_by_role("status")).to_contain_text("The audit is whole. Its records: 1;")
     visits.picture(admin, "audit")
 
 

@@ -314,7 +314,7 @@ async def test_a_group_has_its_own_models_and_names_for_them(
         async with session(gateway, bob) as http:
             for model in ("fast", "default"):
                 assert (await ask(http, COUNTED | {"model": model}))[0] == 200
-            status, body = await ask(http)
+            status, body = await ask(http, COUNTED | {"model": "gpt-4"})
             async with http.get("v1/models") as answer:
                 students = [model["id"] for model in (await answer.json())["data"]]
         async with session(gateway, ada) as http, http.get("v1/models") as answer:
@@ -432,17 +432,28 @@ async def test_the_operators_command_proves_exports_and_cuts_the_audit(
 
     status, said, _ = run("verify")
     assert status == 0
-    assert re.fullmatch(r"The audit is whole: 3 records up to number 3, [0-9a-f]{64}\.\n", said)
+    assert re.fullmatch(
+        r"The audit is whole\. Its records: 3; number 3's hash: [0-9a-f]{64}\n", said
+    )
     lines = [json.loads(line) for line in run("export")[1].splitlines()]
     assert [(line["number"], line["record"]["tool"]) for line in lines] == [
         *((1, "f"), (2, "f"), (3, "f")),
     ]
     assert run("cut", "2026-01-01")[1] == "There is nothing to cut.\n"
     assert run("cut", "2999-01-01")[1] == "The records up to number 3 are deleted.\n"
-    assert run("verify")[1].startswith("The audit is whole: 1 records up to number 4, ")
+    assert run("verify")[1].startswith("The audit is whole. Its records: 1; number 4's hash: ")
     with closing(Database(gateways.database_url)) as database, database.exclusive() as connection:
         connection.execute(tables.audit.update().values(user="eve"))
-    assert run("verify") == (1, "", "Record 4 was changed: its column 'user' differs.\n")
+    broken = "The audit is broken. Record 4 was changed: its column 'user' differs."
+    assert run("verify") == (1, "", f"{broken}\n")
+    with gateways.running() as gateway:
+        async with session(gateway, ADMIN_TOKEN) as http:
+            for _ in range(50):
+                if broken in gateway.log.read_text():
+                    break
+                await asyncio.sleep(0.1)
+            async with http.get("metrics") as answer:
+                assert "caesarion_gateway_audit_whole 0.0" in await answer.text()
 
 
 async def test_metrics_are_for_tokens_with_the_scope_and_name_no_user(
@@ -541,6 +552,7 @@ async def test_a_killed_gateway_loses_nothing_that_was_settled(
         async with session(gateway, ada) as http:
             assert (await ask(http))[0] == 200
         first, second, third = await gateways.settled(3)
+        assert "The audit is whole. Its records: 1; number 1's hash: " in gateway.log.read_text()
     assert (first.prompt_tokens, first.completion_tokens) == (1, 2)
     assert (second.status, second.error, second.completion_tokens) == (500, LOST, 4096)
     assert (third.status, third.error) == (200, "")

@@ -16,6 +16,7 @@ from caesarion_hub.gateway.chain import Entry
 from caesarion_hub.gateway.database import Database, DatabaseError
 from caesarion_hub.gateway.jobs import Append, Beat, Closing, Edit, Leave, Opening, milliseconds
 from caesarion_hub.gateway.ledger import LOST, Ledger
+from caesarion_hub.gateway.pages import queries
 from caesarion_hub.gateway.recording import verify
 from sqlalchemy import func, select
 
@@ -321,3 +322,45 @@ def test_many_at_once_overspend_by_no_more_than_one_answer(database: Database) -
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(ask, ledgers))
     assert spent(database, "everyone", "") == (10, 1000)
+
+
+def test_what_the_pages_ask_is_answered(database: Database) -> None:
+    budgets = [Budget("user", "", "week", 1000, None), Budget("everyone", "", "total", None, 10**9)]
+    ledger = make_ledger(database, *budgets)
+    done, failed, under_way = make_opening(), make_opening("bob"), make_opening(groups=("staff",))
+    ledger.apply([done, failed, under_way])
+    ledger.apply(
+        [
+            settled(done, 70),
+            replace(settled(failed, 30), status=502, error="upstream_error", nanos=None),
+            Append([Entry("call", "ada", "c", "call_1", {"tool": "100%_sure"})]),
+        ]
+    )
+    with database.reading() as connection:
+        *_, today = queries.by_day(connection, ("everyone", ""), 7)
+        (model,) = queries.by_model(connection, ("user", "ada"), "month")
+        users = queries.by_name(connection, "user", "total", begins="b")
+        both = queries.by_name(connection, "user", "today", rows=1)
+        nothing = queries.whole(connection, ("user", "eve"), "last-month")
+        latest = queries.requests(connection, user="ada")
+        failures = queries.requests(connection, failed=True)
+        open_ones = queries.requests(connection, under_way=True)
+        records = queries.audit(connection, user="ada", kind="call", text="0%_s", before=2)
+        unlike = queries.audit(connection, text="0x_s")
+        left = queries.left(connection, ledger.budgets, [("user", "ada"), ("everyone", "")])
+    assert (today.requests, today.failures, today.tokens) == (2, 1, 100)
+    assert (today.nanos, today.unpriced_tokens) == (70_000, 30)
+    assert (model.name, model.tokens) == ("m", 70)
+    assert [row.name for row in users] == ["bob"]
+    assert [row.name for row in both] == ["ada", "bob"]
+    assert nothing == queries.Sums("")
+    assert {row.id for row in latest} == {done.id, under_way.id}
+    assert [row.id for row in failures] == [failed.id]
+    assert [row.id for row in open_ones] == [under_way.id]
+    assert [row.call for row in records] == ["call_1"]
+    assert list(unlike) == []
+    assert [(one.place, one.tokens, one.nanos) for one in left] == [
+        (("user", "ada"), 70, 70_000),
+        (("everyone", ""), 100, 70_000),
+    ]
+    assert [round(one.part, 3) for one in left] == [0.07, 0.0]

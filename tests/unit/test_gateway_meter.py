@@ -166,6 +166,13 @@ def test_a_model_is_found_by_its_other_names() -> None:
     assert (caught.value.status, caught.value.code) == (403, "model_not_allowed")
 
 
+def test_who_may_not_have_the_deployments_model_gets_their_own_default() -> None:
+    values = settings()
+    assert limits.model_for("gpt-4.1", limits.terms(values, ["staff"]), values) == "big"
+    with pytest.raises(GatewayError, match=r"^The model 'gpt-4\.1' is not for you\. There is no"):
+        limits.model_for("gpt-4.1", limits.terms(values, ["guests"]), values)
+
+
 @pytest.mark.parametrize(
     ("asked", "sent"),
     [

@@ -10,7 +10,7 @@ provider it answers by itself, as the demo model. Floors, top to bottom::
     handlers | pages        the HTTP routes | for people
     audit                   the operator's command
     meter                   each request let in, watched, settled
-    hub                     who asks
+    hub | answering         who asks | one answer under way
     config                  the settings
     provider | demo         the models elsewhere | the model here
     journal | limits | tap  the way into the ledger | who may ask what | what an answer says

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
+import uvloop
 from jupyterhub.services.auth import HubOAuth
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
@@ -68,7 +69,9 @@ async def serve(config: Config) -> None:
         log.info("http://%s:%s%s answers with %s", host, port, config.prefix, what)
         if config.warning:
             log.warning("%s", config.warning)
+        proving = asyncio.create_task(_prove(journal, metrics))
         await stop.wait()
+        proving.cancel()
         server.stop()
         if app.under_way:
             await asyncio.wait(app.under_way, timeout=config.grace)
@@ -97,6 +100,13 @@ def _journal(config: Config, stack: AsyncExitStack) -> Journal:
     ledger = Ledger(database, uuid4().hex, from_values(config.values.budgets))
     retention = (config.values.retention_days, config.values.audit.retention_days)
     return Journal(ledger, Beat(round(config.lease * 1000), *retention))
+
+
+async def _prove(journal: Journal, metrics: Metrics) -> None:
+    """Verify the audit that an earlier gateway left, beside the first requests."""
+    whole, said = await journal.proof()
+    metrics.audit_whole.set(whole)
+    log.log(logging.INFO if whole else logging.ERROR, "%s", said)
 
 
 def _pages(config: Config, journal: Journal, hub: Hub, backend: Backend) -> dict[str, Any]:
@@ -138,8 +148,11 @@ def _listen(config: Config) -> list[socket.socket]:
 def main() -> int:
     """Return the exit status."""
     logs.set_up()
+    # The ledger's thread lets go of the interpreter at each statement, and would wait 5 ms
+    # for the loop to give it back.
+    sys.setswitchinterval(0.0005)
     try:
-        asyncio.run(serve(from_environment()))
+        uvloop.run(serve(from_environment()))
     except (ConfigError, DatabaseError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 from caesarion_hub.gateway import recording
-from caesarion_hub.gateway.chain import BrokenError, Link
+from caesarion_hub.gateway.chain import BrokenError
 from caesarion_hub.gateway.config import ConfigError, read_values
 from caesarion_hub.gateway.database import Database, DatabaseError
 
@@ -27,7 +27,7 @@ def main() -> int:
             database.migrate()
             match options.command:
                 case "verify":
-                    _verify(database)
+                    return 0 if _verify(database) else 1
                 case "export":
                     _export(database)
                 case _:
@@ -65,17 +65,11 @@ def _database_url() -> str:
     return url.get_secret_value()
 
 
-def _verify(database: Database) -> None:
-    number = 0
-    head: Link | None = None
+def _verify(database: Database) -> bool:
     with database.reading() as connection:
-        for link in recording.verify(connection):
-            number += 1
-            head = link
-    if head is None:
-        print("The audit is empty.")
-    else:
-        print(f"The audit is whole: {number} records up to number {head.number}, {head.hash}.")
+        whole, said = recording.proof(connection)
+    print(said, file=sys.stdout if whole else sys.stderr)
+    return whole
 
 
 def _export(database: Database) -> None:

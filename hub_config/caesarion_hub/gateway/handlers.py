@@ -16,11 +16,12 @@ from uuid import uuid4
 from tornado.iostream import StreamClosedError
 from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
 
+from caesarion_hub.gateway.answering import plain
 from caesarion_hub.gateway.backend import Answer
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.hub import Caller, Hub
 from caesarion_hub.gateway.journal import Journal
-from caesarion_hub.gateway.meter import Asked, Meter, Outcome, plain
+from caesarion_hub.gateway.meter import Asked, Meter, Outcome
 from caesarion_hub.gateway.metrics import Metrics
 
 MAX_BODY = 10 * 2**20

@@ -1,5 +1,5 @@
 """
-What the ledger is told to do: values, as they travel from ``meter`` to ``ledger``.
+What the ledger is told to do: values, as they travel from ``meter`` and the pages to ``ledger``.
 """
 
 import time

@@ -38,6 +38,9 @@ COMPANY = 0.02
 AGAIN = 1.0
 """Seconds between two tries while the database is away; made up."""
 
+LAST_TRIES = 3
+"""Tries to settle what is left when the gateway ends; made up."""
+
 _AT_ONCE = 200  # jobs in a batch
 
 log = logging.getLogger("gateway")
@@ -66,6 +69,7 @@ class Journal:
         self._urgent = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "ledger")
         self._closing = False
+        self._asking: asyncio.Task[bool] | None = None
 
     async def __aenter__(self) -> Self:
         await self._apply([_Waiting(self._beat)])
@@ -101,12 +105,26 @@ class Journal:
         self._put(Append(entries))
 
     async def answers(self, seconds: float = 2.0) -> bool:
-        """Whether the database answers within so many seconds."""
+        """Whether the database answers within so many ``seconds``; many askers share one look."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(asyncio.to_thread(self.ledger.database.answers))
         try:
             async with asyncio.timeout(seconds):
-                return await asyncio.to_thread(self.ledger.database.answers)
+                return await asyncio.shield(self._asking)
         except TimeoutError:
             return False
+
+    async def proof(self) -> tuple[bool, str]:
+        """Return whether the audit is whole, and that in words; takes long for a long one."""
+
+        def read() -> tuple[bool, str]:
+            with self.ledger.database.reading() as connection:
+                return recording.proof(connection)
+
+        try:
+            return await asyncio.to_thread(read)
+        except SQLAlchemyError as error:
+            return False, f"The audit could not be read: {_reason(error)}"
 
     async def unreported(self, user: str, calls: Sequence[str]) -> set[str]:
         """Return which of ``calls`` the audit has from this user, without an outcome."""
@@ -141,6 +159,7 @@ class Journal:
             self._put(self._beat)
 
     async def _write(self) -> None:
+        tries_left = LAST_TRIES
         while self._waiting or not self._closing:
             await self._come.wait()
             with contextlib.suppress(TimeoutError):
@@ -151,7 +170,11 @@ class Journal:
                 self._come.clear()
                 self._urgent.clear()
             if not await self._tried(batch) and self._closing:
-                return
+                tries_left -= 1
+                if not tries_left:
+                    kept = sum(isinstance(one.job, Closing) for one in self._waiting)
+                    log.error("%d requests are not settled: a later start does it.", kept)
+                    return
 
     async def _tried(self, batch: list[_Waiting]) -> bool:
         """Do a batch; what must not get lost is put back while the database is away."""
@@ -163,11 +186,9 @@ class Journal:
             kept = [again for one in batch if (again := _to_be_kept(one))]
             self._waiting = kept + self._waiting
             self._come.set()
-            if self._closing and kept:
-                log.error("%d requests are not settled: a later start does it.", len(kept))
-            await asyncio.sleep(0 if self._closing else AGAIN)
+            await asyncio.sleep(AGAIN)
             return False
-        except SQLAlchemyError as error:
+        except Exception as error:  # A defect of ours, too: the writer must go on.
             if len(batch) > 1:
                 for one in batch:
                     await self._tried([one])
@@ -195,7 +216,7 @@ def _to_be_kept(one: _Waiting) -> _Waiting | None:
     if isinstance(one.job, Opening):
         # If it was opened after all, nobody would ever settle it.
         return _Waiting(Closing(one.job, milliseconds(), status=503, error="ledger_unavailable"))
-    if isinstance(one.job, Closing) or (isinstance(one.job, Append) and not one.done):
+    if isinstance(one.job, Closing | Leave) or (isinstance(one.job, Append) and not one.done):
         return one
     return None
 
@@ -217,7 +238,7 @@ def _away() -> GatewayError:
     )
 
 
-def _reason(error: SQLAlchemyError) -> str:
+def _reason(error: Exception) -> str:
     """Return the database's words without the statement, which holds what users sent."""
     said = str(getattr(error, "orig", None) or type(error).__name__).strip()
     return said.splitlines()[0] if said else type(error).__name__

@@ -57,12 +57,19 @@ def _most(numbers: list[int | None]) -> int | None:
 
 
 def model_for(asked: str, terms: Terms, values: Gateway) -> str:
-    """Return the model that ``asked`` means; raise GatewayError if it is not for this caller."""
-    name = terms.default_model if asked == DEFAULT else asked
-    name = values.aliases.get(name, name)
+    """
+    Return the model that ``asked`` means; raise GatewayError if it is not for this caller.
+
+    Chats ask for the deployment's model, whoever chats: who may not have that
+    gets their own default one.
+    """
+    default = values.aliases.get(terms.default_model, terms.default_model)
+    name = default if asked == DEFAULT else values.aliases.get(asked, asked)
     if terms.models is None:
         return name
     allowed = {values.aliases.get(model, model) for model in terms.models}
+    if name not in allowed and asked == values.model:
+        name = default
     if name in allowed:
         return name
     choice = ", ".join(sorted(terms.models))

@@ -70,6 +70,11 @@ class Metrics:
             "Requests that are being answered",
             registry=registry,
         )
+        self.audit_whole = Gauge(
+            "caesarion_gateway_audit_whole",
+            "Whether the audit's chain held together when this gateway started (1), or not (0)",
+            registry=registry,
+        )
         self._audit = Gauge(
             "caesarion_gateway_audit_records",
             "The number of the audit's last record",

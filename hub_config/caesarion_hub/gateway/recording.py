@@ -12,7 +12,7 @@ from dataclasses import asdict
 from sqlalchemy import Connection, delete, select
 
 from caesarion_hub.gateway import tables
-from caesarion_hub.gateway.chain import START, Entry, Link, link, verified
+from caesarion_hub.gateway.chain import START, BrokenError, Entry, Link, link, verified
 from caesarion_hub.gateway.jobs import milliseconds
 
 Head = tuple[int, str]
@@ -79,3 +79,17 @@ def verify(connection: Connection) -> Iterator[Link]:
         select(audit).order_by(audit.c.number)
     )
     yield from verified((Link(*row) for row in rows), cuts)
+
+
+def proof(connection: Connection) -> tuple[bool, str]:
+    """Return whether the chain is whole, and that in words."""
+    number, last = 0, 0
+    end = START
+    try:
+        for one in verify(connection):
+            number, last, end = number + 1, one.number, one.hash
+    except BrokenError as error:
+        return False, f"The audit is broken. {error}"
+    if not number:
+        return True, "The audit is empty."
+    return True, f"The audit is whole. Its records: {number}; number {last}'s hash: {end}"

@@ -1,7 +1,7 @@
 """
 What an answer says, read while it passes: usage, tool calls, how it ended.
 
-Called by ``meter`` with the bytes as they come. Its law: nothing is encoded
+Called by ``answering`` with the bytes as they come. Its law: nothing is encoded
 anew. Bytes go on as they came, but for the one event that counts the tokens
 when the client did not ask for it.
 """

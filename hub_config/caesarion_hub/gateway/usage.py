@@ -1,7 +1,7 @@
 """
 How many tokens a request took, and what they cost: pure functions.
 
-Called by ``tap`` and ``meter``. What the provider counts is believed when it
+Called by ``tap``, ``answering`` and ``meter``. What the provider counts is believed when it
 has the shape of a count; otherwise we count, and rather too much than too
 little. No tokenizer is at hand that works without a download and knows every
 model, so three bytes of UTF-8 are taken for a token: English and code have
