@@ -93,7 +93,8 @@ class Caesarion(ExtensionApp):
         """Listen for the order to stop; prepare for the first question, but answer first."""
         # Jupyter Server's own handler logs on the spot. In the middle of another line that is
         # an error, after which the server never stops, until it is killed.
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stop_server)
+        with contextlib.suppress(NotImplementedError):  # Windows has no such signal.
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stop_server)
         shared = self.settings.get("caesarion")
         if isinstance(shared, Shared):
             after_first_answer(serverapp.web_app, lambda: self._prepare(shared))
