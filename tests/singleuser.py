@@ -45,12 +45,12 @@ class Singleuser:
         """Return it as tests of servers without a hub know one, to run cells in."""
         return RunningServer(self.url, self.token, self.root, self.process)
 
-    def get(self, path: str, token: str | None = None) -> tuple[int, str]:
+    def get(self, path: str, token: str | None = None, seconds: float = 30) -> tuple[int, str]:
         """Return status and body of an answer to the user, or to whoever has ``token``."""
         headers = {"Authorization": f"token {self.token if token is None else token}"}
         request = urllib.request.Request(self.url + path, headers=headers)
         try:
-            with _NO_PROXY.open(request, timeout=30) as answer:
+            with _NO_PROXY.open(request, timeout=seconds) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -127,4 +127,8 @@ def singleuser(
             yield Singleuser(f"http://127.0.0.1:{port}{prefix}", token, home, process, log)
         finally:
             process.terminate()
-            process.wait(STOPPED_WITHIN)
+            try:
+                process.wait(STOPPED_WITHIN)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise

@@ -6,6 +6,7 @@ Jupyter Server loads this by ``jupyter-config/caesarion.json``; nobody else does
 
 import asyncio
 import contextlib
+import signal
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -89,10 +90,19 @@ class Caesarion(ExtensionApp):
         self.log.debug("Caesarion is ready after %.3f s.", time.monotonic() - began)
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
-        """Prepare for the first question, as soon as the server has answered somebody."""
+        """Listen for the order to stop; prepare for the first question, but answer first."""
+        # Jupyter Server's own handler logs on the spot. In the middle of another line that is
+        # an error, after which the server never stops, until it is killed.
+        with contextlib.suppress(NotImplementedError):  # Windows has no such signal.
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stop_server)
         shared = self.settings.get("caesarion")
         if isinstance(shared, Shared):
             after_first_answer(serverapp.web_app, lambda: self._prepare(shared))
+
+    def _stop_server(self) -> None:
+        assert self.serverapp is not None
+        self.log.info("Stopping, as SIGTERM says.")
+        self.serverapp.stop()
 
     def _prepare(self, shared: Shared) -> None:
         shared.kernels.spare.start()

@@ -348,7 +348,9 @@ def test_the_ledger_has_a_volume_that_stays() -> None:
 
 def test_the_gateway_goes_where_the_operator_wishes_beside_its_volume() -> None:
     term = {"labelSelector": {"matchLabels": {"a": "b"}}, "topologyKey": "zone"}
-    nodes = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}
+    nodes: dict[str, Any] = {
+        "nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}
+    }
     beside = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
     manifests = render({"gateway": {"affinity": {**nodes, **beside}}})
     pod = manifests.one("Deployment", "caesarion-gateway")["spec"]["template"]["spec"]

@@ -1,12 +1,17 @@
 """A user's server under a real hub: whole, though it is started without what it never uses."""
 
+import fcntl
+import os
 import re
+import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.fakes.bare_hub import BareHub, bare_hub
+from tests.server import STOPPED_WITHIN
 from tests.singleuser import OURS, Singleuser, singleuser
 
 
@@ -57,3 +62,32 @@ def test_a_setting_that_cannot_be_used_is_told_and_leaves_the_lab(
         server.wait()
         assert server.get("lab")[0] == 200
     assert "CAESARION_KERNEL_TIME_LIMIT is 'soon'" in server.log.read_text()
+
+
+def test_it_stops_when_it_is_told_to_in_the_middle_of_a_line_of_its_log(
+    hub: BareHub, tmp_path: Path
+) -> None:
+    # The log is a pipe that is full, until the server has been told.
+    os.mkfifo(tmp_path / "server.log")
+    pipe = os.open(tmp_path / "server.log", os.O_RDONLY | os.O_NONBLOCK)
+    buffered = {"PYTHONUNBUFFERED": ""}  # as it is where nobody says otherwise
+    with (
+        os.fdopen(pipe, "rb") as log,
+        singleuser(tmp_path, hub, "ada", environment=buffered) as server,
+    ):
+        server.wait()
+        log.read()
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 4096)
+        with pytest.raises(TimeoutError):
+            ask_until_nothing_comes(server)
+        server.process.terminate()
+        with pytest.raises(subprocess.TimeoutExpired):
+            server.process.wait(0.5)
+        os.set_blocking(pipe, True)
+        threading.Thread(target=log.read, daemon=True).start()
+        assert server.process.wait(STOPPED_WITHIN) == 0
+
+
+def ask_until_nothing_comes(server: Singleuser) -> None:
+    while True:
+        server.get("api", seconds=4)
