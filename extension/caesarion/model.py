@@ -1,8 +1,8 @@
 """
 The model: an OpenAI-compatible endpoint, streamed as events.
 
-Called by :mod:`caesarion.agent` alone; alone imports openai, and that not
-before the first question, since it takes a second of CPU and 38 MB.
+Called by :mod:`caesarion.agent`; alone imports openai, and that when a server has
+nothing better to do (:meth:`Model.warm`), since it takes half a second of CPU and 38 MB.
 """
 
 import asyncio
