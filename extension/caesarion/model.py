@@ -1,16 +1,14 @@
 """
 The model: an OpenAI-compatible endpoint, streamed as events.
 
-Called by :mod:`caesarion.agent` alone; alone imports openai, and that not
-before the first question, since it takes a second of CPU and 38 MB.
+Called by :mod:`caesarion.agent`; alone imports openai, and that when a server has
+nothing better to do (:meth:`Model.warm`), since it takes half a second of CPU and 38 MB.
 """
 
 import asyncio
 import contextlib
-import gc
 import importlib
 import json
-import sys
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -112,14 +110,7 @@ class Model:
 
     async def warm(self) -> None:
         """Import the SDK in a thread, so that the first question does not wait for it."""
-        if "openai" not in sys.modules:
-            # Whose garbage it is not, but it would be looked for again and again, and each
-            # time the whole server waits.
-            gc.disable()
-            try:
-                await asyncio.to_thread(importlib.import_module, "openai")
-            finally:
-                gc.enable()
+        await asyncio.to_thread(importlib.import_module, "openai")
         if self._settings.base_url:
             self._client()
 
