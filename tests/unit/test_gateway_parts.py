@@ -458,6 +458,8 @@ def test_each_way_to_get_no_answer_has_its_sentence(
         (b"[]", "The request is not a JSON object."),
         (b'{"messages": [{}]}', "The request names no model: 'model' must be a text."),
         (b'{"model": 1, "messages": [{}]}', "The request names no model: 'model' must be a text."),
+        (b'{"model": "a", "model": "b", "messages": [{}]}', "The request says 'model' twice in"),
+        (b'{"model": "m", "messages": [{"a": 1, "a": 1}]}', "The request says 'a' twice in one"),
         (b'{"model": "m"}', "The request holds no messages: 'messages' must be a list."),
         (b'{"model": "m", "messages": []}', "The request holds no messages: 'messages' must be"),
     ],

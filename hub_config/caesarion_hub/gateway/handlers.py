@@ -301,7 +301,7 @@ def outcomes(raw: bytes) -> list[Outcome]:
 def checked_body(raw: bytes) -> dict[str, Any]:
     """Return the request that ``raw`` holds; raise GatewayError if it is none."""
     try:
-        body = json.loads(raw)
+        body = json.loads(raw, object_pairs_hook=_said_once)
     except (ValueError, RecursionError) as error:
         raise _bad_request("The request is not JSON.") from error
     if not isinstance(body, dict):
@@ -311,6 +311,15 @@ def checked_body(raw: bytes) -> dict[str, Any]:
     if not isinstance(body.get("messages"), list) or not body["messages"]:
         raise _bad_request("The request holds no messages: 'messages' must be a list.")
     return body
+
+
+def _said_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a table; of two models a provider may take the one that was not checked here."""
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        twice = next(key for key in table if [name for name, _ in pairs].count(key) > 1)
+        raise _bad_request(f"The request says {twice[:80]!r} twice in one object.")
+    return table
 
 
 def _bad_request(message: str) -> GatewayError:
