@@ -126,6 +126,7 @@ async def test_a_user_has_a_restricted_pod_with_a_disk() -> None:
     assert environment["HOME"] == "/home/jovyan"
     assert environment["JUPYTER_RUNTIME_DIR"] == "/tmp/jupyter"
     assert environment["CPU_LIMIT"] == "0.5"
+    assert environment["OMP_NUM_THREADS"] == "1"
     assert not [name for name in environment if name.startswith("OPENAI")]
 
 
@@ -136,7 +137,7 @@ async def test_no_other_variable_of_the_hub_gets_into_a_pod(
     monkeypatch.setenv("CONFIGPROXY_AUTH_TOKEN", "secret")
     monkeypatch.setenv("JPY_COOKIE_SECRET", "secret")
     theirs = environment_of(await manifest_of())
-    known = ("CAESARION_", "JUPYTERHUB_", "JUPYTER_", "CPU_", "MEM_", "HOME", "JPY_API_TOKEN")
+    known = ("CAESARION_", "JUPYTERHUB_", "JUPYTER_", "CPU_", "MEM_", "HOME", "JPY_", "OMP_")
     assert [name for name in theirs if not name.startswith(known)] == []
     assert "secret" not in theirs.values()
 

@@ -81,6 +81,13 @@ class PodObjects(KubeSpawner):  # type: ignore[misc]
         turns = [mirror.turn(self.pod_name) for mirror in mirrors]
         await asyncio.wait([*turns, *also], timeout=1, return_when=asyncio.FIRST_COMPLETED)
 
+    def get_env(self) -> dict[str, Any]:
+        """Return the environment; libraries would start a thread for each core that they see."""
+        environment: dict[str, Any] = super().get_env()
+        if self.cpu_limit:
+            environment.setdefault("OMP_NUM_THREADS", str(max(1, round(self.cpu_limit))))
+        return environment
+
     async def get_pod_manifest(self) -> Any:
         """Return the pod, with the processor that it may use while it starts."""
         return burst.raised(await super().get_pod_manifest(), self.cpu_start_limit)
