@@ -84,13 +84,24 @@ class Connection:
             asyncio.ensure_future(self._read_shell()),
         ]
         self.busy.set()
+        await self._ask(limit, self.freed, self._heard)
+
+    async def listen(self, limit: float) -> None:
+        """
+        Wait until the kernel is heard, but no longer than ``limit`` seconds.
+
+        Of one that has answered and is not heard yet, outputs would be lost.
+        """
+        await self._ask(limit, self._heard)
+
+    async def _ask(self, limit: float, *answers: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + limit, _ASK_AGAIN
-        while (left := deadline - loop.time()) > 0:
+        while lacking := [answer for answer in answers if not answer.is_set()]:
+            if (left := deadline - loop.time()) <= 0:
+                return
             self._probes.add(self._sent(self._client.kernel_info()))
-            await wait(self._heard if self.freed.is_set() else self.freed, min(pause, left))
-            if self._heard.is_set() and self.freed.is_set():
-                break
+            await wait(lacking[0], min(pause, left))
             pause = min(2 * pause, 1.0)
 
     async def close(self) -> None:

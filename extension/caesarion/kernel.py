@@ -29,6 +29,10 @@ _BUSY_AFTER = 1.0
 # Seconds between a cell's reply and its idle, at most, on a loaded machine.
 _GRACE = 0.2
 
+# Seconds after a reply in which the outputs that belong to it may still be on their way: the
+# kernel sends them first, but another way, and a loaded machine has been seen to take 2.
+_LAST_WORDS = 10.0
+
 # Seconds until an evaluation that does not answer is interrupted. It limits itself to
 # less, but cannot cut off a call into C.
 _EVALUATION = 4.0
@@ -186,6 +190,7 @@ class Kernel:
                 yield _shown(note)
                 yield RunEnd("timeout", None, "", note)
                 return
+            await connection.listen(self._settings.start_limit)
             recorder = Recorder(
                 shown_text=self._settings.shown_text,
                 max_media=self._settings.max_media,
@@ -312,7 +317,7 @@ class Kernel:
                 yield output
             if request.reply:
                 # Aborted requests have no outputs; the last of others may be on their way.
-                idle_deadline = idle_deadline or now + 2.0
+                idle_deadline = idle_deadline or now + _LAST_WORDS
                 if now > idle_deadline or request.reply["content"]["status"] == "aborted":
                     break
             elif now > deadline:

@@ -1,0 +1,92 @@
+"""A kernel whose replies arrive before its outputs do, as on a machine with too much to do."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from caesarion.config import CaesarionKernel
+from caesarion.kernel import Kernel, RunEnd
+
+
+class Channel:
+    """One way from the kernel."""
+
+    def __init__(self) -> None:
+        self.socket = SimpleNamespace(get=lambda _: 0)
+        self._messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    async def get_msg(self) -> dict[str, Any]:
+        return await self._messages.get()
+
+    def put(self, kind: str, parent: tuple[str, str], **content: Any) -> None:
+        kind_of_parent, number = parent
+        header = {"msg_id": number, "msg_type": kind_of_parent}
+        self._messages.put_nowait(
+            {
+                "msg_type": kind,
+                "header": {"msg_type": kind},
+                "parent_header": header,
+                "metadata": {},
+                "content": content,
+            }
+        )
+
+
+class LateKernel:
+    """Its manager and its client in one: it answers at once, and is not heard for a while."""
+
+    execution_state = "idle"
+    provisioner = SimpleNamespace(pid=1)
+
+    def __init__(self, silent: float) -> None:
+        self.session = SimpleNamespace(session="")
+        self.shell_channel, self.iopub_channel = Channel(), Channel()
+        self._clock = asyncio.get_running_loop().time
+        self._heard_from = self._clock() + silent
+
+    def client(self) -> "LateKernel":
+        return self
+
+    def start_channels(self, **_: bool) -> None:
+        """Nothing is to be started."""
+
+    def stop_channels(self) -> None:
+        """Nor stopped."""
+
+    async def is_alive(self) -> bool:
+        return True
+
+    def kernel_info(self) -> str:
+        call = ("kernel_info_request", uuid4().hex)
+        self._tell("status", call, execution_state="idle")
+        self.shell_channel.put("kernel_info_reply", call)
+        return call[1]
+
+    def execute(self, code: str, **_: Any) -> str:
+        call = ("execute_request", uuid4().hex)
+        self._tell("status", call, execution_state="busy")
+        self._tell("execute_input", call, code=code, execution_count=1)
+        self._tell("execute_result", call, data={"text/plain": "2"}, metadata={}, execution_count=1)
+        self._tell("status", call, execution_state="idle")
+        self.shell_channel.put("execute_reply", call, status="ok")
+        return call[1]
+
+    def _tell(self, kind: str, parent: tuple[str, str], **content: Any) -> None:
+        """Send to who listens: what is sent before is lost."""
+        if self._clock() > self._heard_from:
+            self.iopub_channel.put(kind, parent, **content)
+
+
+async def test_code_waits_until_its_outputs_are_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("caesarion.kernel._BUSY_AFTER", 0.05)
+    pool = type("Pool", (dict,), {"get_kernel": dict.__getitem__})(late=LateKernel(silent=0.3))
+    kernel = Kernel(CaesarionKernel(), pool, "late")
+    steps = [step async for step in kernel.run("1+1")]
+    await kernel.close()
+    [result] = [step for step in steps if isinstance(step, dict)]
+    assert result["data"] == {"text/plain": "2"}
+    end = steps[-1]
+    assert isinstance(end, RunEnd)
+    assert (end.status, end.execution_count) == ("ok", 1)
