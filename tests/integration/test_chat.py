@@ -4,6 +4,7 @@ import asyncio
 import base64
 import itertools
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -601,6 +602,19 @@ async def test_personas_that_were_refreshed_answer_once(
         await chat.until(lambda: chat.turns == 1)
         assert shown(chat.answer(question)) == ["Once."]
     assert len(model.requests) == 1
+
+
+async def test_personas_are_those_of_extensions_that_are_on(
+    model: OpenAIServer, server: RunningServer, tmp_path: Path
+) -> None:
+    async with open_chat(server, "chats/personas.chat"):
+        assert "Found 1 entry points under 'jupyter_ai.personas'." in server.log
+    on = "--ServerApp.jpserver_extensions=jupyter_ai_acp_client=True"
+    with running_server(tmp_path, model_url=model.base_url, arguments=[on]) as other:
+        async with open_chat(other, "chats/personas.chat"):
+            found = re.search(r"Found (\d+) entry points under 'jupyter_ai.personas'", other.log)
+            assert found
+            assert int(found[1]) > 1
 
 
 async def test_a_setting_that_cannot_be_used_is_told_in_the_chat_and_in_the_log(
