@@ -62,10 +62,15 @@ class Fault:
 
 @dataclass
 class Faults:
-    """The faults that are active, and the watches to cut. ``seed`` makes rates repeatable."""
+    """
+    The faults that are active, and the watches to cut.
+
+    ``seed`` makes rates repeatable; of 0 the first 25 calls would meet no fault
+    of a rate of 0.2, of 1 six do.
+    """
 
     active: list[Fault] = field(default_factory=list)
-    seed: int = 0
+    seed: int = 1
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)

@@ -5,6 +5,7 @@ Called by ``pods``. :func:`start` writes the orders that ``sandbox`` carries out
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -98,7 +99,8 @@ class Container:
     def signal(self, number: signal.Signals) -> None:
         """Send the container's first process a signal; one that has ended takes none."""
         if self.running:
-            os.kill(int((self._folder / STARTED).read_text()), number)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.kill(int((self._folder / STARTED).read_text()), number)
 
     async def stop(self, grace: float) -> None:
         """Ask it to end, and kill it when the grace is over."""
