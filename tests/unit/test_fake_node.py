@@ -1,10 +1,12 @@
 """The pure parts of the fake cluster's node and controllers."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from tests.fakes.kubernetes.client import Json, selects
+from tests.fakes.kubernetes.client import Api, Cache, Json, selects
 from tests.fakes.kubernetes.controllers.deployments import next_scales
 from tests.fakes.kubernetes.controllers.world import contains
 from tests.fakes.kubernetes.node.dns import make_hosts
@@ -146,6 +148,33 @@ def test_pods_of_lower_priority_give_way_as_few_as_will_do() -> None:
     assert victims(make_pod("2Gi", priority=-10), make_node(), [*low, high]) == []
     leaving = {**low[0], "metadata": {**low[0]["metadata"], "deletionTimestamp": NOW}}
     assert victims(make_pod("2Gi", priority=0), make_node(), [leaving, low[1], high]) == []
+
+
+async def test_an_answer_that_comes_late_does_not_bring_back_what_was_deleted() -> None:
+    def at(revision: int) -> Json:
+        return {"metadata": {"name": "a", "namespace": "ns", "resourceVersion": str(revision)}}
+
+    class Told(Api):
+        def __init__(self) -> None:
+            pass
+
+        async def send(self, *_: Any, **__: Any) -> Json:
+            return {"items": [at(1)], "metadata": {"resourceVersion": "1"}}
+
+        async def watch(self, *_: Any) -> AsyncIterator[Json]:
+            yield {"type": "DELETED", "object": at(3)}
+            await asyncio.Event().wait()
+
+    cache, deleted = Cache(Told(), "pods"), asyncio.Event()
+    cache.on_change(lambda plural: None if cache.all(plural) else deleted.set())
+    running = asyncio.ensure_future(cache.run())
+    await deleted.wait()
+    cache.put("pods", at(2))
+    assert cache.all("pods") == []
+    cache.put("pods", at(4))
+    assert cache.all("pods") == [at(4)]
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 def test_a_selector_takes_labels_by_value_and_by_presence() -> None:

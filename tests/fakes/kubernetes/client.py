@@ -165,6 +165,8 @@ class Cache:
     def __init__(self, api: Api, *plurals: str) -> None:
         self.api = api
         self._objects: dict[str, dict[tuple[str, str], Json]] = {kind: {} for kind in plurals}
+        self._gone: dict[str, dict[tuple[str, str], int]] = {kind: {} for kind in plurals}
+        """The revisions at which objects were deleted: an answer may come later than that."""
         self._listed = {kind: asyncio.Event() for kind in plurals}
         self._listeners: list[Callable[[str], None]] = []
 
@@ -188,7 +190,8 @@ class Cache:
     def put(self, plural: str, thing: Json) -> None:
         """Take in what a request has answered, so that nobody acts on what was before it."""
         known = self._objects[plural].get(key_of(thing))
-        if known is None or revision_of(known) < revision_of(thing):
+        latest = revision_of(known) if known else self._gone[plural].get(key_of(thing), 0)
+        if latest < revision_of(thing):
             self._objects[plural][key_of(thing)] = thing
             self._tell(plural)
 
@@ -238,6 +241,7 @@ class Cache:
             return
         if event["type"] == "DELETED":
             self._objects[plural].pop(key_of(thing), None)
+            self._gone[plural][key_of(thing)] = revision_of(thing)
         else:
             self._objects[plural][key_of(thing)] = thing
         self._tell(plural)

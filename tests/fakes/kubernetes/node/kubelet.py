@@ -75,6 +75,7 @@ class Kubelet:
         self._events = events
         self._pods: dict[str, Pod] = {}
         self._endings: set[asyncio.Task[None]] = set()
+        self._ended: set[str] = set()
         self._changed = asyncio.Event()
         node.cache.on_change(self._take)
 
@@ -141,7 +142,12 @@ class Kubelet:
                 grace = described["metadata"].get("deletionGracePeriodSeconds", 30)
                 self._end(uid, pod, pod.stop(float(grace)))
         for uid, pod in list(self._pods.items()):
-            if uid not in wanted and not pod.ending:
+            if uid in wanted:
+                continue
+            if uid in self._ended:
+                self._ended.remove(uid)
+                del self._pods[uid]
+            elif not pod.ending:
                 self._end(uid, pod, pod.discard())
 
     def _start(self, described: Json) -> Pod:
@@ -160,7 +166,9 @@ class Kubelet:
 
         async def end() -> None:
             await work
-            del self._pods[uid]
+            # It stays known until the API has told that it is gone, lest it be started again.
+            self._ended.add(uid)
+            self._changed.set()
 
         task = asyncio.ensure_future(end())
         self._endings.add(task)
