@@ -14,6 +14,7 @@ from typing import Any
 from jupyter_client.kernelspec import NoSuchKernel
 from jupyter_core.utils import ensure_async
 from tornado.web import HTTPError
+from traitlets import TraitError
 
 from caesarion.config import CaesarionKernel
 from caesarion.errors import KernelError, OtherLanguage, UnknownKernel
@@ -191,10 +192,14 @@ class Kernels:
 
     async def running(self) -> list[dict[str, str]]:
         """Return id, name and state of the server's kernels, for the status."""
-        return [
-            {"id": model["id"], "name": model["name"], "state": model["execution_state"]}
-            for model in await ensure_async(self._pool.list_kernels())
-        ]
+        kernels = []
+        for kernel_id in self._pool.list_kernel_ids():
+            # One that is just being started or ended has no model yet, or none any longer.
+            with contextlib.suppress(HTTPError, KeyError, TraitError):
+                model = await ensure_async(self._pool.kernel_model(kernel_id))
+                state = model["execution_state"]
+                kernels.append({"id": kernel_id, "name": model["name"], "state": state})
+        return kernels
 
     async def close(self) -> None:
         """Close all connections; kernels live on until the server shuts them down."""
