@@ -215,6 +215,7 @@ def test_a_budget_edited_in_place_holds_at_once_and_is_in_the_audit(
         return httpx.post(url, json=body, headers=headers, timeout=20)
 
     assert ask().status_code == 200
+    assert "caesarion-demo" in page(ivy, "usage"), "who has answered, not who was asked for"
     form = {"scope": "user", "name": "ivy", "window": "month", "deed": "save"}
     answer = edit(admin, **form, tokens="1,0", dollars="")
     assert (answer.url.path, answer.status_code) == (f"{GATEWAY}/admin/budgets", 200)

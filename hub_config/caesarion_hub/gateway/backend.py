@@ -56,6 +56,9 @@ class Backend(Protocol):
     def models(self) -> AbstractAsyncContextManager[Answer]:
         """Answer ``/models``."""
 
+    def named(self, model: str) -> str:
+        """Return the model that answers who asks for ``model``."""
+
     def trouble(self) -> str:
         """Return why nothing can be asked of it now, as a sentence, or nothing."""
 

@@ -98,7 +98,8 @@ class Meter:
         body = dict(asked.body)
         try:
             terms = limits.terms(self._values, asked.caller.groups)
-            body["model"] = limits.model_for(body["model"], terms, self._values)
+            allowed = limits.model_for(body["model"], terms, self._values)
+            body["model"] = self._backend.named(allowed)
             opening = self._opening(asked, body, terms, limits.output_limit(body, terms))
             await self._journal.open(opening)
         except GatewayError as refusal:

@@ -33,6 +33,10 @@ class Demo:
     def __init__(self, pace: float = PACE) -> None:
         self._pace = pace
 
+    def named(self, model: str) -> str:
+        """Return its own name: in the ledger and the audit stands who has answered."""
+        return MODEL
+
     def trouble(self) -> str:
         """Return nothing: it can be asked."""
         return ""

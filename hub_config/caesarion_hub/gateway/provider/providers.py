@@ -109,6 +109,10 @@ class Providers:
         """Return, by the names of upstreams, whether each may be asked now."""
         return {condition.name: condition.state != "open" for condition in self.conditions()}
 
+    def named(self, model: str) -> str:
+        """Return ``model``: an upstream that has it by another name is still asked for it."""
+        return model
+
     def trouble(self) -> str:
         """Return why no upstream can be asked now, as a sentence, or nothing."""
         conditions = list(self.conditions())
