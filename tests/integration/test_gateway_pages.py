@@ -140,7 +140,7 @@ def test_my_usage_shows_budgets_and_requests_and_escapes_what_others_wrote(hana:
 
 def test_only_administrators_see_others(hana: Session, admin: Session) -> None:
     for path in ("admin", "admin/spending", "admin/budgets", "admin/audit", "usage?user=gale"):
-        assert "for who may administer" in page(hana, path, 403)
+        assert "for administrators of the hub" in page(hana, path, 403)
     assert "Overview" not in page(hana, "usage")
     assert "<h1>Usage of gale</h1>" in page(admin, "usage?user=gale")
     assert hana.get(f"{GATEWAY}/admin/spending.csv").status_code == 403
