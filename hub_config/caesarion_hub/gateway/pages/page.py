@@ -97,7 +97,7 @@ class Page(HubOAuthenticated, RequestHandler):  # type: ignore[misc]
             raise HTTPError(403, "You may not use the gateway.")
         self.is_admin = bool(self.hub_auth.check_scopes({ADMIN_SCOPE}, self.model))
         if self.for_admins and not self.is_admin:
-            raise HTTPError(403, "This page is for administrators of the hub. Your own usage is at services/gateway/usage.")
+            raise HTTPError(403, "This page is for administrators of the hub.")
 
     @property
     def name(self) -> str:

@@ -80,7 +80,7 @@ class Usage(Page):
         if asked == self.name:
             return asked, tuple(self.model.get("groups", ()))
         if not self.is_admin:
-            raise HTTPError(403, "The usage of others is for who may administer.")
+            raise HTTPError(403, "The usage of others is for administrators of the hub.")
         return asked, ()
 
 
