@@ -8,6 +8,7 @@ everybody's, edits budgets and searches the audit.
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, get_args
 
@@ -172,19 +173,25 @@ class SpendingCsv(Spending):
         self.show_table(f"spending-{scope}-{span}.csv", _HEADER, map(_row, rows))
 
 
+_BLANK = dict.fromkeys(("scope", "name", "window", "tokens", "dollars"), "")
+"""The fields of the form of a budget."""
+
+
 class Budgets(Page):
     """The budgets, to be edited in place; each edit is in the audit."""
 
     for_admins = True
 
-    async def get(self, said: str = "") -> None:
-        """Show them."""
+    async def get(self, said: str = "", typed: Mapping[str, str] | None = None) -> None:
+        """Show them; after an error also what was ``typed``, so that nobody types it again."""
         kept = self.shared.journal.ledger.budgets
         rows = sorted(kept.values(), key=lambda budget: budget.key)
         self.show(
             "budgets.html",
             rows=rows,
             said=said,
+            blank=_BLANK,
+            typed=_BLANK | dict(typed or {}),
             xsrf=self.xsrf_token.decode(),
             scopes=get_args(Scope),
             windows=get_args(Window),
@@ -192,13 +199,13 @@ class Budgets(Page):
 
     async def post(self) -> None:
         """Change one, or take it away."""
+        form = {name: self.get_body_argument(name) for name in self.request.body_arguments}
         try:
-            form = {name: self.get_body_argument(name) for name in self.request.body_arguments}
             edit = Edit(budget_form.budget(form), self.name)
             await self.shared.journal.edit(edit)
         except GatewayError as error:
             self.set_status(error.status)
-            await self.get(error.message)
+            await self.get(error.message, form)
             return
         told = {"user": self.name, "budget": " ".join(edit.budget.key)}
         log.info("a budget was edited", extra={"told": told})
