@@ -251,8 +251,6 @@ def test_a_form_that_says_no_budget_is_told_why(
     assert sentence in answer.text
     typed = {name: text for name, text in form.items() if name != "scope"}
     assert all(f'value="{text}"' in answer.text for text in typed.values()), "not lost"
-        "to be mended, not lost"
-    )
 
 
 def test_a_form_of_somebody_elses_page_is_refused(admin: Session) -> None:
