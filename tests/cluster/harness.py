@@ -43,8 +43,15 @@ READY_WITHIN = 180
 
 VALUES: Json = {
     "auth": {"adminUsers": ["admin"]},
-    # What the hub's own default is, said where the fake node can put the pod's address instead.
-    "hub": {"config": {"JupyterHub": {"hub_bind_url": "http://0.0.0.0:8081"}}},
+    "hub": {
+        "config": {
+            # Our own default, said where the fake node can put the pod's address instead.
+            "JupyterHub": {"hub_bind_url": "http://0.0.0.0:8081"},
+            # The fake cluster's pods share 127.0.0.1, where a hundred ports of twenty kernels,
+            # each chosen some time before it is taken, would meet now and then.
+            "KubeSpawner": {"args": ["--KernelManager.transport=ipc"]},
+        }
+    },
 }
 
 
