@@ -53,7 +53,10 @@ _BARE = {
                 "cmd": ["jupyterhub-singleuser"],
                 # JupyterHub's own 30 s are over when many share a processor.
                 "http_timeout": 300,
-                "args": [f"--ServerApp.jpserver_extensions={name}=False" for name in _EXTENSIONS],
+                "args": [
+                    "--KernelManager.transport=ipc",  # as ours: see tests/cluster/harness.py
+                    *(f"--ServerApp.jpserver_extensions={name}=False" for name in _EXTENSIONS),
+                ],
             },
         }
     },
