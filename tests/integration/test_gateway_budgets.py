@@ -97,6 +97,13 @@ class Gateways:
         with gateway_process(folder, settings) as gateway:
             yield gateway
 
+    def refusals(self) -> list[Any]:
+        """Return whose requests were not let in, why, how many, of which model, in words."""
+        one = tables.refusal.c
+        shown = select(one.user, one.code, one.requests, one.model, one.message)
+        with closing(Database(self.database_url)) as database, database.reading() as connection:
+            return [tuple(row) for row in connection.execute(shown.order_by(one.user))]
+
     def requests(self) -> list[Any]:
         """Return the ledger's requests in order."""
         with closing(Database(self.database_url)) as database, database.reading() as connection:
@@ -276,16 +283,35 @@ async def test_a_reached_budget_is_a_sentence_and_the_next_user_may_ask(
                 await client.chat.completions.create(model="gpt-4.1", messages=ASKED)
             with pytest.raises(openai.RateLimitError) as caught:
                 await client.chat.completions.create(model="gpt-4.1", messages=ASKED)
+        message = caught.value.body["message"]  # type: ignore[index]
         assert re.fullmatch(
             r"Your budget of 150 tokens a month is used up: 200 are used\. "
             r"It renews on \d{4}-\d\d-01 at 00:00 UTC\.",
-            caught.value.body["message"],  # type: ignore[index]
+            message,
         )
         assert (caught.value.code, caught.value.type) == ("budget_reached", "budget_error")
         async with session(gateway, bob) as http:
             assert (await ask(http))[0] == 200
     assert len(provider.requests) == 3
     assert provider.requests[0].body["max_tokens"] == 100
+    assert gateways.refusals() == [("ada", "budget_reached", 1, "gpt-4.1", message)]
+
+
+async def test_refusals_are_counted_by_user_and_reason(
+    gateways: Gateways, provider: OpenAIServer, ada: str, bob: str
+) -> None:
+    provider.add(Text("hello"))
+    with gateways.running(limits={"models": ["gpt-4.1"], "requestsPerMinute": 1}) as gateway:
+        async with session(gateway, ada) as http:
+            statuses = [(await ask(http))[0] for _ in range(3)]
+        async with session(gateway, bob) as http:
+            others = [COUNTED | {"model": model} for model in ("gpt-4", "small")]
+            statuses += [(await ask(http, body))[0] for body in others]
+    assert statuses == [200, 429, 429, 403, 403]
+    assert [row[:4] for row in gateways.refusals()] == [
+        ("ada", "too_many_requests", 2, "gpt-4.1"),
+        ("bob", "model_not_allowed", 2, "small"),
+    ]
 
 
 async def test_a_budget_reached_in_mid_answer_lets_it_end(
@@ -588,7 +614,8 @@ async def test_two_gateways_on_one_database_keep_one_budget(
     values: dict[str, Any] = {"budgets": budgets, "limits": {"maxOutputTokens": 100}}
     with gateways.running(**values) as one, gateways.running(**values) as two:
         async with session(one, ada) as first, session(two, ada) as second:
-            statuses: list[int] = []
+            # One each: of twenty at once the quicker one may let in all for whom there is room.
+            statuses = [(await ask(http))[0] for http in (first, second)]
             while True:
                 asked = [ask(http) for http in (first, second) for _ in range(10)]
                 answers = await asyncio.gather(*asked)

@@ -56,6 +56,17 @@ class Closing:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """A request that was not let in: when, whose, for which model, and why, also in words."""
+
+    last: int
+    user: str
+    model: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
 class Append:
     """Entries for the audit."""
 
@@ -88,7 +99,7 @@ class Leave:
     """The replica says that it ends."""
 
 
-Job = Opening | Closing | Append | Edit | Beat | Leave
+Job = Opening | Closing | Refusal | Append | Edit | Beat | Leave
 Result = GatewayError | None
 """What became of a job: a refusal, or nothing to say."""
 

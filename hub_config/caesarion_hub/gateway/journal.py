@@ -27,6 +27,7 @@ from caesarion_hub.gateway.jobs import (
     Job,
     Leave,
     Opening,
+    Refusal,
     Result,
     milliseconds,
 )
@@ -91,6 +92,10 @@ class Journal:
         self._put(opening, done)
         if refusal := await done:
             raise refusal
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Count a request that was not let in, soon; while the database is away, not at all."""
+        self._put(refusal)
 
     def close(self, closing: Closing) -> None:
         """Settle a request, soon."""

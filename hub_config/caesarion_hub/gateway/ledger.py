@@ -28,6 +28,7 @@ from caesarion_hub.gateway.jobs import (
     Job,
     Leave,
     Opening,
+    Refusal,
     Result,
     day_of,
     milliseconds,
@@ -90,6 +91,7 @@ class Ledger:
         kept, head = self.budgets, self.head
         with self.database.exclusive() as connection:
             self._settle(connection, [job for job in jobs if isinstance(job, Closing)])
+            self._refuse(connection, [job for job in jobs if isinstance(job, Refusal)])
             for job in jobs:
                 match job:
                     case Append():
@@ -134,6 +136,13 @@ class Ledger:
             connection.execute(_CLOSE, [_closed(closing) for closing in settled])
             connection.execute(self._statements.add, _spending(settled))
 
+    def _refuse(self, connection: Connection, refusals: Sequence[Refusal]) -> None:
+        rows = [
+            asdict(one) | {"day": day_of(one.last).isoformat(), "requests": 1} for one in refusals
+        ]
+        if rows:
+            connection.execute(self._statements.refuse, rows)
+
     def _beat(self, connection: Connection, beat: Beat) -> None:
         now = milliseconds()
         replica, request = tables.replica, tables.request
@@ -175,6 +184,12 @@ class _Statements:
         add = dialect.insert(spending)
         sums = {name: spending.c[name] + add.excluded[name] for name in asdict(_Change())}
         self.add = add.on_conflict_do_update(index_elements=list(spending.primary_key), set_=sums)
+        refused = dialect.insert(tables.refusal)
+        last = {name: refused.excluded[name] for name in ("last", "model", "message")}
+        self.refuse = refused.on_conflict_do_update(
+            index_elements=list(tables.refusal.primary_key),
+            set_=last | {"requests": tables.refusal.c.requests + refused.excluded.requests},
+        )
         live = dialect.insert(tables.replica)
         self.live = live.on_conflict_do_update(
             index_elements=["id"], set_={"seen": live.excluded.seen}
@@ -191,14 +206,14 @@ def _forget(connection: Connection, beat: Beat, now: int) -> None:
     """Delete what is older than its retention; months' sums stay, for budgets of all time."""
     request, spending = tables.request, tables.spending
     oldest = now - beat.retention_days * _DAY
+    first_day = day_of(oldest).isoformat()
     connection.execute(
         delete(request).where(request.c.started < oldest, request.c.finished.is_not(None))
     )
     connection.execute(
-        delete(spending).where(
-            spending.c.period == "day", spending.c.start < day_of(oldest).isoformat()
-        )
+        delete(spending).where(spending.c.period == "day", spending.c.start < first_day)
     )
+    connection.execute(delete(tables.refusal).where(tables.refusal.c.day < first_day))
     if beat.audit_retention_days:
         recording.cut(connection, now - beat.audit_retention_days * _DAY, "gateway")
 

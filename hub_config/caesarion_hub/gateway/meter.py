@@ -23,7 +23,7 @@ from caesarion_hub.gateway.backend import Answer, Backend, json_answer
 from caesarion_hub.gateway.chain import Entry
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.hub import Caller
-from caesarion_hub.gateway.jobs import Closing, Opening, milliseconds
+from caesarion_hub.gateway.jobs import Closing, Opening, Refusal, milliseconds
 from caesarion_hub.gateway.journal import Journal
 from caesarion_hub.gateway.metrics import Metrics
 from caesarion_hub.gateway.usage import Usage, cost, prompt_tokens
@@ -103,7 +103,7 @@ class Meter:
             opening = self._opening(asked, body, terms, limits.output_limit(body, terms))
             await self._journal.open(opening)
         except GatewayError as refusal:
-            self._metrics.refused(refusal.code)
+            self._refused(asked, refusal)
             raise
         strip = _ask_for_usage(body)
         raw = asked.raw if body == asked.body else json.dumps(body).encode()
@@ -147,6 +147,12 @@ class Meter:
     def trouble(self) -> str:
         """Return why nothing can be asked of the model now, or nothing."""
         return self._backend.trouble()
+
+    def _refused(self, asked: Asked, refusal: GatewayError) -> None:
+        self._metrics.refused(refusal.code)
+        user, model = asked.caller.name, plain(asked.body["model"])
+        told = Refusal(milliseconds(), user, model, refusal.code, plain(refusal.message, 1000))
+        self._journal.refuse(told)
 
     @property
     def open_metrics(self) -> bool:

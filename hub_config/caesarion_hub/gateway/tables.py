@@ -73,6 +73,20 @@ spending = Table(
 )
 Index("spending_name", spending.c.scope, spending.c.name, spending.c.period, spending.c.start)
 
+# Counted, not listed: who asks again and again does not fill the database.
+refusal = Table(
+    "refusal",
+    metadata,
+    Column("day", String(10), primary_key=True),
+    Column("user", String(255), primary_key=True),
+    Column("code", String(64), primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("last", BigInteger, nullable=False),
+    Column("model", String(255), nullable=False),  # the last one's, as its message is
+    Column("message", Text, nullable=False),
+)
+Index("refusal_last", refusal.c.last)
+
 budget_edit = Table(
     "budget_edit",
     metadata,

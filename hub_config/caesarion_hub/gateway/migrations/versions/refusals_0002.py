@@ -1,0 +1,23 @@
+"""Requests that were not let in, counted by day, user and reason."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    """Make the table."""
+    op.create_table(
+        "refusal",
+        sa.Column("day", sa.String(length=10), nullable=False),
+        sa.Column("user", sa.String(length=255), nullable=False),
+        sa.Column("code", sa.String(length=64), nullable=False),
+        sa.Column("requests", sa.BigInteger(), nullable=False),
+        sa.Column("last", sa.BigInteger(), nullable=False),
+        sa.Column("model", sa.String(length=255), nullable=False),
+        sa.Column("message", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("day", "user", "code"),
+    )
+    op.create_index("refusal_last", "refusal", ["last"], unique=False)
