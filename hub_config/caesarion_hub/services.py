@@ -9,6 +9,7 @@ is a Deployment of its own.
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from traitlets.config import Config
@@ -17,8 +18,11 @@ from caesarion_hub.gateway_values import CONFIG_VARIABLE
 from caesarion_hub.names import GATEWAY_SCOPE, GATEWAY_VALUES_FILE, NETWORK_VARIABLES, RUN_VARIABLE
 from caesarion_hub.values import Local, Values
 
-GATEWAY_SCOPES = ["list:users", "read:users:activity", "read:servers"]
-"""For the gateway's page on who runs what now."""
+TEMPLATES = Path(__file__).with_name("templates")
+"""What we say otherwise than JupyterHub's pages, wherever servers run."""
+
+GATEWAY_SCOPES = ["list:users", "read:groups:name", "read:users:activity", "read:servers"]
+"""For the gateway's pages on who runs what now, and on budgets by name."""
 
 GATEWAY = {
     "name": "gateway",
@@ -32,7 +36,8 @@ CULLER_SCOPES = ["list:users", "read:users:activity", "read:servers", "delete:se
 
 
 def configure(c: Config, values: Values) -> None:
-    """Add the services and the roles, the culler's and the operator's."""
+    """Add the services, what the hub's menu calls them, and the roles."""
+    c.JupyterHub.template_paths.prepend([str(TEMPLATES)])
     c.JupyterHub.services.append(gateway(values))
     c.JupyterHub.load_roles.append(
         {"name": "gateway", "scopes": GATEWAY_SCOPES, "services": ["gateway"]}

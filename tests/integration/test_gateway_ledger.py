@@ -1,5 +1,6 @@
 """The ledger in a real SQLite file and a real PostgreSQL: nothing lost, doubled or overspent."""
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -14,9 +15,19 @@ from caesarion_hub.gateway import tables
 from caesarion_hub.gateway.budgets import Budget
 from caesarion_hub.gateway.chain import Entry
 from caesarion_hub.gateway.database import Database, DatabaseError
-from caesarion_hub.gateway.jobs import Append, Beat, Closing, Edit, Leave, Opening, milliseconds
+from caesarion_hub.gateway.jobs import (
+    Append,
+    Beat,
+    Closing,
+    Edit,
+    Leave,
+    Opening,
+    Refusal,
+    milliseconds,
+)
 from caesarion_hub.gateway.ledger import LOST, Ledger
-from caesarion_hub.gateway.pages import queries
+from caesarion_hub.gateway.pages import lists, queries
+from caesarion_hub.gateway.pages.lists import Search
 from caesarion_hub.gateway.recording import verify
 from sqlalchemy import func, select
 
@@ -334,6 +345,8 @@ def test_what_the_pages_ask_is_answered(database: Database) -> None:
             settled(done, 70),
             replace(settled(failed, 30), status=502, error="upstream_error", nanos=None),
             Append([Entry("call", "ada", "c", "call_1", {"tool": "100%_sure"})]),
+            Append([Entry("outcome", "ada", "", "call_1", {"outcome": "ok"})]),
+            *[Refusal(milliseconds(), "bob", "m", "budget_reached", words) for words in ("a", "b")],
         ]
     )
     with database.reading() as connection:
@@ -342,12 +355,21 @@ def test_what_the_pages_ask_is_answered(database: Database) -> None:
         users = queries.by_name(connection, "user", "total", begins="b")
         both = queries.by_name(connection, "user", "today", rows=1)
         nothing = queries.whole(connection, ("user", "eve"), "last-month")
-        latest = queries.requests(connection, user="ada")
-        failures = queries.requests(connection, failed=True)
-        open_ones = queries.requests(connection, under_way=True)
-        records = queries.audit(connection, user="ada", kind="call", text="0%_s", before=2)
-        unlike = queries.audit(connection, text="0x_s")
+        latest = lists.requests(connection, user="ada")
+        failures = lists.requests(connection, failed=True)
+        open_ones = lists.requests(connection, under_way=True)
+        first = lists.requests_after(connection, None, user="", span="month")
+        others = lists.requests_after(connection, first[0], user="", span="total")
+        refused = lists.refusals(connection, user="bob")
+        refused_today = lists.refused_today(connection)
+        records = lists.audit(connection, Search("ada", "call", text="0%_s"), before=2)
+        unlike = lists.audit(connection, Search(text="0x_s"))
+        newer = lists.audit(connection, Search(outcomes=True), after=1)
+        whole = lists.audit_after(connection, None, Search(outcomes=True))
+        ended = lists.of_calls(connection, "outcome", records)
+        groups = lists.groups_of(connection, "bob")
         left = queries.left(connection, ledger.budgets, [("user", "ada"), ("everyone", "")])
+        standing = queries.standing(connection, ledger.budgets, budgets[0])
     assert (today.requests, today.failures, today.tokens) == (2, 1, 100)
     assert (today.nanos, today.unpriced_tokens) == (70_000, 30)
     assert (model.name, model.tokens) == ("m", 70)
@@ -357,8 +379,18 @@ def test_what_the_pages_ask_is_answered(database: Database) -> None:
     assert {row.id for row in latest} == {done.id, under_way.id}
     assert [row.id for row in failures] == [failed.id]
     assert [row.id for row in open_ones] == [under_way.id]
+    assert [*map(len, (first, others))] == [3, 2]
+    assert {row.id for row in first} == {done.id, failed.id, under_way.id}
+    assert [(row.requests, row.message) for row in refused] == [(2, "b")]
+    assert refused_today == 2
     assert [row.call for row in records] == ["call_1"]
     assert list(unlike) == []
+    assert [row.number for row in newer] == [2]
+    assert [row.kind for row in whole] == ["call", "outcome"]
+    assert [json.loads(row.record)["outcome"] for row in ended.values()] == ["ok"]
+    assert groups == "[]"
+    assert standing.fullest == left[0]
+    assert standing.reached == 0
     assert [(one.place, one.tokens, one.nanos) for one in left] == [
         (("user", "ada"), 70, 70_000),
         (("everyone", ""), 100, 70_000),

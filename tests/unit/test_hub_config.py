@@ -44,7 +44,7 @@ SQLITE = {"connect_args": {"check_same_thread": False, "factory": hub.WriteAhead
 
 GATEWAY_ROLE = {
     "name": "gateway",
-    "scopes": ["list:users", "read:users:activity", "read:servers"],
+    "scopes": ["list:users", "read:groups:name", "read:users:activity", "read:servers"],
     "services": ["gateway"],
 }
 
@@ -195,6 +195,7 @@ def test_the_services_get_their_rights_and_an_environment_of_their_own() -> None
     cull = {"timeout": 5, "every": 1, "maxAge": 9}
     assert told(services, cull=cull) == {
         "JupyterHub": {
+            "template_paths": [str(services.TEMPLATES)],
             "services": [
                 {
                     **services.GATEWAY,
@@ -268,6 +269,7 @@ def test_in_a_cluster_the_gateway_is_elsewhere_and_the_operator_adds_services_an
             },
             {"name": "clock", "command": ["clock", "--often"]},
         ],
+        "template_paths": [str(services.TEMPLATES)],
         "load_roles": [
             GATEWAY_ROLE,
             {
@@ -290,6 +292,15 @@ def test_the_hubs_menu_shows_the_gateway_which_learns_who_may_administer() -> No
         "oauth_no_confirm": True,
         "oauth_client_allowed_scopes": ["access:services!service=gateway", "admin-ui"],
     }
+
+
+def test_in_a_cluster_the_menu_and_the_pods_have_pages_of_their_own() -> None:
+    c = Config()
+    for part in (services, spawner):
+        part.configure(c, make_cluster_values())
+    assert c.JupyterHub.template_paths.get_value(["JupyterHub's"]) == [
+        *(str(TEMPLATES), str(services.TEMPLATES), "JupyterHub's"),
+    ]
 
 
 def test_without_culling_there_is_neither_a_culler_nor_its_role() -> None:

@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -34,7 +35,7 @@ from caesarion_hub.gateway.ledger import Ledger
 from caesarion_hub.gateway.meter import Meter
 from caesarion_hub.gateway.metrics import Metrics
 from caesarion_hub.gateway.pages import views
-from caesarion_hub.gateway.provider.providers import Providers
+from caesarion_hub.gateway.provider.providers import Condition, Providers
 
 _MAX_READ = 64 * 2**20  # bytes; beyond, a request's connection is simply closed
 
@@ -49,9 +50,11 @@ async def serve(config: Config) -> None:
     sockets = _listen(config)
     async with AsyncExitStack() as stack:
         backend: Backend = Demo()
+        conditions: Callable[[], Iterable[Condition]] = tuple
         if config.upstreams:
             providers = Providers(config.upstreams, config.default_model)
             backend = await stack.enter_async_context(providers)
+            conditions = providers.conditions
         hub = Hub(config)
         stack.push_async_callback(hub.close)
         journal = await stack.enter_async_context(_journal(config, stack))
@@ -59,7 +62,7 @@ async def serve(config: Config) -> None:
         metrics.watch(backend.health, lambda: journal.ledger.head[0])
         meter = Meter(config.values, backend, journal, metrics)
         demo = not config.upstreams
-        pages = _pages(config, journal, hub, backend)
+        pages = _pages(config, journal, hub, backend, conditions)
         app = Gateway(config.prefix, hub, meter, journal, metrics, demo=demo, **pages)
         server = HTTPServer(app, max_body_size=_MAX_READ)
         server.add_sockets(sockets)
@@ -109,7 +112,13 @@ async def _prove(journal: Journal, metrics: Metrics) -> None:
     log.log(logging.INFO if whole else logging.ERROR, "%s", said)
 
 
-def _pages(config: Config, journal: Journal, hub: Hub, backend: Backend) -> dict[str, Any]:
+def _pages(
+    config: Config,
+    journal: Journal,
+    hub: Hub,
+    backend: Backend,
+    conditions: Callable[[], Iterable[Condition]],
+) -> dict[str, Any]:
     """Return the pages' routes and settings; none without a token of the gateway's own."""
     if not config.api_token:
         return {}
@@ -123,7 +132,10 @@ def _pages(config: Config, journal: Journal, hub: Hub, backend: Backend) -> dict
         access_scopes={f"access:services!service={config.service_name}"},
         cache_max_age=CACHE,
     )
-    shared = views.Shared(journal, hub, backend, oauth, config.prefix, base_url)
+    shared = views.Shared(
+        *(journal, hub, backend, conditions, frozenset(config.values.prices), oauth),
+        *(config.prefix, base_url),
+    )
     return {"pages": views.routes(shared), **views.settings(config.api_token)}
 
 

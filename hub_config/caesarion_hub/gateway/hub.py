@@ -7,7 +7,9 @@ Called by ``handlers``; calls the hub's API through JupyterHub's own client.
 import asyncio
 import re
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 from jupyterhub.httpclient import JupyterHubHTTPClient
@@ -68,12 +70,8 @@ class Hub:
 
     async def servers(self) -> list[dict[str, Any]]:
         """Return the users' servers that run: ``user``, ``server``, times, and ``state``."""
-        url = f"{self._config.hub_api_url}/users?state=active&limit={SERVERS}"
-        headers = {"Authorization": f"token {self._config.api_token}"}
         try:
-            async with asyncio.timeout(TIMEOUT):
-                answer = await JupyterHubHTTPClient.loop_instance().fetch(url, headers=headers)
-                users = await answer.json()
+            users = await self._read(f"users?state=active&limit={SERVERS}")
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise GatewayError(
                 *(503, "hub_unreachable", "The hub does not tell which servers run."),
@@ -82,17 +80,34 @@ class Hub:
             {
                 "user": user["name"],
                 "server": name,
-                "started": _minutes(server.get("started")),
-                "last_activity": _minutes(server.get("last_activity")),
+                "started": _seconds(server.get("started")),
+                "last_activity": _seconds(server.get("last_activity")),
                 "state": "running" if server.get("ready") else server.get("pending") or "starting",
             }
             for user in users
             for name, server in user.get("servers", {}).items()
         ]
 
+    async def lacks(self, kind: str, name: str) -> bool:
+        """Return whether the hub says that it has no such ``user`` or ``group``."""
+        try:
+            await self._read(f"{kind}s/{quote(name, safe='')}")
+        except aiohttp.ClientResponseError as error:
+            return error.status == HTTPStatus.NOT_FOUND
+        except (aiohttp.ClientError, TimeoutError, ValueError):
+            pass  # it says nothing now
+        return False
+
     async def check(self, authorization: str, scope: str, deed: str) -> None:
         """Raise GatewayError, as :meth:`caller` does, unless the token holds ``scope``."""
         await self._model(authorization, {scope}, deed)
+
+    async def _read(self, path: str) -> Any:
+        url = f"{self._config.hub_api_url}/{path}"
+        headers = {"Authorization": f"token {self._config.api_token}"}
+        async with asyncio.timeout(TIMEOUT):
+            answer = await JupyterHubHTTPClient.loop_instance().fetch(url, headers=headers)
+            return await answer.json()
 
     async def _model(self, authorization: str, scopes: set[str], deed: str) -> dict[str, Any]:
         token = _BEARER.fullmatch(authorization.strip())
@@ -124,8 +139,8 @@ class Hub:
         return dict(model)
 
 
-def _minutes(time: str | None) -> str:
-    return (time or "")[:16].replace("T", " ")
+def _seconds(time: str | None) -> str:
+    return (time or "")[:19].replace("T", " ")
 
 
 def _unauthorized(code: str, message: str) -> GatewayError:

@@ -42,7 +42,7 @@ def configure(c: Config, singleuser: Singleuser, cluster: Cluster) -> None:
     if sentences:
         raise ValuesError("\n".join(sentences))
     c.JupyterHub.spawner_class = PodSpawner
-    c.JupyterHub.template_paths = [str(TEMPLATES)]
+    c.JupyterHub.template_paths.prepend([str(TEMPLATES)])
     c.Spawner.cmd = ["caesarion-singleuser"]
     c.Spawner.environment.update(environment(singleuser))
     c.KubeSpawner.update(

@@ -1,12 +1,13 @@
 """
 A budget from a form, as an administrator types it.
 
-Called by ``views``. Pure; what is no budget is refused in a sentence.
+Called by ``budgeting``. Pure; what is no budget is refused in a sentence.
 """
 
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import cast, get_args
+from urllib.parse import urlencode
 
 from caesarion_hub.gateway.budgets import Budget
 from caesarion_hub.gateway.errors import GatewayError
@@ -30,11 +31,18 @@ def budget(form: Mapping[str, str]) -> Budget:
     if scope == "everyone" and name:
         raise _unusable(f"The budget of everyone has no name, and '{name}' is one.")
     tokens = nanos = None
-    if form.get("deed", "save") == "save":
+    if form.get("deed") != "delete":
         tokens, nanos = _tokens(form.get("tokens", "")), _nanos(form.get("dollars", ""))
         if tokens is None and nanos is None:
             raise _unusable("A budget limits tokens or dollars: one of them must be there.")
     return Budget(cast(Scope, scope), name[:255], cast(Window, window), tokens, nanos)
+
+
+def query(of: Budget, deed: str) -> str:
+    """Return the query of the page that says what was done with a budget."""
+    done = {"add": "added", "delete": "deleted"}.get(deed, "saved")
+    asked = {"done": done, "scope": of.scope, "name": of.name, "window": of.window}
+    return urlencode(asked)
 
 
 def _tokens(said: str) -> int | None:

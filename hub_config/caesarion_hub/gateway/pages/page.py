@@ -1,19 +1,15 @@
 """
-What all pages have in common: who looks, what may be loaded, a template or a table.
+What all pages have in common: who looks, what may be loaded, a template.
 
-Built upon by ``views``. The hub says who it is, by OAuth; reading takes place in
+Built upon by all of them. The hub says who it is, by OAuth; reading takes place in
 a thread.
 """
 
 import asyncio
-import csv
 import hashlib
-import io
-import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -24,18 +20,22 @@ from sqlalchemy.exc import SQLAlchemyError
 from tornado.web import HTTPError, RequestHandler
 
 from caesarion_hub.gateway.backend import Backend
-from caesarion_hub.gateway.budgets import dollars
 from caesarion_hub.gateway.hub import Hub
 from caesarion_hub.gateway.journal import Journal
-from caesarion_hub.gateway.pages import plots, queries
+from caesarion_hub.gateway.pages import plots, queries, words
+from caesarion_hub.gateway.provider.providers import Condition
 
 ADMIN_SCOPE = "admin-ui"
 """Who may see the hub's admin page may see the gateway's."""
 
 POLICY = (
-    "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-    "font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
 )
+
+STATIC = Path(__file__).with_name("static")
+"""Our style, and what keeps a page up to date; the switch to dark is JupyterHub's own."""
 
 _Read = TypeVar("_Read")
 
@@ -44,11 +44,18 @@ log = logging.getLogger("gateway")
 
 @dataclass(frozen=True)
 class Shared:
-    """What all pages share; ``base_url`` is the hub's, such as ``/hub/``."""
+    """
+    What all pages share.
+
+    ``base_url`` is the hub's, such as ``/hub/``; ``conditions`` tells how each
+    upstream is doing; ``priced`` are the models that have a price.
+    """
 
     journal: Journal
     hub: Hub
     backend: Backend
+    conditions: Callable[[], Iterable[Condition]]
+    priced: Collection[str]
     oauth: HubOAuth
     prefix: str
     base_url: str
@@ -116,39 +123,37 @@ class Page(HubOAuthenticated, RequestHandler):  # type: ignore[misc]
         except SQLAlchemyError as error:
             raise HTTPError(503, "The database does not answer. Load the page again.") from error
 
-    def show(self, template: str, **told: Any) -> None:
-        """Answer with a page."""
+    def show(self, template: str, *, here: str = "", **told: Any) -> None:
+        """Answer with a page; ``here`` is what the navigation calls it, by its path."""
         model = getattr(self, "model", None)
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.finish(
             _TEMPLATES.get_template(template).render(
                 base_url=self.shared.base_url,
                 prefix=self.shared.prefix,
-                path=self.request.path.removeprefix(self.shared.prefix),
+                static=self._static,
+                here=here,
                 user=model["name"] if model else "",
                 is_admin=getattr(self, "is_admin", False),
                 **told,
             )
         )
 
-    def show_table(self, name: str, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
-        """Answer with a file of comma-separated values."""
-        text = io.StringIO()
-        writer = csv.writer(text)
-        writer.writerow(header)
-        writer.writerows([_cell(value) for value in row] for row in rows)
-        self.set_header("Content-Type", "text/csv; charset=utf-8")
-        self.set_header("Content-Disposition", f'attachment; filename="{name}"')
-        self.finish(text.getvalue())
+    def _static(self, name: str) -> str:
+        return f"{self.shared.prefix}static/{name}?v={_VERSIONS[name]}"
+
+    def argument(self, name: str) -> str:
+        """Return what the query says, nothing if it says nothing."""
+        return str(self.get_query_argument(name, ""))
 
     def span(self) -> queries.Span:
         """Return the span of time that is asked for."""
-        said = self.get_query_argument("span", "month")
+        said = self.argument("span")
         return next((span for span in queries.SPANS if span == said), "month")
 
     def number(self, name: str) -> int:
         """Return a whole number of the query, 0 without one."""
-        said = self.get_query_argument(name, "0")
+        said = self.argument(name)
         return int(said) if said.isdecimal() and len(said) < 16 else 0
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
@@ -165,26 +170,33 @@ class Page(HubOAuthenticated, RequestHandler):  # type: ignore[misc]
             log.error("%s failed", self.request.path, exc_info=(typ, value, tb))
 
 
-def _cell(value: Any) -> Any:
-    """Return a value that no spreadsheet takes for a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value
-
-
-def _time(milliseconds: int) -> str:
-    return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d %H:%M:%S}"
-
-
-def _record(text: str) -> dict[str, Any]:
-    shown = ("number", "made", "kind", "user", "conversation", "call")
-    return {name: said for name, said in json.loads(text).items() if name not in shown}
-
+_VERSIONS = {
+    file.name: hashlib.sha256(file.read_bytes()).hexdigest()[:8] for file in STATIC.iterdir()
+}
 
 _TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    loader=FileSystemLoader(Path(__file__).with_name("templates")),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_TEMPLATES.filters |= {"dollars": dollars, "time": _time, "record": _record}
-_TEMPLATES.globals["bars"] = plots.bars
+_TEMPLATES.globals |= {
+    "bars": plots.bars,
+    "count": words.count,
+    "limit": words.limit,
+    "money": words.money,
+    "whose": words.whose,
+}
+_TEMPLATES.filters |= {
+    "count": words.count,
+    "day": words.day,
+    "dollars": words.exact,
+    "midnight": words.midnight,
+    "money": words.money,
+    "percent": words.percent,
+    "short": words.short,
+    "span": words.span,
+    "time": words.time,
+    "window": words.window,
+}

@@ -1,8 +1,8 @@
 """
-What the pages show, read from the ledger: each function is one or two indexed queries.
+Sums for the pages, read from the ledger: each function is one or two indexed queries.
 
-Called by ``views`` in a thread. Sums come from ``spending``, so that a page takes
-as long with a million requests as with a hundred; lists come in pages.
+Called by the pages in a thread. Sums come from ``spending``, so that a page takes
+as long with a million requests as with a hundred.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from caesarion_hub.gateway import budgets, tables
 from caesarion_hub.gateway.budgets import Budget, Key, Place
+from caesarion_hub.gateway_values import Window
 
 PAGE = 50
 """Rows of a page."""
@@ -21,7 +22,7 @@ PAGE = 50
 Span = Literal["today", "month", "last-month", "total"]
 SPANS: tuple[Span, ...] = ("today", "month", "last-month", "total")
 
-_spending, _request, _audit = tables.spending.c, tables.request.c, tables.audit.c
+_spending = tables.spending.c
 _SUMS = (
     func.sum(_spending.requests),
     func.sum(_spending.failures),
@@ -62,6 +63,16 @@ class Left:
             if limit is not None
         ]
         return max(parts, default=0.0)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A budget, who has used most of it if anybody has any, and how many have used it up."""
+
+    budget: Budget
+    fullest: Left | None
+    reached: int
+    renews: datetime | None
 
 
 def today() -> date:
@@ -122,62 +133,55 @@ def whole(connection: Connection, place: Place, span: Span) -> Sums:
     return _sums(("", *row))
 
 
-def requests(
-    connection: Connection,
-    *,
-    user: str = "",
-    failed: bool = False,
-    under_way: bool = False,
-    rows: int = PAGE,
-) -> Sequence[Row[Any]]:
-    """Return the latest requests."""
-    asked = select(tables.request).order_by(_request.started.desc()).limit(rows)
-    if user:
-        asked = asked.where(_request.user == user)
-    if failed:
-        asked = asked.where(_request.error != "")
-    if under_way:
-        asked = asked.where(_request.finished.is_(None))
-    return connection.execute(asked).all()
-
-
-def audit(
-    connection: Connection,
-    *,
-    user: str = "",
-    kind: str = "",
-    text: str = "",
-    before: int = 0,
-    rows: int = PAGE,
-) -> Sequence[Row[Any]]:
-    """Return the audit's latest records, one more than a page has; ``text`` is in the record."""
-    asked = select(tables.audit).order_by(_audit.number.desc()).limit(rows + 1)
-    if user:
-        asked = asked.where(_audit.user == user)
-    if kind:
-        asked = asked.where(_audit.kind == kind)
-    if before:
-        asked = asked.where(_audit.number < before)
-    if text:
-        asked = asked.where(_audit.record.contains(text, autoescape=True))
-    return connection.execute(asked).all()
-
-
 def left(connection: Connection, kept: Mapping[Key, Budget], places: Sequence[Place]) -> list[Left]:
     """Return what is left of the budgets of ``places``."""
-    now = today()
-    found: list[Left] = []
-    for place in places:
-        for budget in budgets.applying(kept, place):
-            begin = budgets.begins(budget.window, now)
-            period = "day" if budget.window in ("day", "week") else "month"
-            since = (_spending.start >= begin.isoformat(),) if begin else ()
-            row = connection.execute(
-                select(_SUMS[2], _SUMS[3]).where(*_at(place), _spending.period == period, *since)
-            ).one()
-            amounts = (int(row[0] or 0), int(row[1] or 0))
-            found.append(Left(budget, place, *amounts, budgets.renews(budget.window, now)))
-    return found
+    return [
+        _left(connection, budget, place)
+        for place in places
+        for budget in budgets.applying(kept, place)
+    ]
+
+
+def lefts(connection: Connection, kept: Mapping[Key, Budget], budget: Budget) -> list[Left]:
+    """Return what is left of ``budget``, one of ``kept``, to each who has it; the fullest first."""
+    scope, window = budget.scope, budget.window
+    if budget.name or scope == "everyone":
+        return [_left(connection, budget, (scope, budget.name))]
+    named = {name for its_scope, name, its in kept if (its_scope, its) == (scope, window)}
+    rows = connection.execute(
+        _spent(window)
+        .add_columns(_spending.name)
+        .where(_spending.scope == scope)
+        .group_by(_spending.name)
+    )
+    renews = budgets.renews(window, today())
+    found = [
+        Left(budget, (scope, name), int(tokens), int(nanos), renews)
+        for tokens, nanos, name in rows
+        if name not in named
+    ]
+    return sorted(found, key=lambda one: (-one.part, one.place))
+
+
+def standing(connection: Connection, kept: Mapping[Key, Budget], budget: Budget) -> Standing:
+    """Return how ``budget``, one of ``kept``, stands."""
+    found = lefts(connection, kept, budget)
+    reached = sum(one.part >= 1 for one in found)
+    renews = budgets.renews(budget.window, today())
+    return Standing(budget, found[0] if found else None, reached, renews)
+
+
+def _left(connection: Connection, budget: Budget, place: Place) -> Left:
+    row = connection.execute(_spent(budget.window).where(*_at(place))).one()
+    renews = budgets.renews(budget.window, today())
+    return Left(budget, place, int(row[0] or 0), int(row[1] or 0), renews)
+
+
+def _spent(window: Window) -> Select[Any]:
+    begin = budgets.begins(window, today())
+    period = "day" if window in ("day", "week") else "month"
+    since = (_spending.start >= begin.isoformat(),) if begin else ()
+    return select(_SUMS[2], _SUMS[3]).where(_spending.period == period, *since)
 
 
 def _at(place: Place) -> tuple[ColumnElement[bool], ...]:

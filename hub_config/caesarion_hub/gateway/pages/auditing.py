@@ -1,0 +1,146 @@
+"""
+The audit: search, proof, and what was found as a file.
+
+``views`` says where it is.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from sqlalchemy import Connection, Row
+from tornado.web import HTTPError
+
+from caesarion_hub.gateway.pages import lists, queries, records, words
+from caesarion_hub.gateway.pages.download import Download, Rows, json_lines
+from caesarion_hub.gateway.pages.lists import Search
+from caesarion_hub.gateway.pages.page import Page
+
+KINDS = ("call", "outcome", "budget", "cut")
+
+_FIELDS = ("user", "kind", "conversation", "text", "since", "until")
+
+_HEADER = (
+    *("number", "made (UTC)", "kind", "user", "what", "outcome", "approval"),
+    *("model", "conversation", "call", "sha256 of the code", "code", "hash"),
+)
+
+
+class Audit(Page):
+    """The page."""
+
+    for_admins = True
+
+    async def get(self) -> None:
+        """Show its latest records, or those that are searched for."""
+        search, asked = self.search(), self.asked()
+        before, after = self.number("before"), self.number("after")
+
+        def query(connection: Connection) -> tuple[int, list[records.Line]]:
+            rows = lists.audit(connection, search, before=before, after=after)
+            # The one more than a page has, on the side that was asked for.
+            shown = rows[-queries.PAGE :] if after else rows[: queries.PAGE]
+            return len(rows), lines(connection, shown)
+
+        found, shown = await self.read(query)
+        proof = await self.shared.journal.proof() if self.argument("verify") else None
+        more = found > queries.PAGE
+        self.show(
+            "audit.html",
+            here="admin/audit",
+            rows=shown,
+            asked=asked,
+            query=urlencode({name: text for name, text in asked.items() if text}),
+            kinds=KINDS,
+            has_older=bool(after and shown) or (more and not after),
+            has_newer=bool(before) or (more and bool(after)),
+            proof=proof,
+        )
+
+    def asked(self) -> dict[str, str]:
+        """Return the fields of the search, as they were typed."""
+        return {name: self.argument(name) for name in _FIELDS}
+
+    def search(self, *, outcomes: bool = False) -> Search:
+        """Return what is searched for."""
+        asked = self.asked()
+        return Search(
+            user=asked["user"],
+            kind=asked["kind"],
+            outcomes=outcomes,
+            conversation=asked["conversation"],
+            text=asked["text"],
+            since=_midnight(asked["since"]),
+            until=_midnight(asked["until"], 1),
+        )
+
+
+class AuditCsv(Audit, Download):
+    """What was found, as a table."""
+
+    async def get(self) -> None:
+        """Send it."""
+        search = self.search()
+
+        def query(connection: Connection, last: Row[Any] | None) -> Rows:
+            return lists.audit_after(connection, last, search)
+
+        def finish(connection: Connection, rows: Rows) -> list[Sequence[Any]]:
+            return [_row(line) for line in lines(connection, rows)]
+
+        await self.send_csv("audit.csv", _HEADER, self.batches(query, finish))
+
+
+class AuditJson(Audit, Download):
+    """What was found, as lines of JSON like those of the command ``export``."""
+
+    async def get(self) -> None:
+        """Send it."""
+        search = self.search(outcomes=True)
+
+        def query(connection: Connection, last: Row[Any] | None) -> Rows:
+            return lists.audit_after(connection, last, search)
+
+        def finish(_: Connection, rows: Rows) -> list[dict[str, Any]]:
+            return [row._asdict() | {"record": json.loads(row.record)} for row in rows]
+
+        found = self.batches(query, finish)
+        await self.send("audit.jsonl", "application/jsonl", json_lines(found))
+
+
+def lines(connection: Connection, rows: Rows) -> list[records.Line]:
+    """Return rows of the audit as people read them, each with what belongs to it."""
+    outcomes = lists.of_calls(connection, "outcome", [row for row in rows if row.kind == "call"])
+    calls = lists.of_calls(connection, "call", [row for row in rows if row.kind == "outcome"])
+    edited = [row.number for row in rows if row.kind == "budget"]
+    before = records.before(lists.budget_edits(connection, max(edited)) if edited else ())
+    return [
+        records.line(
+            row,
+            call=calls.get((row.user, row.call)) if row.kind == "outcome" else None,
+            outcome=outcomes.get((row.user, row.call)) if row.kind == "call" else None,
+            before=before.get(row.number),
+        )
+        for row in rows
+    ]
+
+
+def _row(line: records.Line) -> Sequence[Any]:
+    return (
+        *(line.number, words.time(line.made), line.kind, line.user, line.what, line.outcome),
+        *(line.approval, line.model, line.conversation, line.call, line.sha256, line.text),
+        line.hash,
+    )
+
+
+def _midnight(day: str, later: int = 0) -> int:
+    """Return when a day begins, or one some days later; 0 for none."""
+    if not day:
+        return 0
+    try:
+        begin = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC) + timedelta(later)
+    except (ValueError, OverflowError) as error:
+        raise HTTPError(400, f"'{day}' is no day. One is written like 2026-01-31.") from error
+    return round(begin.timestamp() * 1000)

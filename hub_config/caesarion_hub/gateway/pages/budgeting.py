@@ -1,0 +1,185 @@
+"""
+The budgets: how each stands, and edited in place; each edit is in the audit.
+
+``views`` says where they are.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, get_args
+
+from sqlalchemy import Connection
+from tornado.web import HTTPError
+
+from caesarion_hub.gateway.budgets import Budget, Key
+from caesarion_hub.gateway.errors import GatewayError
+from caesarion_hub.gateway.jobs import Edit
+from caesarion_hub.gateway.pages import budget_form, queries, words
+from caesarion_hub.gateway.pages.download import Download
+from caesarion_hub.gateway.pages.page import Page
+from caesarion_hub.gateway_values import Scope, Window
+
+_BLANK = dict.fromkeys(("scope", "name", "window", "tokens", "dollars"), "")
+"""The fields of the form of a budget."""
+
+_AT_ONCE = 100  # budgets that a piece of the file reads; made up
+
+_HEADER = (
+    *("for", "name", "window", "limit in tokens", "limit in dollars"),
+    *("used by", "tokens", "dollars", "renews (UTC)"),
+)
+
+log = logging.getLogger("gateway")
+
+
+class Kept(Page):
+    """A page or file about budgets."""
+
+    for_admins = True
+
+    @property
+    def kept(self) -> Mapping[Key, Budget]:
+        """The budgets that hold."""
+        return self.shared.journal.ledger.budgets
+
+    def named(self, key: tuple[str, ...]) -> Budget | None:
+        """Return a budget by its scope, name and window."""
+        return next((budget for budget in self.kept.values() if budget.key == key), None)
+
+
+class Budgets(Kept):
+    """The page."""
+
+    async def get(self, said: str = "", typed: Mapping[str, str] | None = None) -> None:
+        """Show them; after an error also what was ``typed``, so that nobody types it again."""
+        kept, page, begins = self.kept, self.number("page"), self.argument("begins")
+        form = _BLANK | dict(typed or {})
+        one = form if typed else {name: self.argument(name) for name in _BLANK}
+        mine = (one["scope"], one["name"].strip(), one["window"])
+        found = [budget for budget in kept.values() if budget.name.startswith(begins)]
+        # The one that was edited, or that is there already, is the first.
+        found.sort(key=lambda budget: (budget.key != mine, budget.key))
+        here = found[page * queries.PAGE : (page + 1) * queries.PAGE]
+
+        def query(connection: Connection) -> dict[str, Any]:
+            return {
+                "rows": [queries.standing(connection, kept, budget) for budget in here],
+                "models": queries.by_model(connection, ("everyone", ""), "month"),
+            }
+
+        told = await self.read(query)
+        models = told.pop("models")
+        self.show(
+            "budgets.html",
+            here="admin/budgets",
+            said=said,
+            done="" if typed else await self.done(mine),
+            blank=_BLANK,
+            typed=form,
+            mine=mine,
+            page=page,
+            more=len(found) > (page + 1) * queries.PAGE,
+            begins=begins,
+            has_money=any(budget.nanos is not None for budget in kept.values()),
+            has_prices=bool(self.shared.priced),
+            unpriced=[model for model in models if model.unpriced_tokens],
+            xsrf=self.xsrf_token.decode(),
+            scopes=get_args(Scope),
+            windows=get_args(Window),
+            **told,
+        )
+
+    async def post(self) -> None:
+        """Add one, change one, or take it away."""
+        form = {name: self.get_body_argument(name) for name in self.request.body_arguments}
+        try:
+            budget = budget_form.budget(form)
+            if form.get("deed") == "add" and (there := self.kept.get(budget.key)):
+                raise _exists(there)
+            await self.shared.journal.edit(Edit(budget, self.name))
+        except GatewayError as error:
+            self.set_status(error.status)
+            await self.get(error.message, form)
+            return
+        told = {"user": self.name, "budget": " ".join(budget.key)}
+        log.info("a budget was edited", extra={"told": told})
+        query = budget_form.query(budget, form.get("deed", ""))
+        self.redirect(f"{self.shared.prefix}admin/budgets?{query}", status=303)
+
+    async def done(self, key: tuple[str, str, str]) -> str:
+        """Return what has become of a budget that was just edited, in sentences."""
+        deed = self.argument("done")
+        if deed not in ("added", "saved", "deleted"):
+            return ""
+        budget = self.named(key)
+        if (budget is None) != (deed == "deleted"):
+            return "The change is recorded, and holds here within seconds: load the page again."
+        scope, name, window = key
+        which = f"The budget of {words.whose(scope, name)}, {words.window(window)}"
+        if budget is None:
+            return f"{which}, is deleted."
+        told = f"{which}, is {deed}: {words.limit(budget.tokens, budget.nanos)}."
+        if name and await self.shared.hub.lacks(scope, name):
+            told += f" The hub knows no {scope} named '{name}' yet: it holds once there is one."
+        return told
+
+
+class Deletion(Kept):
+    """The question whether a budget is to be deleted."""
+
+    async def get(self) -> None:
+        """Ask."""
+        budget = self.named(tuple(self.argument(name) for name in ("scope", "name", "window")))
+        if budget is None:
+            raise HTTPError(404, "There is no such budget: it may be deleted already.")
+        standing = await self.read(
+            lambda connection: queries.standing(connection, self.kept, budget)
+        )
+        other = budget.name and self.named((budget.scope, "", budget.window))
+        self.show(
+            "deletion.html",
+            here="admin/budgets",
+            row=standing,
+            other=other,
+            xsrf=self.xsrf_token.decode(),
+        )
+
+
+class BudgetsCsv(Kept, Download):
+    """The file: how much of each budget everybody has used that has it."""
+
+    async def get(self) -> None:
+        """Send it."""
+        await self.send_csv("budgets.csv", _HEADER, self.tables())
+
+    def tables(self) -> Iterator[Sequence[Sequence[Any]]]:
+        """Yield its rows, some budgets' at a time."""
+        kept = self.kept
+        rows = sorted(kept.values(), key=lambda budget: budget.key)
+        for begin in range(0, len(rows), _AT_ONCE):
+            with self.shared.journal.ledger.database.reading() as connection:
+                yield [
+                    row
+                    for budget in rows[begin : begin + _AT_ONCE]
+                    for row in _rows(budget, queries.lefts(connection, kept, budget))
+                ]
+
+
+def _rows(budget: Budget, lefts: Sequence[queries.Left]) -> Iterator[Sequence[Any]]:
+    tokens = "" if budget.tokens is None else budget.tokens
+    nanos = "" if budget.nanos is None else words.exact(budget.nanos)
+    first = (budget.scope, budget.name, budget.window, tokens, nanos)
+    for left in lefts:
+        spent = (left.tokens, words.exact(left.nanos))
+        yield *first, left.place[1], *spent, words.midnight(left.renews)
+    if not lefts:
+        yield *first, "", 0, "0", ""
+
+
+def _exists(there: Budget) -> GatewayError:
+    return GatewayError(
+        409,
+        "budget_exists",
+        f"There is {words.budget(there)}, already: {words.limit(there.tokens, there.nanos)}. "
+        "Nothing was changed; edit it in its row.",
+    )

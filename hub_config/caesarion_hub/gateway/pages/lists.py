@@ -1,0 +1,183 @@
+"""
+Rows for the pages, read from the ledger by its indexes: requests, refusals, the audit.
+
+Called by the pages in a thread. Lists come in pages, and files in batches, each of
+which begins after the last row of the one before.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, func, select, tuple_
+
+from caesarion_hub.gateway import tables
+from caesarion_hub.gateway.pages.queries import PAGE, Span, today
+
+BATCH = 1000
+"""Rows of a file that are read at once; made up."""
+
+_request, _refusal, _audit = tables.request.c, tables.refusal.c, tables.audit.c
+
+
+@dataclass(frozen=True)
+class Search:
+    """
+    What is searched for in the audit; times are milliseconds, 0 for any.
+
+    Where no kind is, outcomes are left out unless ``outcomes``: each stands with its call.
+    """
+
+    user: str = ""
+    kind: str = ""
+    outcomes: bool = False
+    conversation: str = ""
+    text: str = ""
+    since: int = 0
+    until: int = 0
+
+
+def requests(
+    connection: Connection,
+    *,
+    user: str = "",
+    failed: bool = False,
+    under_way: bool = False,
+    rows: int = PAGE,
+) -> Sequence[Row[Any]]:
+    """Return the latest requests."""
+    asked = select(tables.request).order_by(_request.started.desc()).limit(rows)
+    if user:
+        asked = asked.where(_request.user == user)
+    if failed:
+        asked = asked.where(_request.error != "")
+    if under_way:
+        asked = asked.where(_request.finished.is_(None))
+    return connection.execute(asked).all()
+
+
+def requests_after(
+    connection: Connection, last: Row[Any] | None, *, user: str, span: Span
+) -> Sequence[Row[Any]]:
+    """Return a batch of requests in the order in which they came."""
+    begin, end = _milliseconds(span)
+    asked = select(tables.request).order_by(_request.started, _request.id).limit(BATCH)
+    asked = asked.where(_request.started >= begin, _request.started < end)
+    if user:
+        asked = asked.where(_request.user == user)
+    if last:
+        asked = asked.where(
+            _request.started >= last.started,
+            tuple_(_request.started, _request.id) > (last.started, last.id),
+        )
+    return connection.execute(asked).all()
+
+
+def refusals(connection: Connection, *, user: str = "", rows: int = PAGE) -> Sequence[Row[Any]]:
+    """Return who was not let in, by day and reason, the latest first."""
+    asked = select(tables.refusal).order_by(_refusal.last.desc()).limit(rows)
+    if user:
+        asked = asked.where(_refusal.user == user)
+    return connection.execute(asked).all()
+
+
+def refused_today(connection: Connection) -> int:
+    """Return how many requests were not let in today."""
+    asked = select(func.sum(_refusal.requests)).where(_refusal.day == today().isoformat())
+    return int(connection.execute(asked).scalar() or 0)
+
+
+def audit(
+    connection: Connection, search: Search, *, before: int = 0, after: int = 0, rows: int = PAGE
+) -> Sequence[Row[Any]]:
+    """
+    Return the audit's latest records, the last one first, one more than a page has.
+
+    Those ``before`` or just ``after`` a number, where one is given.
+    """
+    asked = select(tables.audit).where(*_found(search)).limit(rows + 1)
+    if after:
+        asked = asked.where(_audit.number > after).order_by(_audit.number)
+        return connection.execute(asked).all()[::-1]
+    if before:
+        asked = asked.where(_audit.number < before)
+    return connection.execute(asked.order_by(_audit.number.desc())).all()
+
+
+def audit_after(
+    connection: Connection, last: Row[Any] | None, search: Search
+) -> Sequence[Row[Any]]:
+    """Return a batch of the audit in the order of its chain."""
+    number = last.number if last else 0
+    asked = select(tables.audit).where(*_found(search), _audit.number > number)
+    return connection.execute(asked.order_by(_audit.number).limit(BATCH)).all()
+
+
+def of_calls(
+    connection: Connection, kind: str, rows: Collection[Row[Any]]
+) -> dict[tuple[str, str], Row[Any]]:
+    """Return the records of this kind of the calls that ``rows`` are of, by user and call."""
+    named = {(row.user, row.call) for row in rows if row.call}
+    if not named:
+        return {}
+    users, calls = ({one[place] for one in named} for place in (0, 1))
+    found = connection.execute(
+        select(tables.audit).where(
+            _audit.user.in_(users), _audit.call.in_(calls), _audit.kind == kind
+        )
+    )
+    return {(row.user, row.call): row for row in found if (row.user, row.call) in named}
+
+
+def budget_edits(connection: Connection, until: int) -> Sequence[Row[Any]]:
+    """Return the records of edited budgets up to a number, the last one first."""
+    asked = select(tables.audit).where(_audit.kind == "budget", _audit.number <= until)
+    return connection.execute(asked.order_by(_audit.number.desc()).limit(BATCH)).all()
+
+
+def groups_of(connection: Connection, user: str) -> str:
+    """Return the groups, as JSON, that somebody was in at their last request."""
+    asked = select(_request.groups).where(_request.user == user)
+    last = connection.execute(asked.order_by(_request.started.desc()).limit(1)).scalar()
+    return last or "[]"
+
+
+def _found(search: Search) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if search.user:
+        found.append(_audit.user == search.user)
+    if search.kind:
+        found.append(_audit.kind == search.kind)
+    elif not search.outcomes:
+        found.append(_audit.kind != "outcome")
+    if search.conversation:
+        found.append(_audit.conversation == search.conversation)
+    if search.text:
+        found.append(_audit.record.contains(search.text, autoescape=True))
+    if search.since:
+        found.append(_audit.made >= search.since)
+    if search.until:
+        found.append(_audit.made < search.until)
+    return found
+
+
+def _milliseconds(span: Span) -> tuple[int, int]:
+    """Return when a span begins, and when it is over."""
+    day = today()
+    end = day + timedelta(days=1)
+    match span:
+        case "today":
+            begin = day
+        case "month":
+            begin = day.replace(day=1)
+        case "last-month":
+            end = day.replace(day=1)
+            begin = (end - timedelta(days=1)).replace(day=1)
+        case _:
+            return 0, _midnight(end)
+    return _midnight(begin), _midnight(end)
+
+
+def _midnight(day: date) -> int:
+    return round(datetime.combine(day, time(), UTC).timestamp() * 1000)

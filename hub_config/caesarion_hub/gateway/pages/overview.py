@@ -1,0 +1,63 @@
+"""
+What happens now, who spends most, who was refused, and whether anybody can ask.
+
+``views`` says where it is. The page brings itself up to date.
+"""
+
+import asyncio
+from typing import Any
+
+from sqlalchemy import Connection
+
+from caesarion_hub.gateway import budgets
+from caesarion_hub.gateway.errors import GatewayError
+from caesarion_hub.gateway.jobs import milliseconds
+from caesarion_hub.gateway.pages import lists, machine, queries
+from caesarion_hub.gateway.pages.page import Page
+
+
+class Overview(Page):
+    """The page."""
+
+    for_admins = True
+
+    async def get(self) -> None:
+        """Show it."""
+        everyone: budgets.Place = ("everyone", "")
+        kept = self.shared.journal.ledger.budgets
+
+        def query(connection: Connection) -> dict[str, Any]:
+            return {
+                "days": queries.by_day(connection, everyone),
+                "today": queries.whole(connection, everyone, "today"),
+                "month": queries.whole(connection, everyone, "month"),
+                "models": queries.by_model(connection, everyone, "month"),
+                "users": queries.by_name(connection, "user", "month", rows=10)[:10],
+                "groups": queries.by_name(connection, "group", "month", rows=10)[:10],
+                "left": queries.left(connection, kept, [everyone]),
+                "under_way": lists.requests(connection, under_way=True),
+                "refused": lists.refusals(connection, rows=10),
+                "refused_today": lists.refused_today(connection),
+                "failed": lists.requests(connection, failed=True, rows=10),
+            }
+
+        servers, loads, told = await asyncio.gather(
+            self.servers(), asyncio.to_thread(machine.loads), self.read(query)
+        )
+        self.show(
+            "overview.html",
+            here="admin",
+            now=milliseconds(),
+            servers=servers,
+            loads=loads,
+            trouble=self.shared.backend.trouble(),
+            conditions=list(self.shared.conditions()),
+            **told,
+        )
+
+    async def servers(self) -> list[dict[str, Any]] | None:
+        """Return the servers that run; nothing if the hub does not tell."""
+        try:
+            return await self.shared.hub.servers()
+        except GatewayError:
+            return None

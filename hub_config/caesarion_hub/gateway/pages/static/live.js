@@ -1,0 +1,30 @@
+"use strict";
+// Keeps a page up to date, unless somebody is at work in it: reads the page again and
+// puts what is new in the place of what was. Without JavaScript the page loads itself anew.
+(() => {
+  const EVERY = 10000; // ms
+  const main = document.querySelector("main");
+  const busy = () =>
+    document.hidden ||
+    main.contains(document.activeElement) ||
+    main.querySelector("details[open]") ||
+    !document.getSelection().isCollapsed;
+  const renew = async () => {
+    if (busy()) {
+      return;
+    }
+    try {
+      const answer = await fetch(location.href, { cache: "no-store", redirect: "error" });
+      if (!answer.ok) {
+        throw new Error(answer.status);
+      }
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      if (!busy()) {
+        main.replaceChildren(...page.querySelector("main").childNodes);
+      }
+    } catch (_) {
+      document.getElementById("stale").hidden = false;
+    }
+  };
+  setInterval(renew, EVERY);
+})();

@@ -1,0 +1,127 @@
+"""
+Somebody's usage and budgets: one's own, or for administrators anybody's.
+
+``views`` says where it is.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row
+from tornado.web import HTTPError
+
+from caesarion_hub.gateway import budgets
+from caesarion_hub.gateway.pages import lists, queries, words
+from caesarion_hub.gateway.pages.download import Download, Rows, cut
+from caesarion_hub.gateway.pages.page import Page
+
+SUMS = ("name", "requests", "failures", "tokens", "dollars", "tokens without a price")
+"""The header of a file of sums."""
+
+_REQUESTS = (
+    *("started (UTC)", "user", "server", "model", "upstream", "status", "error", "ended"),
+    *("prompt tokens", "completion tokens", "cached tokens", "counted by us", "dollars"),
+    *("first word ms", "whole ms", "tool calls", "conversation", "request"),
+)
+
+
+class Whose(Page):
+    """A page or file about one user."""
+
+    def whose(self) -> str:
+        """Return the user that is asked for; refuse it to who may not see them."""
+        asked = self.argument("user") or self.name
+        if asked != self.name and not self.is_admin:
+            raise HTTPError(403, "The usage of others is for administrators of the hub.")
+        return asked
+
+
+class Usage(Whose):
+    """The page."""
+
+    async def get(self) -> None:
+        """Show it."""
+        user, span = self.whose(), self.span()
+        kept = self.shared.journal.ledger.budgets
+
+        def query(connection: Connection) -> dict[str, Any]:
+            place: budgets.Place = ("user", user)
+            groups = self.groups(connection, user)
+            return {
+                "days": queries.by_day(connection, place),
+                "models": queries.by_model(connection, place, span),
+                "whole": queries.whole(connection, place, span),
+                "left": queries.left(connection, kept, budgets.places(user, groups)),
+                "refused": lists.refusals(connection, user=user, rows=10),
+                "requests": lists.requests(connection, user=user, rows=20),
+            }
+
+        told = await self.read(query)
+        here = "usage" if user == self.name else "admin/spending"
+        self.show("usage.html", here=here, whose_page=user, span=span, **told)
+
+    def groups(self, connection: Connection, user: str) -> tuple[str, ...]:
+        """Return the groups of a user: of another one, those that the last request came with."""
+        if user == self.name:
+            return tuple(self.model.get("groups", ()))
+        return tuple(json.loads(lists.groups_of(connection, user)))
+
+
+class UsageCsv(Whose, Download):
+    """The sums of one's days."""
+
+    async def get(self) -> None:
+        """Send it."""
+        user = self.whose()
+        days = await self.read(lambda connection: queries.by_day(connection, ("user", user), 400))
+        await self.send_csv("usage.csv", SUMS, cut([sums(day) for day in days if day.requests]))
+
+
+class Requests(Whose, Download):
+    """One's requests, one by one."""
+
+    async def get(self) -> None:
+        """Send them."""
+        await self.send_requests("requests.csv", self.whose())
+
+    async def send_requests(self, name: str, user: str) -> None:
+        """Send the requests of a user, or of everybody, that were made in the span asked for."""
+        span = self.span()
+
+        def query(connection: Connection, last: Row[Any] | None) -> Rows:
+            return lists.requests_after(connection, last, user=user, span=span)
+
+        found = self.batches(query, lambda _, rows: [_request(row) for row in rows])
+        await self.send_csv(name, _REQUESTS, found)
+
+
+class EverybodysRequests(Requests):
+    """Everybody's requests, one by one."""
+
+    for_admins = True
+
+    async def get(self) -> None:
+        """Send them."""
+        await self.send_requests(f"requests-{self.span()}.csv", "")
+
+
+def sums(of: queries.Sums) -> Sequence[Any]:
+    """Return sums as a row of a file."""
+    return (
+        *(of.name, of.requests, of.failures, of.tokens),
+        *(words.exact(of.nanos), of.unpriced_tokens),
+    )
+
+
+def _request(row: Row[Any]) -> Sequence[Any]:
+    started = datetime.fromtimestamp(row.started / 1000, UTC)
+    return (
+        *(f"{started:%Y-%m-%d %H:%M:%S.%f}"[:-3], row.user, row.server, row.model, row.upstream),
+        *(row.status or "under way", row.error, row.finish_reason),
+        *(row.prompt_tokens, row.completion_tokens, row.cached_tokens),
+        "yes" if row.estimated else "",
+        words.exact(row.nanos) if row.nanos is not None else "",
+        *(row.first_ms, row.total_ms, row.calls, row.conversation, row.id),
+    )

@@ -1,0 +1,92 @@
+"""
+Numbers, money, times and budgets as people read them: pure functions.
+
+Called by the templates and by all of the pages.
+"""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+from caesarion_hub.gateway.budgets import Budget, dollars
+from caesarion_hub.gateway.usage import NANOS
+
+_WINDOWS = {"day": "a day", "week": "a week", "month": "a month", "total": "in all"}
+_SPANS = {
+    "today": "Today",
+    "month": "This month",
+    "last-month": "Last month",
+    "total": "All time",
+}
+
+
+def count(number: float) -> str:
+    """Return a whole number with its thousands apart."""
+    return f"{number:,.0f}"
+
+
+def money(nanos: float) -> str:
+    """Return an amount of money: to the cent, and to its second digit where it is smaller."""
+    amount = Decimal(nanos) / NANOS
+    digits = max(2, 1 - amount.adjusted()) if amount else 2
+    return f"${amount:,.{digits}f}"
+
+
+def exact(nanos: int) -> str:
+    """Return an amount of money for a spreadsheet, all of its digits."""
+    return format((Decimal(nanos) / NANOS).normalize(), "f")
+
+
+def time(milliseconds: int) -> str:
+    """Return a moment in UTC."""
+    return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def midnight(when: datetime | None) -> str:
+    """Return when a budget renews."""
+    return f"{when:%Y-%m-%d %H:%M}" if when else "never"
+
+
+def day(name: str) -> str:
+    """Return a day in short: ``25 Nov``."""
+    return f"{date.fromisoformat(name):%-d %b}"
+
+
+def percent(part: float) -> str:
+    """Return a part of a whole; what is left over is not rounded away."""
+    return f"{min(99, round(part * 100)) if part < 1 else 100} %"
+
+
+def short(text: str, most: int = 12) -> str:
+    """Return the beginning of an identifier."""
+    return text if len(text) <= most + 2 else f"{text[:most]}…"
+
+
+def span(name: str) -> str:
+    """Return a span of time."""
+    return _SPANS[name]
+
+
+def window(name: str) -> str:
+    """Return a budget's window, as it follows an amount."""
+    return _WINDOWS[name]
+
+
+def whose(scope: str, name: str) -> str:
+    """Return whose a budget is."""
+    if scope == "everyone":
+        return "everyone"
+    return f"{scope} {name}" if name else f"each {scope}"
+
+
+def limit(tokens: int | None, nanos: int | None) -> str:
+    """Return what a budget allows: ``12,000 tokens or $1.50``, whichever is reached first."""
+    parts = [
+        *([f"{count(tokens)} tokens"] if tokens is not None else []),
+        *([dollars(nanos)] if nanos is not None else []),
+    ]
+    return " or ".join(parts) or "no budget"
+
+
+def budget(of: Budget) -> str:
+    """Return a budget's name: ``the budget of user ada, a day``."""
+    return f"the budget of {whose(of.scope, of.name)}, {window(of.window)}"
