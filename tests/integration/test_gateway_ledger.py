@@ -361,7 +361,7 @@ def test_what_the_pages_ask_is_answered(database: Database) -> None:
         first = lists.requests_after(connection, None, user="", span="month")
         others = lists.requests_after(connection, first[0], user="", span="total")
         refused = lists.refusals(connection, user="bob")
-        refused_today = lists.refused_today(connection)
+        refused_today = lists.refused(connection, queries.today())
         records = lists.audit(connection, Search("ada", "call", text="0%_s"), before=2)
         unlike = lists.audit(connection, Search(text="0x_s"))
         newer = lists.audit(connection, Search(outcomes=True), after=1)

@@ -4,8 +4,9 @@ import csv
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -14,6 +15,7 @@ from caesarion_hub.gateway import tables
 from caesarion_hub.gateway.chain import Entry
 from caesarion_hub.gateway.database import Database
 from caesarion_hub.gateway.pages import queries
+from caesarion_hub.gateway.pages.lists import BATCH
 from caesarion_hub.gateway.recording import append
 from sqlalchemy import Connection
 
@@ -89,8 +91,10 @@ def fill(connection: Connection) -> None:
         [request | {"id": "a", "user": "gale", "status": 200, "error": ""}, failed],
     )
     for number in range(60):
-        said = {"tool": "python_interpreter", "text": f"print({number}) # <b>"}
+        said = {"tool": "python_interpreter", "text": f"print({number}) # <b>", "sha256": "ab" * 32}
         append(connection, [Entry("call", f"user-{number % 2}", "c", f"call_{number}", said)])
+    ended = {"outcome": "refused", "approval": "refuse by user-1", "server": ""}
+    append(connection, [Entry("outcome", "user-1", "", "call_59", ended)])
 
 
 @pytest.fixture(scope="module")
@@ -103,10 +107,28 @@ def hana(hub: RunningHub) -> Session:
     return hub.login("hana")
 
 
+def wait_for(holds: Callable[[], bool]) -> None:
+    until = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
 def page(session: Session, path: str, status: int = 200) -> str:
     answer = session.get(f"{GATEWAY}/{path}")
     assert answer.status_code == status, answer.text
     return re.sub(r"\s+", " ", answer.text)
+
+
+def section(text: str, name: str) -> str:
+    return text[text.index(f'id="{name}"') :].partition("</section>")[0]
+
+
+def ask(hub: RunningHub, user: str) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {hub.login(user).token()}"}
+    body = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "hello"}]}
+    url = f"{hub.url}{GATEWAY}/v1/chat/completions"
+    return httpx.post(url, json=body, headers=headers, timeout=20)
 
 
 def edit(session: Session, **form: str) -> httpx.Response:
@@ -121,8 +143,17 @@ def test_who_has_not_logged_in_is_sent_to_do_so(hub: RunningHub) -> None:
     assert answer.url.path == "/hub/login"
 
 
-def test_the_hubs_menu_leads_to_ones_own_usage(hana: Session) -> None:
-    assert f'href="{GATEWAY}/"' in hana.get("/hub/home").text
+def menu(session: Session) -> dict[str, str]:
+    text = session.get("/hub/home").text
+    found = re.findall(rf'<a class="dropdown-item" href="{GATEWAY}/(\w+)">([^<]+)</a>', text)
+    return dict(found)
+
+
+def test_the_hubs_menu_leads_to_ones_own_usage_and_administrators_to_the_overview(
+    hana: Session, admin: Session
+) -> None:
+    assert menu(hana) == {"usage": "My usage"}
+    assert menu(admin) == {"usage": "My usage", "admin": "Gateway overview"}
     answer = hana.get(f"{GATEWAY}/")
     assert answer.url.path == f"{GATEWAY}/usage"
     assert "<h1>My usage</h1>" in answer.text
@@ -130,20 +161,49 @@ def test_the_hubs_menu_leads_to_ones_own_usage(hana: Session) -> None:
 
 def test_my_usage_shows_budgets_and_requests_and_escapes_what_others_wrote(hana: Session) -> None:
     text = page(hana, "usage")
-    assert "Own, a month</td> <td>0 tokens</td> <td>100,000 tokens</td>" in text
+    assert re.search(r"Own, a month</td> <td[^>]*>0 tokens</td> <td[^>]*>100,000 tokens</td>", text)
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
-    assert "<script" not in text
+    assert "<script>" not in text
     assert "upstream_error" in text
     assert '15 <span title="We counted: the provider did not">≈</span>' in text
     assert "$0.000015" in text
 
 
 def test_only_administrators_see_others(hana: Session, admin: Session) -> None:
-    for path in ("admin", "admin/spending", "admin/budgets", "admin/audit", "usage?user=gale"):
-        assert "for administrators of the hub" in page(hana, path, 403)
+    deletion = "admin/budgets/delete?scope=user&name=&window=month"
+    pages = ("admin", "admin/spending", "admin/budgets", deletion, "admin/audit")
+    files = ("spending.csv", "requests.csv", "budgets.csv", "audit.csv", "audit.jsonl")
+    others = ("usage?user=gale", "usage.csv?user=gale", "usage/requests.csv?user=gale")
+    for path in (*pages, *(f"admin/{file}" for file in files), *others):
+        assert "for administrators of the hub" in page(hana, path, 403), path
     assert "Overview" not in page(hana, "usage")
     assert "<h1>Usage of gale</h1>" in page(admin, "usage?user=gale")
-    assert hana.get(f"{GATEWAY}/admin/spending.csv").status_code == 403
+
+
+def test_every_page_says_which_it_is_who_looks_and_how_to_leave(
+    hub: RunningHub, admin: Session
+) -> None:
+    paths = ("usage", "admin", "admin/spending", "admin/budgets", "admin/audit")
+    for path in paths:
+        text = page(admin, path)
+        assert re.findall(r'href="([^"]+)" aria-current="page"', text) == [f"{GATEWAY}/{path}"]
+        assert "<span>admin</span>" in text
+        assert 'id="dark-theme-toggle"' in text
+        assert 'src="/hub/static/js/darkmode.js"' in text
+    leaving = hub.login("lea")
+    page(leaving, "usage")
+    out = re.search(r'href="([^"]+)"[^>]*><i[^>]*></i>Logout', page(leaving, "usage"))
+    assert out
+    leaving.get(out[1])
+    assert leaving.get(f"{GATEWAY}/usage").url.path == "/hub/login"
+
+
+def test_what_a_page_loads_is_there(admin: Session) -> None:
+    text = page(admin, "admin")
+    loaded = re.findall(r'<(?:link|script)[^>]* (?:href|src)="([^"]+)"', text)
+    assert len(loaded) == 5
+    for path in loaded:
+        assert admin.get(path).status_code == 200, path
 
 
 def test_the_overview_shows_servers_answers_spenders_and_errors(
@@ -157,7 +217,8 @@ def test_the_overview_shows_servers_answers_spenders_and_errors(
     assert re.search(r">\d\d+ MiB</td><td class=\"n\">\d+ s</td> <td>running</td>", servers)
     assert text.index("user-09999") < text.index("user-09998")
     assert "upstream_error" in text
-    assert '<meta http-equiv="refresh" content="10">' in text
+    assert '<noscript><meta http-equiv="refresh" content="10"></noscript>' in text
+    assert "<strong>Requests are answered.</strong> The demo model answers" in text
 
 
 def test_a_question_shows_in_the_page_while_it_is_answered(hub: RunningHub, admin: Session) -> None:
@@ -173,7 +234,7 @@ def test_a_question_shows_in_the_page_while_it_is_answered(hub: RunningHub, admi
         lines = answer.iter_lines()
         next(lines)
         text = page(admin, "admin")
-        under_way = text[text.index("Answers under way") : text.index("<h2>Servers")]
+        under_way = section(text, "under-way")
         assert ">gale</a>" in under_way
         assert "data: [DONE]" in list(lines)
 
@@ -187,6 +248,7 @@ def test_the_spending_of_many_users_comes_in_pages_and_is_searched(admin: Sessio
     assert re.findall(r"user=(user-\d+)", found) == ["user-00012"]
     assert "=group-0" in page(admin, "admin/spending?scope=group&span=today")
     assert "Nothing yet." in page(admin, "admin/spending?span=last-month")
+    assert page(admin, "admin/spending?span=last-month").count("<table") == 0
     assert "user-09999" in page(admin, "admin/spending?span=total")
 
 
@@ -203,33 +265,142 @@ def test_tables_are_downloaded_whole_and_hold_no_formula(admin: Session, hana: S
     assert answer.text.startswith("name,requests,failures")
 
 
-def test_a_budget_edited_in_place_holds_at_once_and_is_in_the_audit(
+def test_a_budget_added_and_edited_in_place_holds_at_once_and_is_in_the_audit(
     hub: RunningHub, admin: Session
 ) -> None:
+    assert ask(hub, "ivy").status_code == 200
     ivy = hub.login("ivy")
-    headers = {"Authorization": f"Bearer {ivy.token()}"}
-    body = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "hello"}]}
-
-    def ask() -> httpx.Response:
-        url = f"{hub.url}{GATEWAY}/v1/chat/completions"
-        return httpx.post(url, json=body, headers=headers, timeout=20)
-
-    assert ask().status_code == 200
     assert "caesarion-demo" in page(ivy, "usage"), "who has answered, not who was asked for"
-    form = {"scope": "user", "name": "ivy", "window": "month", "deed": "save"}
-    answer = edit(admin, **form, tokens="1,0", dollars="")
+    form = {"scope": "user", "name": "ivy", "window": "month"}
+    answer = edit(admin, **form, deed="add", tokens="1,0", dollars="")
     assert (answer.url.path, answer.status_code) == (f"{GATEWAY}/admin/budgets", 200)
-    refused = ask()
+    assert "The budget of user ivy, a month, is added: 10 tokens." in answer.text
+    refused = ask(hub, "ivy")
     assert refused.status_code == 429
     assert refused.json()["error"]["message"].startswith(
         "Your budget of 10 tokens a month is used up: "
     )
     assert "Own, a month" in page(ivy, "usage")
-    assert edit(admin, **form | {"deed": "delete"}).status_code == 200
-    assert ask().status_code == 200
+    answer = edit(admin, **form, deed="save", tokens="2000000", dollars="1.5")
+    assert "a month, is saved: 2,000,000 tokens or $1.50." in answer.text
+    assert ask(hub, "ivy").status_code == 200
+    answer = edit(admin, **form, deed="delete")
+    assert "The budget of user ivy, a month, is deleted." in answer.text
     records = page(admin, "admin/audit?kind=budget")
-    assert records.count("<td>budget</td><td>admin</td>") == 2
-    assert "<code>tokens: 10</code>" in records
+    assert records.count("<td>admin</td>") == 3
+    changes = ("10 tokens", "10 tokens → 2,000,000 tokens or $1.50")
+    for change in (*changes, "2,000,000 tokens or $1.50 → no budget"):
+        assert f"</span> user ivy, a month: {change}<details>" in records
+    assert "<dt>dollars</dt><dd>1.5</dd>" in records
+    assert "nanos" not in records
+
+
+def test_a_budget_that_is_there_is_not_added_again_but_shown(admin: Session) -> None:
+    form = {"scope": "user", "name": "kim", "window": "day"}
+    edit(admin, **form, deed="add", tokens="500")
+    answer = edit(admin, **form, deed="add", tokens="7")
+    assert answer.status_code == 409
+    assert "A budget of user kim, a day, is there already: 500 tokens." in answer.text
+    row = answer.text[answer.text.index('<tr class="mine">') :].partition("</tr>")[0]
+    assert 'value="500"' in row
+    assert 'value="7"' in answer.text[answer.text.index('id="add"') :], "not lost"
+
+
+def test_a_name_that_the_hub_does_not_know_is_saved_with_a_hint(admin: Session) -> None:
+    for scope in ("user", "group"):
+        form = {"scope": scope, "name": "nobody/at all", "window": "day", "deed": "add"}
+        text = edit(admin, **form, tokens="1").text
+        assert f"The hub knows no {scope} named &#39;nobody/at all&#39; yet" in text
+    known = {"scope": "user", "name": "admin", "window": "total", "deed": "add"}
+    text = edit(admin, **known, tokens="100000000").text
+    assert "is added: 100,000,000 tokens." in text
+    assert "The hub knows no" not in text
+
+
+def test_a_budget_is_deleted_only_after_a_question(admin: Session) -> None:
+    form = {"scope": "user", "name": "lou", "window": "month"}
+    edit(admin, **form, deed="add", tokens="77")
+    budgets = page(admin, "admin/budgets")
+    row = budgets[budgets.index(">user lou<") :].partition("</tr>")[0]
+    assert 'value="delete"' not in row
+    link = re.search(rf'href="{GATEWAY}/([^"]+)">Delete', row)
+    assert link
+    question = page(admin, link[1].replace("&amp;", "&"))
+    assert "For <strong>user lou</strong>, a month: <strong>77 tokens</strong>." in question
+    assert "the budget of each user, 100,000 tokens a month, holds in its place" in question
+    assert ">user lou<" in page(admin, "admin/budgets"), "still there"
+    edit(admin, **form, deed="delete")
+    assert "There is no such budget" in page(admin, link[1].replace("&amp;", "&"), 404)
+
+
+def test_budgets_show_what_is_spent_of_them_and_when_they_renew(
+    hub: RunningHub, admin: Session
+) -> None:
+    assert ask(hub, "mia").status_code == 200
+    form = {"scope": "user", "name": "mia", "window": "day", "deed": "add"}
+    edit(admin, **form, tokens="1")
+    text = page(admin, "admin/budgets")
+    rows = {
+        re.sub(r"<[^>]+>", "", row).strip().partition(" ")[0]: row
+        for row in re.findall(r"<tr>(.*?)</tr>", text[text.index('id="budgets"') :])[1:]
+    }
+    assert "20,298 tokens by <a" in rows["each"]
+    assert ">user-09999</a>" in rows["each"]
+    mia = text[text.index(">user mia<") :].partition("</tr>")[0]
+    assert '<progress max="1" value="1.0" class="full"' in mia
+    assert f"{queries.today() + timedelta(1)} 00:00" in mia
+    answer = admin.get(f"{GATEWAY}/admin/budgets.csv")
+    told = list(csv.DictReader(answer.text.splitlines()))
+    each = [row for row in told if not row["name"] and row["window"] == "month"]
+    assert len(each) >= USERS
+    assert (each[0]["used by"], each[0]["tokens"]) == ("user-09999", "20298")
+    (mine,) = [row for row in told if row["name"] == "mia"]
+    assert int(mine["tokens"]) > 1
+    assert mine["limit in tokens"] == "1"
+
+
+def test_budgets_in_dollars_are_said_not_to_count_models_without_a_price(admin: Session) -> None:
+    form = {"scope": "user", "name": "ned", "window": "day"}
+    assert 'id="prices"' not in page(admin, "admin/budgets")
+    edit(admin, **form, deed="add", dollars="1")
+    ask_first = page(admin, "admin/budgets")
+    assert "Models without a price do not count towards budgets in dollars." in ask_first
+    assert "caesarion-demo (" in section(ask_first, "prices")
+    edit(admin, **form, deed="delete")
+    assert 'id="prices"' not in page(admin, "admin/budgets")
+
+
+def test_who_is_refused_is_seen_by_administrators_and_by_themselves(
+    hub: RunningHub, admin: Session
+) -> None:
+    for name, tokens in (("olga", "1"), ("paul", "100000")):
+        form = {"scope": "user", "name": name, "window": "day", "deed": "add"}
+        edit(admin, **form, tokens=tokens)
+        assert ask(hub, name).status_code == 200
+    statuses = [ask(hub, name).status_code for name in ("olga", "olga", "paul")]
+    assert statuses == [429, 429, 200]
+    wait_for(lambda: "olga" in section(page(admin, "admin"), "refused"))
+    refused = section(page(admin, "admin"), "refused")
+    row = refused[refused.index(">olga<") :].partition("</tr>")[0]
+    assert ">2</td>" in row
+    assert "Your budget of 1 tokens a day is used up: " in row
+    assert "paul" not in refused
+    assert "Your budget of 1 tokens a day" in section(page(hub.login("olga"), "usage"), "refused")
+    assert 'id="refused"' not in page(hub.login("paul"), "usage")
+
+
+def test_the_overview_does_not_say_well_while_nobody_is_let_in(
+    hub: RunningHub, admin: Session
+) -> None:
+    assert ask(hub, "quin").status_code == 200
+    form = {"scope": "everyone", "name": "", "window": "day"}
+    edit(admin, **form, deed="add", tokens="1")
+    text = page(admin, "admin")
+    state = text[text.index('id="state"') :].partition("</div>")[0]
+    assert "<strong>Nobody is answered now.</strong>" in state
+    assert "The budget of everybody, 1 tokens a day, is used up. It renews on" in state
+    edit(admin, **form, deed="delete")
+    assert "<strong>Requests are answered.</strong>" in page(admin, "admin")
 
 
 @pytest.mark.parametrize(
@@ -246,7 +417,7 @@ def test_a_budget_edited_in_place_holds_at_once_and_is_in_the_audit(
 def test_a_form_that_says_no_budget_is_told_why(
     admin: Session, form: dict[str, str], sentence: str
 ) -> None:
-    answer = edit(admin, **{"scope": "user", "window": "day", **form})
+    answer = edit(admin, **{"scope": "user", "window": "day", "deed": "add", **form})
     assert answer.status_code == 400
     assert sentence in answer.text
     typed = {name: text for name, text in form.items() if name != "scope"}
@@ -260,22 +431,103 @@ def test_a_form_of_somebody_elses_page_is_refused(admin: Session) -> None:
     assert "Load the page again." in answer.text
 
 
-def test_the_audit_is_searched_and_verified(admin: Session) -> None:
-    text = page(admin, "admin/audit")
-    assert len(re.findall(r"<td>call_\d+</td>", text)) <= queries.PAGE
-    older = re.search(r'href="(\?[^"]+before=\d+)"', text)
-    assert older
-    assert "call_0<" in page(admin, f"admin/audit{older[1].replace('&amp;', '&')}")
-    found = page(admin, "admin/audit?user=user-1&text=print(7)")
-    assert re.findall(r"<td>(call_\d+)</td>", found) == ["call_7"]
+def calls(text: str) -> list[str]:
+    return re.findall(r"<dt>call</dt><dd>(call_\d+)</dd>", text)
+
+
+def follow(admin: Session, text: str, label: str) -> str:
+    link = re.search(rf'href="(\?[^"]+)">{label}</a>', text)
+    assert link, label
+    return page(admin, f"admin/audit{link[1].replace('&amp;', '&')}")
+
+
+def test_the_audit_comes_in_pages_and_is_searched(admin: Session) -> None:
+    newest = page(admin, "admin/audit?kind=call")
+    assert len(calls(newest)) == queries.PAGE
+    assert ">Newer<" not in newest
+    older = follow(admin, newest, "Older")
+    assert calls(older)[-1] == "call_0"
+    assert ">Older<" not in older
+    assert calls(follow(admin, older, "Newer")) == calls(newest)
+    found = page(admin, "admin/audit?user=user-1&text=print(7)&conversation=c")
+    assert calls(found) == ["call_7"]
     assert "# &lt;b&gt;" in found
-    assert "The audit is whole. " in page(admin, "admin/audit?verify=1")
+    assert f'title="SHA-256 of the code: {"ab" * 32}">abababababab…<' in found
+    today = queries.today()
+    assert "Nothing was found." in page(admin, f"admin/audit?since={today + timedelta(1)}")
+    assert "Nothing was found." in page(admin, f"admin/audit?until={today - timedelta(1)}")
+    assert len(calls(page(admin, f"admin/audit?kind=call&since={today}&until={today}"))) > 1
+    assert "&#39;today&#39; is no day." in page(admin, "admin/audit?since=today", 400)
+
+
+def test_a_call_stands_with_its_outcome_and_an_outcome_with_its_call(admin: Session) -> None:
+    text = page(admin, "admin/audit?user=user-1")
+    assert text.count("Reported by the user's server") == 1
+    row = text[text.index("Reported by the user's server") :].partition("</tr>")[0]
+    assert 'refused <span class="unit">refuse by user-1</span>' in row
+    assert text.index("call_59") < text.index("refuse by user-1") < text.index("call_57")
+    outcomes = page(admin, "admin/audit?user=user-1&kind=outcome")
+    assert calls(outcomes) == ["call_59"]
+    assert "</span> python_interpreter <code" in outcomes
+    assert '?conversation=c" title="c"' in outcomes
+
+
+def test_the_chain_is_verified_by_a_form_of_its_own(admin: Session) -> None:
+    text = page(admin, "admin/audit")
+    assert text.count("<form") == 2
+    assert "The audit is whole." not in text
+    assert "<strong>The audit is whole. </strong>Its records: " in page(
+        admin, "admin/audit?verify=1"
+    )
+
+
+def test_what_is_found_in_the_audit_is_downloaded(admin: Session) -> None:
+    answer = admin.get(f"{GATEWAY}/admin/audit.csv?user=user-1")
+    rows = list(csv.DictReader(answer.text.splitlines()))
+    assert [row["call"] for row in rows] == [f"call_{number}" for number in range(1, 60, 2)]
+    last = rows[-1]
+    assert (last["what"], last["outcome"]) == ("python_interpreter", "refused")
+    answer = admin.get(f"{GATEWAY}/admin/audit.jsonl?conversation=c")
+    records = [json.loads(line) for line in answer.text.splitlines()]
+    assert [one["number"] for one in records] == list(range(1, 61))
+    assert records[0]["record"]["text"] == "print(0) # <b>"
+    assert records[1]["previous"] == records[0]["hash"]
+    assert "filename=" in answer.headers["Content-Disposition"]
+
+
+def test_a_file_of_many_requests_comes_whole_and_in_order(hub: RunningHub, admin: Session) -> None:
+    number = 2 * BATCH + 7
+    database = Database(f"sqlite:///{hub.folder}/gateway.sqlite")
+    with closing(database), database.exclusive() as connection:
+        row = connection.execute(tables.request.select().limit(1)).one()._asdict()
+        changes = {"user": "rosa", "model": "m", "error": "", "conversation": "=1+1"}
+        connection.execute(
+            tables.request.insert(),
+            # Two requests of each millisecond.
+            [
+                row | changes | {"id": f"{one:06}", "started": 1_767_960_000_000 + one // 2}
+                for one in range(number)
+            ],
+        )
+    rosa = hub.login("rosa")
+    answer = rosa.get(f"{GATEWAY}/usage/requests.csv?span=total")
+    rows = list(csv.DictReader(answer.text.splitlines()))
+    assert [row["request"] for row in rows] == [f"{one:06}" for one in range(number)]
+    assert rows[0]["started (UTC)"] == "2026-01-09 12:00:00.000"
+    assert rows[0]["conversation"] == "'=1+1"
+    assert rows[0]["dollars"] == "0.000015"
+    assert len(rosa.get(f"{GATEWAY}/usage/requests.csv?span=today").text.splitlines()) == 1
+    everybody = admin.get(f"{GATEWAY}/admin/requests.csv?span=total").text
+    users = {row["user"] for row in csv.DictReader(everybody.splitlines())}
+    assert {"gale", "hana", "rosa"} <= users
 
 
 def test_pages_let_nothing_in_that_is_not_ours(hana: Session) -> None:
     headers = hana.get(f"{GATEWAY}/usage").headers
-    assert "default-src 'none'" in headers["Content-Security-Policy"]
-    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'none'; script-src 'self'; style-src 'self';" in policy
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
     assert headers["X-Content-Type-Options"] == "nosniff"
 
 

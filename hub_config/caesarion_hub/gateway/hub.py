@@ -82,7 +82,7 @@ class Hub:
                 "server": name,
                 "started": _seconds(server.get("started")),
                 "last_activity": _seconds(server.get("last_activity")),
-                "state": "running" if server.get("ready") else server.get("pending") or "starting",
+                "state": "running" if server.get("ready") else _state(server.get("pending")),
             }
             for user in users
             for name, server in user.get("servers", {}).items()
@@ -137,6 +137,10 @@ class Hub:
                 f"This token may not {deed}: it lacks {', '.join(sorted(scopes))}.",
             )
         return dict(model)
+
+
+def _state(pending: str | None) -> str:
+    return "stopping" if pending == "stop" else "starting"
 
 
 def _seconds(time: str | None) -> str:

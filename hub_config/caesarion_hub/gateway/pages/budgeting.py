@@ -180,6 +180,7 @@ def _exists(there: Budget) -> GatewayError:
     return GatewayError(
         409,
         "budget_exists",
-        f"There is {words.budget(there)}, already: {words.limit(there.tokens, there.nanos)}. "
+        f"A budget of {words.whose(there.scope, there.name)}, {words.window(there.window)}, "
+        f"is there already: {words.limit(there.tokens, there.nanos)}. "
         "Nothing was changed; edit it in its row.",
     )

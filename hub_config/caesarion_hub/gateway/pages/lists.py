@@ -82,9 +82,9 @@ def refusals(connection: Connection, *, user: str = "", rows: int = PAGE) -> Seq
     return connection.execute(asked).all()
 
 
-def refused_today(connection: Connection) -> int:
-    """Return how many requests were not let in today."""
-    asked = select(func.sum(_refusal.requests)).where(_refusal.day == today().isoformat())
+def refused(connection: Connection, since: date) -> int:
+    """Return how many requests were not let in since a day."""
+    asked = select(func.sum(_refusal.requests)).where(_refusal.day >= since.isoformat())
     return int(connection.execute(asked).scalar() or 0)
 
 

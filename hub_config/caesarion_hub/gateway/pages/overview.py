@@ -24,7 +24,7 @@ class Overview(Page):
     async def get(self) -> None:
         """Show it."""
         everyone: budgets.Place = ("everyone", "")
-        kept = self.shared.journal.ledger.budgets
+        kept, day = self.shared.journal.ledger.budgets, queries.today()
 
         def query(connection: Connection) -> dict[str, Any]:
             return {
@@ -37,7 +37,8 @@ class Overview(Page):
                 "left": queries.left(connection, kept, [everyone]),
                 "under_way": lists.requests(connection, under_way=True),
                 "refused": lists.refusals(connection, rows=10),
-                "refused_today": lists.refused_today(connection),
+                "refused_today": lists.refused(connection, day),
+                "refused_this_month": lists.refused(connection, day.replace(day=1)),
                 "failed": lists.requests(connection, failed=True, rows=10),
             }
 

@@ -7,7 +7,7 @@ Called by the templates and by all of the pages.
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from caesarion_hub.gateway.budgets import Budget, dollars
+from caesarion_hub.gateway.budgets import dollars
 from caesarion_hub.gateway.usage import NANOS
 
 _WINDOWS = {"day": "a day", "week": "a week", "month": "a month", "total": "in all"}
@@ -25,9 +25,9 @@ def count(number: float) -> str:
 
 
 def money(nanos: float) -> str:
-    """Return an amount of money: to the cent, and to its second digit where it is smaller."""
+    """Return an amount of money: to the cent, or to its second digit if that is beyond."""
     amount = Decimal(nanos) / NANOS
-    digits = max(2, 1 - amount.adjusted()) if amount else 2
+    digits = max(2, 1 - amount.adjusted()) if nanos % (NANOS // 100) else 2
     return f"${amount:,.{digits}f}"
 
 
@@ -53,7 +53,7 @@ def day(name: str) -> str:
 
 def percent(part: float) -> str:
     """Return a part of a whole; what is left over is not rounded away."""
-    return f"{min(99, round(part * 100)) if part < 1 else 100} %"
+    return f"{min(99, round(part * 100)) if part < 1 else 100}%"
 
 
 def short(text: str, most: int = 12) -> str:
@@ -85,8 +85,3 @@ def limit(tokens: int | None, nanos: int | None) -> str:
         *([dollars(nanos)] if nanos is not None else []),
     ]
     return " or ".join(parts) or "no budget"
-
-
-def budget(of: Budget) -> str:
-    """Return a budget's name: ``the budget of user ada, a day``."""
-    return f"the budget of {whose(of.scope, of.name)}, {window(of.window)}"
