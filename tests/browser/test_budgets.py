@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Visits
 from tests.fakes.openai_server import OpenAIServer, Text, Usage
@@ -16,11 +16,8 @@ GATEWAY = "/services/gateway"
 def frugal_hub(
     provider: OpenAIServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningHub]:
-    """A hub whose users have budgets: ivy a small one, others a large one."""
-    budgets = [
-        {"scope": "user", "window": "month", "tokens": 100_000},
-        {"scope": "user", "name": "ivy", "window": "total", "tokens": 50},
-    ]
+    """A hub whose users have a large budget each."""
+    budgets = [{"scope": "user", "window": "month", "tokens": 100_000}]
     values = {
         "gateway": {"budgets": budgets, "prices": {"gpt-4.1": {"prompt": 2, "completion": 8}}}
     }
@@ -30,11 +27,38 @@ def frugal_hub(
         yield hub
 
 
+def add_budget(page: Page, name: str, tokens: str) -> None:
+    """Add a budget in all for a user."""
+    form = page.locator("#add")
+    form.get_by_label("For").select_option("user")
+    form.get_by_label("Name").fill(name)
+    form.get_by_label("Window").select_option("total")
+    form.get_by_label("Tokens").fill(tokens)
+    form.get_by_role("button", name="Add").click()
+
+
 def test_the_smaller_budget_is_refused_in_the_chat_and_the_administrator_sees_both(
-    frugal_hub: RunningHub, visits: Visits, provider: OpenAIServer, browser: Browser
+    frugal_hub: RunningHub, visits: Visits, provider: OpenAIServer
 ) -> None:
     provider.replies_left.clear()
     provider.add(*[Text("Certainly", ".", usage=Usage(40, 20))] * 3)
+    admin = visits(frugal_hub, "admin")
+    admin.send_form(frugal_hub.admin_password, "/hub/home")
+    admin.page.get_by_role("button", name="Services").click()
+    admin.page.get_by_role("link", name="Gateway overview").click()
+    admin.page.get_by_role("link", name="Budgets", exact=True).click()
+    for name, tokens in (("ivy", "50"), ("jack", "5000")):
+        add_budget(admin.page, name, tokens)
+        expect(admin.page.get_by_role("status")).to_contain_text(
+            f"of user {name}, in all, is added"
+        )
+    add_budget(admin.page, "ivy", "9")
+    expect(admin.page.get_by_role("alert")).to_contain_text("is there already: 50 tokens.")
+    visits.picture(admin, "budgets")
+    admin.page.get_by_role("link", name="Overview").click()
+    refused = admin.page.locator("#refused")
+    expect(refused).to_contain_text("Nobody was refused.")
+
     ivy, jack = visits(frugal_hub, "ivy"), visits(frugal_hub, "jack")
     for lab in (ivy, jack):
         lab.log_in()
@@ -44,12 +68,11 @@ def test_the_smaller_budget_is_refused_in_the_chat_and_the_administrator_sees_bo
     expect(ivy.messages.last).to_contain_text("the operator can raise it")
     visits.picture(ivy, "refused")
 
-    admin = visits(frugal_hub, "admin")
-    admin.send_form(frugal_hub.admin_password, "/hub/home")
-    admin.page.get_by_role("button", name="Services").click()
-    admin.page.get_by_role("link", name="gateway").click()
-    expect(admin.page.get_by_role("heading", name="My usage")).to_be_visible()
-    admin.page.get_by_role("link", name="Overview").click()
+    # The page has come up to date by itself.
+    expect(refused.get_by_role("row", name="ivy 1 ")).to_contain_text(
+        "Your budget of 50 tokens in all is used up: 60 are used."
+    )
+    expect(refused.get_by_role("link", name="jack")).to_have_count(0)
     servers = admin.page.locator("#servers")
     for name, tokens in (("ivy", "60"), ("jack", "120")):
         expect(servers.get_by_role("link", name=name)).to_be_visible()
@@ -57,26 +80,84 @@ def test_the_smaller_budget_is_refused_in_the_chat_and_the_administrator_sees_bo
         expect(row.get_by_role("cell", name=tokens, exact=True).first).to_be_visible()
     visits.picture(admin, "overview")
 
-    admin.page.get_by_role("link", name="Budgets").click()
-    row = admin.page.get_by_role("row", name="user ivy total")
+    admin.page.get_by_role("link", name="Budgets", exact=True).click()
+    row = admin.page.get_by_role("row", name="user ivy in all")
+    expect(row).to_contain_text("used up")
     row.get_by_label("Tokens").fill("5000")
     row.get_by_role("button", name="Save").click()
+    expect(admin.page.get_by_role("status")).to_contain_text("is saved: 5,000 tokens.")
     expect(row.get_by_label("Tokens")).to_have_value("5000")
     provider.add(Text("Gladly.", usage=Usage(40, 20)))
     ivy.ask("and now", "Gladly.")
-    admin.page.get_by_role("link", name="Audit").click()
+    admin.page.get_by_role("row", name="user jack in all").get_by_role("link").click()
+    admin.page.get_by_role("button", name="Delete it").click()
+    expect(admin.page.get_by_role("status")).to_contain_text("of user jack, in all, is deleted.")
+    admin.page.get_by_role("link", name="Audit", exact=True).click()
+    expect(admin.page.get_by_text("user ivy, in all: 50 tokens → 5,000 tokens")).to_be_visible()
     admin.page.get_by_role("button", name="Verify the chain").click()
-    expect(admin.page.get_by_role("status")).to_contain_text("The audit is whole. Its records: 1;")
+    expect(admin.page.get_by_role("status")).to_contain_text("The audit is whole. Its records: 4;")
     visits.picture(admin, "audit")
+
+
+def test_the_switch_to_dark_is_the_hubs_own(frugal_hub: RunningHub, visits: Visits) -> None:
+    kim = visits(frugal_hub, "kim")
+    kim.send_form(frugal_hub.user_password, f"{GATEWAY}/usage")
+    html = kim.page.locator("html")
+    expect(html).to_have_attribute("data-bs-theme", "light")
+    kim.page.get_by_role("button", name="Toggle dark mode").click()
+    expect(html).to_have_attribute("data-bs-theme", "dark")
+    kim.page.goto(f"{frugal_hub.url}/hub/token")
+    expect(html).to_have_attribute("data-bs-theme", "dark")
+    kim.page.goto(f"{frugal_hub.url}{GATEWAY}/usage")
+    expect(html).to_have_attribute("data-bs-theme", "dark")
+
+
+@pytest.mark.parametrize(
+    "path", ["usage", "admin", "admin/spending", "admin/budgets", "admin/audit"]
+)
+def test_a_page_is_no_wider_than_a_telephone(
+    frugal_hub: RunningHub, browser: Browser, path: str
+) -> None:
+    context = browser.new_context(viewport={"width": 400, "height": 800})
+    page = context.new_page()
+    log_in(page, frugal_hub)
+    page.goto(f"{frugal_hub.url}{GATEWAY}/{path}")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+    context.close()
+
+
+def test_a_page_in_which_somebody_is_at_work_is_left_alone(
+    frugal_hub: RunningHub, browser: Browser
+) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    page.clock.install()
+    log_in(page, frugal_hub)
+    page.goto(f"{frugal_hub.url}{GATEWAY}/admin")
+    page.evaluate("document.querySelector('main h1').textContent = 'Old'")
+    heading = page.get_by_role("heading", level=1)
+    page.locator("main a").first.focus()
+    page.clock.run_for(30_000)
+    expect(heading).to_have_text("Old")
+    page.evaluate("document.activeElement.blur()")
+    page.clock.run_for(11_000)
+    expect(heading).to_have_text("Overview")
+    context.close()
+
+
+def log_in(page: Page, hub: RunningHub) -> None:
+    page.goto(f"{hub.url}/hub/login?next=/hub/home")
+    page.get_by_label("Username").fill("admin")
+    page.get_by_label("Password").fill(hub.admin_password)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/hub/home")
 
 
 def test_the_pages_work_without_javascript(frugal_hub: RunningHub, browser: Browser) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
-    page.goto(f"{frugal_hub.url}/hub/login")
-    page.get_by_label("Username").fill("admin")
-    page.get_by_label("Password").fill(frugal_hub.admin_password)
-    page.get_by_role("button", name="Sign in").click()
+    log_in(page, frugal_hub)
     page.goto(f"{frugal_hub.url}{GATEWAY}/admin/spending")
     expect(page.get_by_role("heading", name="Spending")).to_be_visible()
     page.get_by_label("Name begins with").fill("no-such-user")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,7 +20,7 @@ from caesarion_hub.gateway.pages.lists import BATCH
 from caesarion_hub.gateway.recording import append
 from sqlalchemy import Connection
 
-from tests.hub import RunningHub, Session, running_hub
+from tests.hub import RunningHub, Session, free_port, running_hub
 
 GATEWAY = "/services/gateway"
 USERS = 10_000
@@ -520,6 +521,31 @@ def test_a_file_of_many_requests_comes_whole_and_in_order(hub: RunningHub, admin
     everybody = admin.get(f"{GATEWAY}/admin/requests.csv?span=total").text
     users = {row["user"] for row in csv.DictReader(everybody.splitlines())}
     assert {"gale", "hana", "rosa"} <= users
+
+
+def test_a_provider_that_fails_is_named_with_its_problem(tmp_path: Path) -> None:
+    upstream = {
+        "name": "gone",
+        "baseUrl": f"http://127.0.0.1:{free_port()}/v1",
+        "retries": 0,
+        "breaker": {"failures": 2, "seconds": 600},
+    }
+    values = {"gateway": {"upstreams": [upstream]}}
+    with running_hub(tmp_path / "state", values=values) as hub:
+        admin = hub.login("admin")
+        assert "every provider that was asked" in page(admin, "admin")
+        assert ask(hub, "ada").status_code >= 500
+        text = page(admin, "admin")
+        assert "<strong>Requests are let in, but a provider fails.</strong>" in text
+        assert "fails at times" in section(text, "providers")
+        assert ask(hub, "ada").status_code >= 500
+        text = page(admin, "admin")
+        providers = section(text, "providers")
+        assert "<strong>Nobody is answered now.</strong>" in text
+        assert "left alone for a while" in providers
+        assert "(2 times in a row)" in providers
+        assert re.search(r"cannot be reached|refused|does not answer", providers)
+        assert re.search(r"<td>\w+: 2</td>", providers)
 
 
 def test_pages_let_nothing_in_that_is_not_ours(hana: Session) -> None:

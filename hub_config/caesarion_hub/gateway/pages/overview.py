@@ -49,6 +49,7 @@ class Overview(Page):
             "overview.html",
             here="admin",
             now=milliseconds(),
+            xsrf=self.xsrf_token.decode(),
             servers=servers,
             loads=loads,
             trouble=self.shared.backend.trouble(),

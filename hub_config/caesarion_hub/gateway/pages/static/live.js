@@ -14,7 +14,9 @@
       return;
     }
     try {
-      const answer = await fetch(location.href, { cache: "no-store", redirect: "error" });
+      // JupyterHub's cookies are not believed from a script without the page's own token.
+      const headers = { "X-XSRFToken": document.getElementById("live").dataset.token };
+      const answer = await fetch(location.href, { headers, cache: "no-store", redirect: "error" });
       if (!answer.ok) {
         throw new Error(answer.status);
       }

@@ -1,0 +1,172 @@
+"""The pure parts of the gateway's pages: words, plots, files, budgets as typed, records."""
+
+import json
+import re
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from caesarion_hub.gateway.budgets import Budget
+from caesarion_hub.gateway.errors import GatewayError
+from caesarion_hub.gateway.pages import budget_form, plots, records, words
+from caesarion_hub.gateway.pages.download import csv_pieces, json_lines
+from hypothesis import given
+from hypothesis import strategies as st
+
+DOLLAR = 10**9
+
+
+@pytest.mark.parametrize(
+    ("nanos", "said"),
+    [
+        (0, "$0.00"),
+        (1, "$0.0000000010"),
+        (15_000, "$0.000015"),
+        (1_200_000, "$0.0012"),
+        (40_396_000, "$0.040"),
+        (50_000_000, "$0.05"),
+        (DOLLAR // 2, "$0.50"),
+        (1_234_567 * DOLLAR + 5_000_000, "$1,234,567.00"),
+    ],
+)
+def test_money_is_said_to_the_cent_or_as_small_as_it_is(nanos: int, said: str) -> None:
+    assert words.money(nanos) == said
+
+
+@given(st.integers(1, 10**18))
+def test_no_amount_of_money_is_said_to_be_none(nanos: int) -> None:
+    assert float(words.money(nanos)[1:].replace(",", "")) == pytest.approx(nanos / DOLLAR, rel=0.06)
+
+
+@pytest.mark.parametrize(
+    ("nanos", "said"), [(0, "0"), (1, "0.000000001"), (1_500_000_000, "1.5"), (20 * DOLLAR, "20")]
+)
+def test_money_in_a_file_is_exact(nanos: int, said: str) -> None:
+    assert words.exact(nanos) == said
+
+
+@pytest.mark.parametrize(
+    ("part", "said"), [(0, "0%"), (0.004, "0%"), (0.5, "50%"), (0.9999, "99%"), (1, "100%")]
+)
+def test_a_budget_is_said_to_be_used_up_only_when_it_is(part: float, said: str) -> None:
+    assert words.percent(part) == said
+
+
+def test_budgets_are_named_by_whose_they_are_and_what_they_allow() -> None:
+    assert [words.whose(*one) for one in (("user", ""), ("group", "a"), ("everyone", ""))] == [
+        *("each user", "group a", "everyone")
+    ]
+    assert words.limit(12_000, 1_500_000_000) == "12,000 tokens or $1.50"
+    assert words.limit(None, None) == "no budget"
+
+
+def test_an_identifier_is_shortened_only_where_that_saves_something() -> None:
+    assert words.short("call_12345678") == "call_12345678"
+    assert words.short("ab" * 32) == "abababababab…"
+
+
+@pytest.mark.parametrize(
+    ("most", "numbers"),
+    [
+        (1, [0, 1]),
+        (3, [0, 1, 2, 3]),
+        (10_768, [0, 5_000, 10_000, 15_000]),
+        (100_000, [0, 50_000, 100_000]),
+        (88_419, [0, 50_000, 100_000]),
+    ],
+)
+def test_an_axis_has_round_numbers(most: float, numbers: list[float]) -> None:
+    assert plots.ticks(most) == numbers
+
+
+@given(st.integers(1, 10**15))
+def test_an_axis_reaches_the_greatest_value_in_few_whole_steps(most: int) -> None:
+    numbers = plots.ticks(most)
+    assert numbers[-1] >= most * 0.999999
+    assert 2 <= len(numbers) <= 5
+    assert all(number == int(number) for number in numbers)
+
+
+def test_a_plot_says_its_greatest_value_and_some_days_without_pointing() -> None:
+    values = [(f"{day} Nov", day * 100, f"{day * 100} tokens") for day in range(1, 31)]
+    svg = plots.bars("Tokens <a day>", values, words.count)
+    assert "most: 3,000 on 30 Nov" in svg
+    assert "Tokens &lt;a day&gt;" in svg
+    assert re.findall(r"<text[^>]*>([^<]+)</text>", svg) == [
+        *("30 Nov", "23 Nov", "16 Nov", "9 Nov", "2 Nov"),
+    ]
+    assert re.findall(r"<span>([\d,]+)</span>", svg) == ["3,000", "2,000", "1,000", "0"]
+    assert svg.count("<line") == 4
+    assert "<title>7 Nov: 700 tokens</title>" in svg
+    assert "style=" not in svg, "which the pages' policy does not let in"
+
+
+def test_a_plot_of_nothing_is_a_sentence() -> None:
+    assert plots.bars("Cost", [("1 Nov", 0, "$0.00")], words.money) == (
+        '<p class="quiet">Cost: nothing in these days.</p>'
+    )
+
+
+def test_a_form_is_a_budget() -> None:
+    form = {"scope": "user", "name": " ada ", "window": "day", "deed": "add", "tokens": "12,000"}
+    assert budget_form.budget(form) == Budget("user", "ada", "day", 12_000, None)
+    money = form | {"tokens": "", "dollars": "$1,000.50"}
+    assert budget_form.budget(money) == Budget("user", "ada", "day", None, 1_000_500_000_000)
+    assert budget_form.budget(form | {"deed": "delete"}) == Budget("user", "ada", "day", None, None)
+
+
+@pytest.mark.parametrize("deed", ["add", "save", ""])
+def test_only_to_delete_a_budget_may_limit_nothing(deed: str) -> None:
+    with pytest.raises(GatewayError, match="limits tokens or dollars"):
+        budget_form.budget({"scope": "everyone", "window": "day", "deed": deed})
+
+
+def test_what_was_done_with_a_budget_is_in_the_next_pages_address() -> None:
+    budget = Budget("group", "a&b", "day", 1, None)
+    assert budget_form.query(budget, "add") == "done=added&scope=group&name=a%26b&window=day"
+
+
+def row(number: int, kind: str, said: dict[str, Any], **changes: Any) -> Any:
+    given = {"made": 0, "user": "ada", "conversation": "", "call": "", "hash": "h"}
+    return SimpleNamespace(number=number, kind=kind, record=json.dumps(said), **given | changes)
+
+
+def edit(number: int, tokens: int | None, nanos: int | None = None, name: str = "ada") -> Any:
+    said = {"scope": "user", "name": name, "window": "day", "tokens": tokens, "nanos": nanos}
+    return row(number, "budget", said)
+
+
+def test_an_edited_budget_says_what_it_was_before() -> None:
+    edits = [edit(4, None), edit(3, 7, name="bob"), edit(2, 20, DOLLAR), edit(1, 10)]
+    before = records.before(edits)
+    assert [records.line(one, before=before.get(one.number)).what for one in edits] == [
+        "user ada, a day: 20 tokens or $1.00 → no budget",
+        "user bob, a day: 7 tokens",
+        "user ada, a day: 10 tokens → 20 tokens or $1.00",
+        "user ada, a day: 10 tokens",
+    ]
+
+
+def test_money_in_a_record_is_in_dollars() -> None:
+    assert ("dollars", "1.5") in records.line(edit(1, None, 1_500_000_000)).details
+
+
+def test_a_call_has_its_outcome_beside_it_and_an_outcome_its_call() -> None:
+    call = row(1, "call", {"tool": "python", "sha256": "ab"}, conversation="c", call="call_1")
+    outcome = row(2, "outcome", {"outcome": "ok", "approval": "auto"}, call="call_1")
+    line = records.line(call, outcome=outcome)
+    assert (line.what, line.outcome, line.approval) == ("python", "ok", "auto")
+    line = records.line(outcome, call=call)
+    assert (line.what, line.conversation, line.outcome) == ("python", "c", "ok")
+    assert records.line(outcome).what == "", "of a call that was cut off"
+
+
+def test_a_file_holds_no_formula_and_comes_in_pieces() -> None:
+    tables = iter([[("=1+1", -1)], [("a,b", None)]])
+    assert list(csv_pieces(("name", "number"), tables)) == [
+        *("name,number\r\n", "'=1+1,-1\r\n", '"a,b",\r\n'),
+    ]
+
+
+def test_lines_of_json_are_one_a_row() -> None:
+    assert list(json_lines([[{"a": "ü\n"}, {"b": 1}]])) == ['{"a": "ü\\n"}\n{"b": 1}\n']
