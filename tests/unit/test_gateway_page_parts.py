@@ -162,7 +162,7 @@ def test_a_call_has_its_outcome_beside_it_and_an_outcome_its_call() -> None:
 
 
 def test_a_file_holds_no_formula_and_comes_in_pieces() -> None:
-    tables = iter([[("=1+1", -1)], [("a,b", None)]])
+    tables: list[list[tuple[object, ...]]] = [[("=1+1", -1)], [("a,b", None)]]
     assert list(csv_pieces(("name", "number"), tables)) == [
         *("name,number\r\n", "'=1+1,-1\r\n", '"a,b",\r\n'),
     ]
