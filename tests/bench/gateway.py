@@ -4,7 +4,8 @@ The gateway's own cost: time to the first token, CPU, and memory, against less.
 Hub, provider, gateway and the pass-through that it is compared with are processes
 of their own. The gateway keeps its ledger, its audit and budgets of each kind. The
 provider paces its answers, so at a concurrency of 20 there are 20 streams under
-way, whose chunks come between. LiteLLM's proxy is measured too where it is installed.
+way, each of another user, whose chunks come between. LiteLLM's proxy is measured
+too where it is installed.
 """
 
 import asyncio
@@ -72,25 +73,29 @@ async def measure(folder: Path) -> list[Row]:
     """Measure each way in turn, at each concurrency; then the memory of many requests."""
     rows: list[Row] = []
     paced = {"text": [f"word{number} " for number in range(_WORDS)], "delay": _PACE}
-    with _ways(folder / "paced", paced) as (ways, token):
+    with _ways(folder / "paced", paced) as (ways, tokens):
         for streams in _AIMS:
-            rows += await _at(ways, token, streams)
-    with _ways(folder / "quick", {"text": ["now"]}) as (ways, token):
-        rows += await _bare_cost(ways, token)
-        rows.append(await _memory(ways[2], token))
+            rows += await _at(ways, tokens, streams)
+    with _ways(folder / "quick", {"text": ["now"]}) as (ways, tokens):
+        rows += await _bare_cost(ways, tokens)
+        rows.append(await _memory(ways[2], tokens))
     return rows
 
 
-async def _at(ways: Sequence[_Way], token: str, streams: int) -> list[Row]:
+async def _at(ways: Sequence[_Way], tokens: Sequence[str], streams: int) -> list[Row]:
     for way in ways:
         way.first.clear()
-    async with _client(token, streams) as client:
+    async with _client(streams) as client:
         for way in ways:
-            await _ask(client, way.url)
+            for token in tokens[:streams]:
+                await _ask(client, way.url, token)
         for _ in range(3):
             for way in ways:
                 await asyncio.gather(
-                    *(_asker(client, way, number / streams, streams) for number in range(streams))
+                    *(
+                        _asker(client, way, tokens[number], number / streams, _ROUNDS[streams])
+                        for number in range(streams)
+                    )
                 )
     direct, _, gateway, *others = ways
     rows = []
@@ -104,25 +109,27 @@ async def _at(ways: Sequence[_Way], token: str, streams: int) -> list[Row]:
     return rows
 
 
-async def _asker(client: aiohttp.ClientSession, way: _Way, late: float, streams: int) -> None:
+async def _asker(
+    client: aiohttp.ClientSession, way: _Way, token: str, late: float, rounds: int
+) -> None:
     """Ask again and again, as one of many who do not all begin at once."""
     await asyncio.sleep(late * _WORDS * _PACE)
-    for _ in range(_ROUNDS[streams]):
-        way.first.append(await _ask(client, way.url))
+    for _ in range(rounds):
+        way.first.append(await _ask(client, way.url, token))
         await asyncio.sleep(_PAUSE)
 
 
-async def _bare_cost(ways: Sequence[_Way], token: str) -> list[Row]:
+async def _bare_cost(ways: Sequence[_Way], tokens: Sequence[str]) -> list[Row]:
     """Return the CPU that a request of one word costs, beside the least that it can cost."""
-    async with _client(token, 1) as client:
+    async with _client(1) as client:
         for way in ways[1:]:
-            for _ in range(20):
-                await _ask(client, way.url)
+            for token in tokens:
+                await _ask(client, way.url, token)
             for _ in range(10):
                 before = way.seconds()
-                for _ in range(50):
-                    await _ask(client, way.url)
-                way.cpu.append((way.seconds() - before) / 50 * 1000)
+                for token in tokens:
+                    await _ask(client, way.url, token)
+                way.cpu.append((way.seconds() - before) / len(tokens) * 1000)
     _, least, gateway, *others = ways
     return [
         Row(f"{way.name}: CPU a request", "ms", way.cpu, least.name, least.cpu, "2 ms or less")
@@ -130,29 +137,32 @@ async def _bare_cost(ways: Sequence[_Way], token: str) -> list[Row]:
     ]
 
 
-async def _memory(gateway: _Way, token: str) -> Row:
+async def _memory(gateway: _Way, tokens: Sequence[str]) -> Row:
     """Return the memory after many requests, beside that after a tenth of them."""
     assert gateway.process
-    async with _client(token, 10) as client:
+    async with _client(10) as client:
         sizes = []
         for _ in range(10):
             for _ in range(_MANY // 100):
-                await asyncio.gather(*(_ask(client, gateway.url) for _ in range(10)))
+                asked = [_ask(client, gateway.url, token) for token in tokens[:10]]
+                await asyncio.gather(*asked)
             sizes.append(gateway.process.memory_info().rss / 2**20)
     name = f"{gateway.name}: memory after {_MANY:,} requests"
     return Row(name, "MiB", sizes[-1:], "after a tenth", sizes[:1], "flat")
 
 
 @contextlib.contextmanager
-def _ways(folder: Path, reply: dict[str, Any]) -> Iterator[tuple[list[_Way], str]]:
-    """Provide the ways, the bare one first and then the least, and a token of the hub's."""
+def _ways(folder: Path, reply: dict[str, Any]) -> Iterator[tuple[list[_Way], list[str]]]:
+    """Provide the ways, the bare one first and then the least, and tokens of many users."""
     (folder / "hub").mkdir(parents=True)
     script = folder / "script.json"
     script.write_text(json.dumps([reply]))
     provider = ["tests.fakes.openai_server", "--loop", f"--script={script}"]
     with contextlib.ExitStack() as stack:
         hub = stack.enter_context(bare_hub(folder / "hub"))
-        hub.add_user("ada")
+        users = [f"user-{number}" for number in range(max(_AIMS))]
+        for user in users:
+            hub.add_user(user)
         direct, _ = stack.enter_context(_running(provider))
         least, process = stack.enter_context(_running(["tests.bench.pass_through", direct]))
         settings = folder / "gateway.yaml"
@@ -167,7 +177,7 @@ def _ways(folder: Path, reply: dict[str, Any]) -> Iterator[tuple[list[_Way], str
         ]
         if importlib.util.find_spec("litellm"):
             ways.append(stack.enter_context(_litellm(folder, direct)))
-        yield ways, hub.make_token("ada", [SCOPE])
+        yield ways, [hub.make_token(user, [SCOPE]) for user in users]
 
 
 @contextlib.contextmanager
@@ -211,19 +221,17 @@ def _answers(port: int) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def _client(token: str, streams: int) -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(
-        headers={"Authorization": f"Bearer {token}"},
-        connector=aiohttp.TCPConnector(limit=streams),
-    ) as client:
+async def _client(streams: int) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=streams)) as client:
         yield client
 
 
-async def _ask(client: aiohttp.ClientSession, url: str) -> float:
+async def _ask(client: aiohttp.ClientSession, url: str, token: str) -> float:
     """Return the milliseconds to the first token, after reading the whole answer."""
     began = time.perf_counter()
     first = 0.0
-    async with client.post(f"{url}/chat/completions", json=_BODY) as answer:
+    headers = {"Authorization": f"Bearer {token}"}
+    async with client.post(f"{url}/chat/completions", json=_BODY, headers=headers) as answer:
         answer.raise_for_status()
         async for line in answer.content:
             if not first and b'"content":' in line and b'"content": ""' not in line:

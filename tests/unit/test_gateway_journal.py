@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
-from caesarion_hub.gateway import journal as journal_module
+from caesarion_hub.gateway import writer
 from caesarion_hub.gateway.chain import Entry
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.jobs import Append, Beat, Closing, Job, Leave, Opening, Result
@@ -44,7 +44,7 @@ class FakeLedger:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal_module, "AGAIN", 0.01)
+    monkeypatch.setattr(writer, "AGAIN", 0.01)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ A setting that cannot be used, or a taken port, ends it with one sentence.
 """
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -163,6 +164,8 @@ def main() -> int:
     # The ledger's thread lets go of the interpreter at each statement, and would wait 5 ms
     # for the loop to give it back.
     sys.setswitchinterval(0.0005)
+    # What is loaded by now stays: no collection need look through it again.
+    gc.freeze()
     try:
         uvloop.run(serve(from_environment()))
     except (ConfigError, DatabaseError) as error:

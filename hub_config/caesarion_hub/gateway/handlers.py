@@ -195,9 +195,11 @@ class FromUser(Door):
         self._answering = asyncio.create_task(self._pass_on(asked))
         self.application.under_way.add(self._answering)
         self._answering.add_done_callback(self.application.under_way.discard)
-        await asyncio.wait([self._answering])
-        if not self._answering.cancelled():
-            self._answering.result()
+        try:
+            await self._answering
+        except asyncio.CancelledError:
+            if not self._answering.cancelled():
+                raise
 
     def check_caller(self) -> None:
         """Raise what was found out while the request came in."""
@@ -214,7 +216,6 @@ class FromUser(Door):
                     self.set_header("Cache-Control", "no-cache")
                     self.set_header("X-Accel-Buffering", "no")
                     self._send_small_pieces_at_once()
-                await self.flush()
                 await self._send(answer)
         except StreamClosedError:
             pass  # the client is gone

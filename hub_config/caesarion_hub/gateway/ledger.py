@@ -41,16 +41,13 @@ LOST = "gateway_lost"
 _DAY = 86_400_000
 
 # Made once: building a statement takes longer than SQLite takes to answer it.
-_STILL_OPEN = select(tables.request.c.id).where(
-    tables.request.c.id.in_(bindparam("ids", expanding=True)), tables.request.c.finished.is_(None)
-)
 _CLOSED = (
     *("finished", "total_ms", "first_ms", "status", "error", "finish_reason", "upstream"),
     *("prompt_tokens", "completion_tokens", "cached_tokens", "estimated", "nanos", "calls"),
 )
 _CLOSE = (
     update(tables.request)
-    .where(tables.request.c.id == bindparam("closed_id"))
+    .where(tables.request.c.id == bindparam("closed_id"), tables.request.c.finished.is_(None))
     .values({name: bindparam(name) for name in _CLOSED})
 )
 _OPEN = tables.request.insert()
@@ -127,13 +124,10 @@ class Ledger:
 
     def _settle(self, connection: Connection, closings: Sequence[Closing]) -> None:
         """Close what is open; what was settled before, such as after a lease ran out, stays."""
-        if not closings:
-            return
-        by_id = {closing.opening.id: closing for closing in closings}
-        still_open = connection.scalars(_STILL_OPEN, {"ids": list(by_id)}).all()
-        settled = [by_id[one] for one in still_open]
+        settled = [
+            closing for closing in closings if connection.execute(_CLOSE, _closed(closing)).rowcount
+        ]
         if settled:
-            connection.execute(_CLOSE, [_closed(closing) for closing in settled])
             connection.execute(self._statements.add, _spending(settled))
 
     def _refuse(self, connection: Connection, refusals: Sequence[Refusal]) -> None:
@@ -275,7 +269,7 @@ def _spending(closings: Iterable[Closing]) -> list[dict[str, Any]]:
                 _count(changes.setdefault(key, _Change()), closing)
     names = [column.name for column in tables.spending.primary_key]
     return [
-        {**dict(zip(names, key, strict=True)), **asdict(change)}
+        {**dict(zip(names, key, strict=True)), **vars(change)}
         for key, change in sorted(changes.items())
     ]
 

@@ -33,6 +33,9 @@ def set_up() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Lines())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    # What no line shows need not be found out for each (the logging HOWTO's "Optimization").
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     # It quotes malformed requests, whose addresses may hold tokens.
     logging.getLogger("tornado.general").setLevel(logging.ERROR)
     # It tells each step of each start.

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 
-from sqlalchemy import Connection, bindparam, func, select, tuple_
+from sqlalchemy import Connection, bindparam, func, select
 
 from caesarion_hub.gateway import budgets, tables
 from caesarion_hub.gateway.budgets import Budget, Key, Place, Spent
@@ -20,30 +20,27 @@ _SHORT = 5  # seconds that OpenAI's clients may wait by themselves; made up
 
 # Made once: building a statement takes longer than SQLite takes to answer it.
 _request, _spending = tables.request.c, tables.spending.c
-_KEY = (_spending.scope, _spending.name, _spending.period, _spending.start)
+# One question a place: those of many at once are put together anew each time, which is slower.
 _SPENT = (
     select(
-        *_KEY,
+        _spending.period,
+        _spending.start,
         func.sum(_spending.prompt_tokens + _spending.completion_tokens),
         func.sum(_spending.nanos),
     )
     .where(
-        tuple_(_spending.scope, _spending.name).in_(bindparam("places", expanding=True)),
+        _spending.scope == bindparam("scope"),
+        _spending.name == bindparam("name"),
         (_spending.period == "month")
         | ((_spending.period == "day") & (_spending.start >= bindparam("monday"))),
     )
-    .group_by(*_KEY)
+    .group_by(_spending.period, _spending.start)
 )
 _OPEN = select(
     _request.user, _request.groups, _request.reserved_tokens, _request.reserved_nanos
 ).where(_request.finished.is_(None))
-_LATELY = (
-    select(_request.user, func.count())
-    .where(
-        _request.user.in_(bindparam("users", expanding=True)),
-        _request.started > bindparam("since"),
-    )
-    .group_by(_request.user)
+_LATELY = select(func.count()).where(
+    _request.user == bindparam("user"), _request.started > bindparam("since")
 )
 # The one of somebody's requests whose minute must be over before the next one.
 _BEFORE = (
@@ -121,20 +118,20 @@ class Room:
     def _read_spent(self, places: set[Place], today: date) -> None:
         monday = budgets.begins("week", today)
         assert monday is not None
-        asked = {"places": sorted(places), "monday": monday.isoformat()}
-        for scope, name, period, start, tokens, nanos in self._connection.execute(_SPENT, asked):
-            self._spent[(scope, name), period, start] = (int(tokens), int(nanos))
+        for place in places:
+            asked = {"scope": place[0], "name": place[1], "monday": monday.isoformat()}
+            for period, start, tokens, nanos in self._connection.execute(_SPENT, asked):
+                self._spent[place, period, start] = (int(tokens), int(nanos))
 
     def _read_open(self) -> None:
         for user, groups, tokens, nanos in self._connection.execute(_OPEN):
             self._open.append((user, tuple(json.loads(groups)), tokens, nanos or 0))
 
     def _read_lately(self, openings: Sequence[Opening]) -> None:
-        users = {opening.user for opening in openings if opening.per_minute}
         since = min(opening.started for opening in openings) - _MINUTE
-        asked = {"users": sorted(users), "since": since}
-        for user, number in self._connection.execute(_LATELY, asked):
-            self._lately[user] = number
+        for user in {opening.user for opening in openings if opening.per_minute}:
+            asked = {"user": user, "since": since}
+            self._lately[user] = self._connection.scalar(_LATELY, asked) or 0
 
     def _wait(self, opening: Opening) -> int:
         """Return the milliseconds until this user may ask again."""

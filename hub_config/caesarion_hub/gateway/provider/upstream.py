@@ -4,11 +4,18 @@ What the operator says of one upstream. Values; read by everything in ``provider
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import quote, urlsplit
 
 MODEL = "{model}"
 """Stands in a base URL for the name of the model that is asked."""
+
+
+@lru_cache
+def _url(base_url: str, path: str, model: str) -> str:
+    parts = urlsplit(base_url.replace(MODEL, quote(model, safe="")))
+    return parts._replace(path=parts.path.rstrip("/") + path).geturl()
 
 
 @dataclass(frozen=True)
@@ -69,8 +76,7 @@ class Upstream:
 
     def url(self, path: str, model: str = "") -> str:
         """Return the address of ``path`` (it begins with a slash), for ``model``."""
-        parts = urlsplit(self.base_url.replace(MODEL, quote(model, safe="")))
-        return parts._replace(path=parts.path.rstrip("/") + path).geturl()
+        return _url(self.base_url, path, model)
 
     def credentials(self) -> dict[str, str]:
         """Return the header that carries the key."""

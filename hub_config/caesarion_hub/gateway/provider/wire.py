@@ -7,6 +7,7 @@ nothing of the account. A stream is whole events, any other answer is whole.
 
 import asyncio
 import contextlib
+import functools
 import io
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -24,6 +25,8 @@ MAX_ANSWER = 64 * 2**20
 _ERROR_LIMIT = 65_536
 # Seconds that the end of a body may follow the end of its stream.
 _LINGER = 1.0
+# Bytes of a request that are sent in one go.
+_LONG = 65_536
 # What a client may see of the provider's headers; the others tell of the account
 # and the provider's machines, or belong to one hop only.
 _PASSED = re.compile(r"content-type|x-request-id|x-ratelimit-[a-z-]+", re.IGNORECASE)
@@ -57,8 +60,8 @@ class Wire:
         response = await self._session.request(
             method,
             url,
-            # As a file: aiohttp sends those piece by piece, others may wait less.
-            data=None if raw is None else io.BytesIO(raw),
+            # As a file what is long: aiohttp sends those piece by piece, others may wait less.
+            data=io.BytesIO(raw) if raw and len(raw) > _LONG else raw,
             headers=headers | self._upstream.credentials(),
             proxy=self._upstream.proxy,
             allow_redirects=False,
@@ -114,6 +117,8 @@ class Wire:
 
 async def _piece(response: aiohttp.ClientResponse, limit: float) -> bytes:
     """Return what comes next, b"" at the end; raise TimeoutError after ``limit`` seconds."""
+    if data := response.content.read_nowait():
+        return data
     async with asyncio.timeout(limit):
         return await response.content.readany()
 
@@ -128,7 +133,12 @@ async def _drained(response: aiohttp.ClientResponse) -> None:
 def passed_headers(response: aiohttp.ClientResponse) -> dict[str, str]:
     """Return what a client may see, under the names that are usual in HTTP/1.1."""
     return {
-        name.title(): value
+        usual: value
         for name, value in response.headers.items()
-        if _PASSED.fullmatch(name) and is_plain(value)
+        if (usual := _passed(name)) and is_plain(value)
     }
+
+
+@functools.lru_cache
+def _passed(name: str) -> str:
+    return name.title() if _PASSED.fullmatch(name) else ""
