@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -16,9 +17,14 @@ from caesarion_hub.gateway import tables
 from caesarion_hub.gateway.chain import Entry
 from caesarion_hub.gateway.database import Database
 from caesarion_hub.gateway.pages import queries
+from caesarion_hub.gateway.pages.download import Download
 from caesarion_hub.gateway.pages.lists import BATCH
 from caesarion_hub.gateway.recording import append
 from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application
 
 from tests.hub import RunningHub, Session, free_port, running_hub
 
@@ -521,6 +527,28 @@ def test_a_file_of_many_requests_comes_whole_and_in_order(hub: RunningHub, admin
     everybody = admin.get(f"{GATEWAY}/admin/requests.csv?span=total").text
     users = {row["user"] for row in csv.DictReader(everybody.splitlines())}
     assert {"gale", "hana", "rosa"} <= users
+
+
+async def test_a_file_that_breaks_off_does_not_look_whole() -> None:
+    def pieces() -> Iterator[str]:
+        yield "name\r\n"
+        raise OperationalError("SELECT", {}, Exception("the database went away"))
+
+    class Broken(Download):
+        async def prepare(self) -> None:
+            """Let everybody in."""
+
+        async def get(self) -> None:
+            await self.send("broken.csv", "text/csv", pieces())
+
+    (socket,) = bind_sockets(0, "127.0.0.1")
+    server = HTTPServer(Application([("/", Broken, {"shared": SimpleNamespace(oauth=None)})]))
+    server.add_sockets([socket])
+    async with httpx.AsyncClient() as http:
+        with pytest.raises(httpx.RemoteProtocolError, match="without sending complete message"):
+            await http.get(f"http://127.0.0.1:{socket.getsockname()[1]}/")
+    server.stop()
+    await server.close_all_connections()
 
 
 def test_a_provider_that_fails_is_named_with_its_problem(tmp_path: Path) -> None:

@@ -118,16 +118,19 @@ def of_calls(
     connection: Connection, kind: str, rows: Collection[Row[Any]]
 ) -> dict[tuple[str, str], Row[Any]]:
     """Return the records of this kind of the calls that ``rows`` are of, by user and call."""
-    named = {(row.user, row.call) for row in rows if row.call}
-    if not named:
-        return {}
-    users, calls = ({one[place] for one in named} for place in (0, 1))
-    found = connection.execute(
-        select(tables.audit).where(
-            _audit.user.in_(users), _audit.call.in_(calls), _audit.kind == kind
+    calls: dict[str, set[str]] = {}
+    for row in rows:
+        if row.call:
+            calls.setdefault(row.user, set()).add(row.call)
+    # A user at a time, and not by the kind: so SQLite finds the index of both.
+    return {
+        (row.user, row.call): row
+        for user, named in calls.items()
+        for row in connection.execute(
+            select(tables.audit).where(_audit.user == user, _audit.call.in_(named))
         )
-    )
-    return {(row.user, row.call): row for row in found if (row.user, row.call) in named}
+        if row.kind == kind
+    }
 
 
 def budget_edits(connection: Connection, until: int) -> Sequence[Row[Any]]:
