@@ -221,7 +221,7 @@ def test_the_overview_shows_servers_answers_spenders_and_errors(
     text = page(admin, "admin")
     servers = text[text.index('id="servers"') :]
     assert ">hana</a></td><td>default</td>" in servers
-    assert re.search(r">\d\d+ MiB</td><td class=\"n\">\d+ s</td> <td>running</td>", servers)
+    assert re.search(r">\d\d+ MiB</td><td class=\"n wide\">\d+ s</td> <td>running</td>", servers)
     assert text.index("user-09999") < text.index("user-09998")
     assert "upstream_error" in text
     assert '<noscript><meta http-equiv="refresh" content="10"></noscript>' in text

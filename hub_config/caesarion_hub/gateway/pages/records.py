@@ -87,7 +87,8 @@ def _change(said: Said, before: Said | None) -> str:
 
 def _details(said: Said) -> list[tuple[str, str]]:
     """Return what else a record says; money as money, and the code apart."""
-    shown = [(name, value) for name, value in said.items() if name != "text"]
+    apart = ("number", "made", "kind", "user", "text")
+    shown = [(name, value) for name, value in said.items() if name not in apart]
     return [
         ("dollars", words.exact(value)) if name == "nanos" else (name, str(value))
         for name, value in shown
