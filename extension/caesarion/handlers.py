@@ -90,7 +90,7 @@ class ChatHandler(Door):
     async def _answer(self, question: Question) -> None:
         history = [prompt.system_message(), *(said.model_dump() for said in question.messages)]
         async with self.kernel(question) as find:
-            self.set_header("Content-Type", "text/event-stream")
+            self.begin_stream("text/event-stream")
             self.set_header("Cache-Control", "no-cache")
             self.set_header("X-Accel-Buffering", "no")
             await self.flush()
@@ -141,7 +141,7 @@ class ExecuteHandler(Door):
     async def _run(self, run: Run) -> None:
         async with self.kernel(run) as find:
             kernel = await find()
-            self.set_header("Content-Type", "application/x-ndjson")
+            self.begin_stream("application/x-ndjson")
             async with contextlib.aclosing(kernel.run(run.code)) as steps:
                 async for step in steps:
                     if isinstance(step, Notice | RunStart):

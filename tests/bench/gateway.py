@@ -87,8 +87,7 @@ async def _at(ways: Sequence[_Way], tokens: Sequence[str], streams: int) -> list
         way.first.clear()
     async with _client(streams) as client:
         for way in ways:
-            for token in tokens[:streams]:
-                await _ask(client, way.url, token)
+            await asyncio.gather(*(_ask(client, way.url, token) for token in tokens[:streams]))
         for _ in range(3):
             for way in ways:
                 await asyncio.gather(

@@ -16,9 +16,10 @@ class Answer:
     """
     A status, headers, and a body as it comes.
 
-    ``content`` raises :class:`~caesarion_hub.gateway.errors.GatewayError` when
-    the body breaks off; of a stream, each piece is whole events. ``upstream``
-    is who answered, and ``model`` what that calls the model; empty for a list.
+    Of a stream each piece is whole events, and ``content`` raises
+    :class:`~caesarion_hub.gateway.errors.GatewayError` when it breaks off; any
+    other body is one piece. ``upstream`` is who answered, and ``model`` what
+    that calls the model; empty for a list.
     """
 
     status: int

@@ -233,20 +233,14 @@ class FromUser(Door):
         log.warning("%s%s", error.message.rstrip("."), when, extra={"told": told})
 
     async def _send(self, answer: Answer) -> None:
-        end = b""
         try:
             async for data in answer.content:
                 self.write(data)
                 await self.flush()
-                end = (end + data)[-4:]
         except GatewayError as error:
+            # What came was whole events: only a stream comes in pieces, and only between them.
             self._warn(error, ", in mid-answer")
-            if answer.is_stream and (not end or end.endswith((b"\n\n", b"\r\n\r\n"))):
-                await self.finish(error.event())
-            elif self.request.connection:
-                # In the middle of a line an error event would be read as a part of it, and
-                # JSON cannot say that it is broken: only a broken connection can.
-                self.detach().close()
+            await self.finish(error.event())
 
 
 class Models(FromUser):
