@@ -509,6 +509,8 @@ async def test_metrics_are_for_tokens_with_the_scope_and_name_no_user(
     ):
         assert line in text.splitlines()
     assert re.search(r'^caesarion_gateway_upstream_up\{upstream=".+"\} 1.0$', text, re.MULTILINE)
+    asked = r'^caesarion_gateway_upstream_attempts_total\{outcome="ok",upstream=".+"\} [1-9]'
+    assert re.search(asked, text, re.MULTILINE)
     assert "ada" not in text
 
 

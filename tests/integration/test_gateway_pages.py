@@ -390,9 +390,9 @@ def test_who_is_refused_is_seen_by_administrators_and_by_themselves(
     refused = section(page(admin, "admin"), "refused")
     row = refused[refused.index(">olga<") :].partition("</tr>")[0]
     assert ">2</td>" in row
-    assert "Your budget of 1 tokens a day is used up: " in row
+    assert "Your budget of 1 token a day is used up: " in row
     assert "paul" not in refused
-    assert "Your budget of 1 tokens a day" in section(page(hub.login("olga"), "usage"), "refused")
+    assert "Your budget of 1 token a day" in section(page(hub.login("olga"), "usage"), "refused")
     assert 'id="refused"' not in page(hub.login("paul"), "usage")
 
 

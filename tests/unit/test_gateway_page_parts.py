@@ -131,24 +131,23 @@ def row(number: int, kind: str, said: dict[str, Any], **changes: Any) -> Any:
     return SimpleNamespace(number=number, kind=kind, record=json.dumps(said), **given | changes)
 
 
-def edit(number: int, tokens: int | None, nanos: int | None = None, name: str = "ada") -> Any:
-    said = {"scope": "user", "name": name, "window": "day", "tokens": tokens, "nanos": nanos}
-    return row(number, "budget", said)
+def edit(tokens: int | None, nanos: int | None = None, before: Any = None) -> Any:
+    said = {"scope": "user", "name": "ada", "window": "day", "tokens": tokens, "nanos": nanos}
+    return row(1, "budget", said | {"before": before})
 
 
 def test_an_edited_budget_says_what_it_was_before() -> None:
-    edits = [edit(4, None), edit(3, 7, name="bob"), edit(2, 20, DOLLAR), edit(1, 10)]
-    before = records.before(edits)
-    assert [records.line(one, before=before.get(one.number)).what for one in edits] == [
-        "user ada, a day: 20 tokens or $1.00 → no budget",
-        "user bob, a day: 7 tokens",
-        "user ada, a day: 10 tokens → 20 tokens or $1.00",
+    ten, twenty = {"tokens": 10, "nanos": None}, {"tokens": 20, "nanos": DOLLAR}
+    edits = [edit(10), edit(20, DOLLAR, before=ten), edit(None, before=twenty)]
+    assert [records.line(one).what for one in edits] == [
         "user ada, a day: 10 tokens",
+        "user ada, a day: 10 tokens → 20 tokens or $1.00",
+        "user ada, a day: 20 tokens or $1.00 → no budget",
     ]
 
 
 def test_money_in_a_record_is_in_dollars() -> None:
-    assert ("dollars", "1.5") in records.line(edit(1, None, 1_500_000_000)).details
+    assert ("dollars", "1.5") in records.line(edit(None, 1_500_000_000)).details
 
 
 def test_a_call_has_its_outcome_beside_it_and_an_outcome_its_call() -> None:

@@ -11,7 +11,6 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -36,7 +35,7 @@ from caesarion_hub.gateway.ledger import Ledger
 from caesarion_hub.gateway.meter import Meter
 from caesarion_hub.gateway.metrics import Metrics
 from caesarion_hub.gateway.pages import views
-from caesarion_hub.gateway.provider.providers import Condition, Providers
+from caesarion_hub.gateway.provider.providers import Providers
 
 _MAX_READ = 64 * 2**20  # bytes; beyond, a request's connection is simply closed
 
@@ -51,19 +50,17 @@ async def serve(config: Config) -> None:
     sockets = _listen(config)
     async with AsyncExitStack() as stack:
         backend: Backend = Demo()
-        conditions: Callable[[], Iterable[Condition]] = tuple
         if config.upstreams:
             providers = Providers(config.upstreams, config.default_model)
             backend = await stack.enter_async_context(providers)
-            conditions = providers.conditions
         hub = Hub(config)
         stack.push_async_callback(hub.close)
         journal = await stack.enter_async_context(_journal(config, stack))
         metrics = Metrics(_known_models(config))
-        metrics.watch(backend.health, lambda: journal.ledger.head[0])
+        metrics.watch(backend.conditions, lambda: journal.ledger.head[0])
         meter = Meter(config.values, backend, journal, metrics)
         demo = not config.upstreams
-        pages = _pages(config, journal, hub, backend, conditions)
+        pages = _pages(config, journal, hub, backend)
         app = Gateway(config.prefix, hub, meter, journal, metrics, demo=demo, **pages)
         server = HTTPServer(app, max_body_size=_MAX_READ)
         server.add_sockets(sockets)
@@ -113,13 +110,7 @@ async def _prove(journal: Journal, metrics: Metrics) -> None:
     log.log(logging.INFO if whole else logging.ERROR, "%s", said)
 
 
-def _pages(
-    config: Config,
-    journal: Journal,
-    hub: Hub,
-    backend: Backend,
-    conditions: Callable[[], Iterable[Condition]],
-) -> dict[str, Any]:
+def _pages(config: Config, journal: Journal, hub: Hub, backend: Backend) -> dict[str, Any]:
     """Return the pages' routes and settings; none without a token of the gateway's own."""
     if not config.api_token:
         return {}
@@ -134,7 +125,7 @@ def _pages(
         cache_max_age=CACHE,
     )
     shared = views.Shared(
-        *(journal, hub, backend, conditions, frozenset(config.values.prices), oauth),
+        *(journal, hub, backend, frozenset(config.values.prices), oauth),
         *(config.prefix, base_url),
     )
     return {"pages": views.routes(shared), **views.settings(config.api_token)}

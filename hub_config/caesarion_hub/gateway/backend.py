@@ -5,10 +5,13 @@ What answers behind the gateway: the provider, or the demo model.
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
+
+State = Literal["closed", "open", "half-open"]
+"""A circuit's: whether an upstream is asked, is left alone, or is being tried again."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,23 @@ def json_answer(body: Any) -> Answer:
     return Answer(200, {"Content-Type": "application/json"}, content())
 
 
+@dataclass(frozen=True)
+class Condition:
+    """
+    How one upstream is doing.
+
+    ``state`` is its circuit's: "closed" is well. ``failures`` are those since
+    the last whole answer, ``problem`` is the last one's sentence. ``outcomes``
+    counts all attempts: ``ok``, ``given_up`` (the client went away), or the failure's code.
+    """
+
+    name: str
+    state: State
+    failures: int
+    problem: str
+    outcomes: Mapping[str, int]
+
+
 class Backend(Protocol):
     """
     A model behind the OpenAI protocol.
@@ -63,5 +83,5 @@ class Backend(Protocol):
     def trouble(self) -> str:
         """Return why nothing can be asked of it now, as a sentence, or nothing."""
 
-    def health(self) -> Mapping[str, bool]:
-        """Return, by the names of upstreams, whether each may be asked now."""
+    def conditions(self) -> Iterable[Condition]:
+        """Return how each upstream is doing."""

@@ -111,7 +111,11 @@ def refusal(budget: Budget, place: Place, spent: Spent, now: datetime) -> Gatewa
     if not over_tokens and not over_nanos:
         return None
     if over_tokens:
-        limit, used, unit = f"{budget.tokens:,} tokens", f"{spent.tokens:,}", "are"
+        limit, used, unit = (
+            f"{budget.tokens:,} token{'' if budget.tokens == 1 else 's'}",
+            f"{spent.tokens:,}",
+            "are",
+        )
         waits = not _reached(budget.tokens, spent.tokens)
     else:
         limit, used, unit = dollars(budget.nanos or 0), dollars(spent.nanos), "is"

@@ -153,7 +153,9 @@ class Ledger:
     def _change(self, connection: Connection, job: Edit) -> recording.Head:
         said = asdict(job.budget)
         row = {**said, "edited": milliseconds(), "editor": job.editor}
+        before = self._with_edits(connection).get(job.budget.key)
         connection.execute(self._statements.edit, row)
+        said["before"] = before and {"tokens": before.tokens, "nanos": before.nanos}
         return recording.append(connection, [Entry("budget", job.editor, said=said)])
 
     def _with_edits(self, connection: Connection) -> dict[budgets.Key, Budget]:

@@ -5,12 +5,13 @@ Called by ``meter``, which counts, and by ``handlers``, which shows. No label
 holds what users choose: models that nobody has answered as are ``other``.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from caesarion_hub.gateway.backend import Condition
 from caesarion_hub.gateway.jobs import Closing
 from caesarion_hub.gateway.usage import NANOS
 
@@ -81,9 +82,11 @@ class Metrics:
             registry=registry,
         )
 
-    def watch(self, health: Callable[[], Mapping[str, bool]], audit: Callable[[], int]) -> None:
+    def watch(
+        self, conditions: Callable[[], Iterable[Condition]], audit: Callable[[], int]
+    ) -> None:
         """Show, whenever asked, which upstreams may be asked and how long the audit is."""
-        self._registry.register(_Upstreams(health))
+        self._registry.register(_Upstreams(conditions))
         self._audit.set_function(audit)
 
     def refused(self, reason: str) -> None:
@@ -119,16 +122,24 @@ class Metrics:
 
 
 class _Upstreams(Collector):
-    def __init__(self, health: Callable[[], Mapping[str, bool]]) -> None:
-        self._health = health
+    def __init__(self, conditions: Callable[[], Iterable[Condition]]) -> None:
+        self._conditions = conditions
 
-    def collect(self) -> Iterable[GaugeMetricFamily]:
-        """Yield whether each upstream may be asked now."""
+    def collect(self) -> Iterable[Metric]:
+        """Yield whether each upstream may be asked now, and what came of asking it."""
         up = GaugeMetricFamily(
             "caesarion_gateway_upstream_up",
             "Whether an upstream may be asked now, or is left alone for a while",
             labels=["upstream"],
         )
-        for name, well in self._health().items():
-            up.add_metric([name], float(well))
-        yield up
+        attempts = CounterMetricFamily(
+            "caesarion_gateway_upstream_attempts",
+            "Requests sent to an upstream, by outcome: ok, given_up (the client went away), "
+            "or the code of the failure",
+            labels=["upstream", "outcome"],
+        )
+        for condition in self._conditions():
+            up.add_metric([condition.name], float(condition.state != "open"))
+            for outcome, number in condition.outcomes.items():
+                attempts.add_metric([condition.name, outcome], number)
+        yield from (up, attempts)

@@ -12,11 +12,11 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 from uuid import uuid4
 
-from caesarion_hub.gateway.backend import Answer, json_answer
+from caesarion_hub.gateway.backend import Answer, Condition, json_answer
 from caesarion_hub.gateway.demo.chunks import Frame, Reply, stream
 from caesarion_hub.gateway.demo.rules import answer
 from caesarion_hub.gateway.demo.turn import read_turn
@@ -41,9 +41,9 @@ class Demo:
         """Return nothing: it can be asked."""
         return ""
 
-    def health(self) -> Mapping[str, bool]:
+    def conditions(self) -> tuple[Condition, ...]:
         """Return nothing: there is no upstream."""
-        return {}
+        return ()
 
     @contextlib.asynccontextmanager
     async def complete(self, raw: bytes, body: dict[str, Any]) -> AsyncIterator[Answer]:

@@ -114,14 +114,11 @@ def lines(connection: Connection, rows: Rows) -> list[records.Line]:
     """Return rows of the audit as people read them, each with what belongs to it."""
     outcomes = lists.of_calls(connection, "outcome", [row for row in rows if row.kind == "call"])
     calls = lists.of_calls(connection, "call", [row for row in rows if row.kind == "outcome"])
-    edited = [row.number for row in rows if row.kind == "budget"]
-    before = records.before(lists.budget_edits(connection, max(edited)) if edited else ())
     return [
         records.line(
             row,
             call=calls.get((row.user, row.call)) if row.kind == "outcome" else None,
             outcome=outcomes.get((row.user, row.call)) if row.kind == "call" else None,
-            before=before.get(row.number),
         )
         for row in rows
     ]

@@ -133,12 +133,6 @@ def of_calls(
     }
 
 
-def budget_edits(connection: Connection, until: int) -> Sequence[Row[Any]]:
-    """Return the records of edited budgets up to a number, the last one first."""
-    asked = select(tables.audit).where(_audit.kind == "budget", _audit.number <= until)
-    return connection.execute(asked.order_by(_audit.number.desc()).limit(BATCH)).all()
-
-
 def groups_of(connection: Connection, user: str) -> str:
     """Return the groups, as JSON, that somebody was in at their last request."""
     asked = select(_request.groups).where(_request.user == user)

@@ -53,7 +53,7 @@ class Overview(Page):
             servers=servers,
             loads=loads,
             trouble=self.shared.backend.trouble(),
-            conditions=list(self.shared.conditions()),
+            conditions=list(self.shared.backend.conditions()),
             **told,
         )
 

@@ -8,7 +8,7 @@ a thread.
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -23,7 +23,6 @@ from caesarion_hub.gateway.backend import Backend
 from caesarion_hub.gateway.hub import Hub
 from caesarion_hub.gateway.journal import Journal
 from caesarion_hub.gateway.pages import plots, queries, words
-from caesarion_hub.gateway.provider.providers import Condition
 
 ADMIN_SCOPE = "admin-ui"
 """Who may see the hub's admin page may see the gateway's."""
@@ -47,14 +46,13 @@ class Shared:
     """
     What all pages share.
 
-    ``base_url`` is the hub's, such as ``/hub/``; ``conditions`` tells how each
-    upstream is doing; ``priced`` are the models that have a price.
+    ``base_url`` is the hub's, such as ``/hub/``; ``priced`` are the models that
+    have a price.
     """
 
     journal: Journal
     hub: Hub
     backend: Backend
-    conditions: Callable[[], Iterable[Condition]]
     priced: Collection[str]
     oauth: HubOAuth
     prefix: str

@@ -2,11 +2,11 @@
 Records of the audit in words: pure functions.
 
 Called by ``auditing``. A call stands with its outcome, an edited budget with what it
-was before, as the budget's last record says.
+was before.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,14 +36,14 @@ class Line:
     details: Sequence[tuple[str, str]] = ()
 
 
-def line(row: Any, *, call: Any = None, outcome: Any = None, before: Said | None = None) -> Line:
+def line(row: Any, *, call: Any = None, outcome: Any = None) -> Line:
     """Return a row of the audit as a line, with the call or the outcome that belongs to it."""
     said = json.loads(row.record)
     about = json.loads(call.record) if call else said
     ended = json.loads(outcome.record) if outcome else said
     return Line(
         *(row.number, row.made, row.kind, row.user),
-        what=_what(row.kind, said, about, before),
+        what=_what(row.kind, said, about),
         conversation=row.conversation or (call.conversation if call else ""),
         call=row.call,
         hash=row.hash,
@@ -56,38 +56,25 @@ def line(row: Any, *, call: Any = None, outcome: Any = None, before: Said | None
     )
 
 
-def before(edits: Iterable[Any]) -> dict[int, Said]:
-    """Return what each edited budget was before, by number; ``edits`` begin with the last one."""
-    found: dict[int, Said] = {}
-    later: dict[tuple[str, ...], int] = {}
-    for row in edits:
-        said = json.loads(row.record)
-        key = (said["scope"], said["name"], said["window"])
-        if key in later:
-            found[later[key]] = said
-        later[key] = row.number
-    return found
-
-
-def _what(kind: str, said: Said, about: Said, before: Said | None) -> str:
+def _what(kind: str, said: Said, about: Said) -> str:
     match kind:
         case "budget":
             name = f"{words.whose(said['scope'], said['name'])}, {words.window(said['window'])}"
-            return f"{name}: {_change(said, before)}"
+            return f"{name}: {_change(said)}"
         case "cut":
             return f"the records up to number {said['cut_to']} were deleted"
         case _:
             return str(about.get("tool", ""))
 
 
-def _change(said: Said, before: Said | None) -> str:
-    now = words.limit(said["tokens"], said["nanos"])
+def _change(said: Said) -> str:
+    now, before = words.limit(said["tokens"], said["nanos"]), said["before"]
     return f"{words.limit(before['tokens'], before['nanos'])} → {now}" if before else now
 
 
 def _details(said: Said) -> list[tuple[str, str]]:
     """Return what else a record says; money as money, and the code apart."""
-    apart = ("number", "made", "kind", "user", "text")
+    apart = ("number", "made", "kind", "user", "text", "before")
     shown = [(name, value) for name, value in said.items() if name not in apart]
     return [
         ("dollars", words.exact(value)) if name == "nanos" else (name, str(value))

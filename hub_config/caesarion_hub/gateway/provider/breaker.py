@@ -5,11 +5,9 @@ Called by ``endpoint``; calls nobody, and knows the time from the clock it is gi
 """
 
 from collections.abc import Callable
-from typing import Literal
 
+from caesarion_hub.gateway.backend import State
 from caesarion_hub.gateway.provider.upstream import Breaker
-
-State = Literal["closed", "open", "half-open"]
 
 
 class Circuit:

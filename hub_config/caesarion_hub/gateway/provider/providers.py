@@ -21,12 +21,10 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from dataclasses import dataclass
 from typing import Any, Self
 
-from caesarion_hub.gateway.backend import Answer, json_answer
+from caesarion_hub.gateway.backend import Answer, Condition, json_answer
 from caesarion_hub.gateway.provider import routing
-from caesarion_hub.gateway.provider.breaker import State
 from caesarion_hub.gateway.provider.breaks import LEFT_ALONE
 from caesarion_hub.gateway.provider.catalogue import Catalogue
 from caesarion_hub.gateway.provider.endpoint import Endpoint
@@ -44,23 +42,6 @@ PATIENCE = 10.0
 """Seconds that a request waits for a provider that says when to come back; made up."""
 
 log = logging.getLogger("gateway")
-
-
-@dataclass(frozen=True)
-class Condition:
-    """
-    How one upstream is doing.
-
-    ``state`` is its circuit's: "closed" is well. ``failures`` are those since
-    the last whole answer, ``problem`` is the last one's sentence. ``outcomes``
-    counts all attempts (see :class:`~caesarion_hub.gateway.provider.endpoint.Endpoint`).
-    """
-
-    name: str
-    state: State
-    failures: int
-    problem: str
-    outcomes: Mapping[str, int]
 
 
 class Providers:
@@ -104,10 +85,6 @@ class Providers:
             circuit = endpoint.circuit
             problem = endpoint.problem if circuit.failures else ""
             yield Condition(name, circuit.state, circuit.failures, problem, dict(endpoint.outcomes))
-
-    def health(self) -> Mapping[str, bool]:
-        """Return, by the names of upstreams, whether each may be asked now."""
-        return {condition.name: condition.state != "open" for condition in self.conditions()}
 
     def named(self, model: str) -> str:
         """Return ``model``: an upstream that has it by another name is still asked for it."""

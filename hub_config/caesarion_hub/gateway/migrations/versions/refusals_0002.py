@@ -1,4 +1,4 @@
-"""Requests that were not let in, counted by day, user and reason."""
+"""Requests that were not let in, counted by day, user and reason; conversations are found."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Make the table."""
+    """Make the table, and the index of conversations."""
     op.create_table(
         "refusal",
         sa.Column("day", sa.String(length=10), nullable=False),
@@ -21,3 +21,4 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("day", "user", "code"),
     )
     op.create_index("refusal_last", "refusal", ["last"], unique=False)
+    op.create_index("audit_conversation", "audit", ["conversation", "number"], unique=False)
