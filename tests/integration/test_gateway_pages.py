@@ -405,7 +405,7 @@ def test_the_overview_does_not_say_well_while_nobody_is_let_in(
     text = page(admin, "admin")
     state = text[text.index('id="state"') :].partition("</div>")[0]
     assert "<strong>Nobody is answered now.</strong>" in state
-    assert "The budget of everybody, 1 tokens a day, is used up. It renews on" in state
+    assert "The budget of everybody, 1 token a day, is used up. It renews on" in state
     edit(admin, **form, deed="delete")
     assert "<strong>Requests are answered.</strong>" in page(admin, "admin")
 

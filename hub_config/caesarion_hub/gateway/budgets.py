@@ -112,7 +112,7 @@ def refusal(budget: Budget, place: Place, spent: Spent, now: datetime) -> Gatewa
         return None
     if over_tokens:
         limit, used, unit = (
-            f"{budget.tokens:,} token{'' if budget.tokens == 1 else 's'}",
+            tokens(budget.tokens or 0),
             f"{spent.tokens:,}",
             "are",
         )
@@ -145,6 +145,11 @@ def refusal(budget: Budget, place: Place, spent: Spent, now: datetime) -> Gatewa
         # OpenAI's clients would wait and ask again by themselves otherwise.
         {**wait, "X-Should-Retry": "false"},
     )
+
+
+def tokens(number: int) -> str:
+    """Return a number of tokens as people read it."""
+    return f"{number:,} {'token' if number == 1 else 'tokens'}"
 
 
 def dollars(nanos: int) -> str:

@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from tornado.web import HTTPError, RequestHandler
 
+from caesarion_hub.gateway import budgets
 from caesarion_hub.gateway.backend import Backend
 from caesarion_hub.gateway.hub import Hub
 from caesarion_hub.gateway.journal import Journal
@@ -195,6 +196,7 @@ _TEMPLATES.filters |= {
     "percent": words.percent,
     "short": words.short,
     "span": words.span,
+    "tokens": budgets.tokens,
     "time": words.time,
     "window": words.window,
 }

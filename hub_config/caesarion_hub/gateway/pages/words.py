@@ -7,7 +7,7 @@ Called by the templates and by all of the pages.
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from caesarion_hub.gateway.budgets import dollars
+from caesarion_hub.gateway import budgets
 from caesarion_hub.gateway.usage import NANOS
 
 _WINDOWS = {"day": "a day", "week": "a week", "month": "a month", "total": "in all"}
@@ -81,7 +81,7 @@ def whose(scope: str, name: str) -> str:
 def limit(tokens: int | None, nanos: int | None) -> str:
     """Return what a budget allows: ``12,000 tokens or $1.50``, whichever is reached first."""
     parts = [
-        *([f"{count(tokens)} tokens"] if tokens is not None else []),
-        *([dollars(nanos)] if nanos is not None else []),
+        *([budgets.tokens(tokens)] if tokens is not None else []),
+        *([budgets.dollars(nanos)] if nanos is not None else []),
     ]
     return " or ".join(parts) or "no budget"
