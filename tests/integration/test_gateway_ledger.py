@@ -29,7 +29,8 @@ from caesarion_hub.gateway.ledger import LOST, Ledger
 from caesarion_hub.gateway.pages import lists, queries
 from caesarion_hub.gateway.pages.lists import Search
 from caesarion_hub.gateway.recording import verify
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import OperationalError
 
 from tests.fakes.postgres import Postgres
 
@@ -396,3 +397,18 @@ def test_what_the_pages_ask_is_answered(database: Database) -> None:
         (("everyone", ""), 100, 70_000),
     ]
     assert [round(one.part, 3) for one in left] == [0.07, 0.0]
+
+
+def test_a_connection_that_the_server_cut_fails_one_batch_and_no_more(postgres: Postgres) -> None:
+    with closing(Database(postgres.make_database())) as database:
+        database.migrate()
+        ledger = make_ledger(database, Budget("user", "", "day", 1000, None))
+        with database.exclusive() as connection:
+            process = connection.scalar(text("SELECT pg_backend_pid()"))
+        with database.reading() as connection:
+            connection.execute(text("SELECT pg_terminate_backend(:process)"), {"process": process})
+        with pytest.raises(OperationalError):
+            ledger.apply([make_opening()])
+        assert let_in(ledger, make_opening())
+        with database.reading() as connection:
+            assert connection.scalar(select(func.count()).select_from(tables.request)) == 1

@@ -8,6 +8,7 @@ between threads (measured: 1.9 ms against 0.35 ms for three statements).
 """
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,8 +18,11 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from caesarion_hub.gateway.statement import Statement
+
 # PostgreSQL's advisory locks are numbers; this one is ours, made up.
 _LOCK = text("SELECT pg_advisory_xact_lock(7226134016)")
+_BEGIN, _BEGIN_EXCLUSIVE = Statement(text("BEGIN")), Statement(text("BEGIN IMMEDIATE"))
 _PATIENCE = 10
 """Seconds that a locked or silent database gets before a statement fails; made up."""
 
@@ -42,6 +46,8 @@ class Database:
                 self.url = self.url.set(drivername="postgresql+psycopg")
             self.is_sqlite = self.url.get_backend_name() == "sqlite"
             self.engine = _sqlite(self.url) if self.is_sqlite else _server(self.url)
+            self._in_turn = threading.Lock()
+            self._kept: Connection | None = None
         except (ArgumentError, ImportError) as error:
             # Not quoted: the address holds a password.
             raise DatabaseError(
@@ -51,18 +57,30 @@ class Database:
 
     def close(self) -> None:
         """Close all connections."""
+        self._give_back()
         self.engine.dispose()
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[Connection]:
         """Provide a transaction that no other exclusive one runs beside."""
-        with self.engine.connect() as connection:
-            if self.is_sqlite:
-                connection.execution_options(exclusive=True)
-            with connection.begin():
-                if not self.is_sqlite:
-                    connection.execute(_LOCK)
-                yield connection
+        with self._in_turn:
+            # Kept: to take one out of the pool and to give it back takes as long as a request's
+            # whole transaction.
+            if self._kept is None:
+                self._kept = self.engine.connect().execution_options(exclusive=True)
+            try:
+                with self._kept.begin():
+                    if not self.is_sqlite:
+                        self._kept.execute(_LOCK)
+                    yield self._kept
+            except BaseException:
+                self._give_back()
+                raise
+
+    def _give_back(self) -> None:
+        if self._kept:
+            self._kept.close()
+            self._kept = None
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -129,6 +147,6 @@ def _sqlite(url: URL) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         exclusive = connection.get_execution_options().get("exclusive")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if exclusive else "BEGIN")
+        (_BEGIN_EXCLUSIVE if exclusive else _BEGIN).change(connection, {})
 
     return engine

@@ -34,23 +34,23 @@ from caesarion_hub.gateway.jobs import (
     milliseconds,
 )
 from caesarion_hub.gateway.room import Room
+from caesarion_hub.gateway.statement import Statement
 
 LOST = "gateway_lost"
 """The error of a request whose gateway ended before it was settled."""
 
 _DAY = 86_400_000
 
-# Made once: building a statement takes longer than SQLite takes to answer it.
 _CLOSED = (
     *("finished", "total_ms", "first_ms", "status", "error", "finish_reason", "upstream"),
     *("prompt_tokens", "completion_tokens", "cached_tokens", "estimated", "nanos", "calls"),
 )
-_CLOSE = (
+_CLOSE = Statement(
     update(tables.request)
     .where(tables.request.c.id == bindparam("closed_id"), tables.request.c.finished.is_(None))
     .values({name: bindparam(name) for name in _CLOSED})
 )
-_OPEN = tables.request.insert()
+_OPEN = Statement(tables.request.insert())
 
 
 @dataclass
@@ -120,15 +120,13 @@ class Ledger:
     def _open(self, connection: Connection, openings: Sequence[Opening]) -> None:
         if openings:
             rows = [_opened(opening, self._replica) for opening in openings]
-            connection.execute(_OPEN, rows)
+            _OPEN.change_each(connection, rows)
 
     def _settle(self, connection: Connection, closings: Sequence[Closing]) -> None:
         """Close what is open; what was settled before, such as after a lease ran out, stays."""
-        settled = [
-            closing for closing in closings if connection.execute(_CLOSE, _closed(closing)).rowcount
-        ]
+        settled = [closing for closing in closings if _CLOSE.change(connection, _closed(closing))]
         if settled:
-            connection.execute(self._statements.add, _spending(settled))
+            self._statements.add.change_each(connection, _spending(settled))
 
     def _refuse(self, connection: Connection, refusals: Sequence[Refusal]) -> None:
         rows = [
@@ -179,7 +177,9 @@ class _Statements:
         spending = tables.spending
         add = dialect.insert(spending)
         sums = {name: spending.c[name] + add.excluded[name] for name in asdict(_Change())}
-        self.add = add.on_conflict_do_update(index_elements=list(spending.primary_key), set_=sums)
+        self.add = Statement(
+            add.on_conflict_do_update(index_elements=list(spending.primary_key), set_=sums)
+        )
         refused = dialect.insert(tables.refusal)
         last = {name: refused.excluded[name] for name in ("last", "model", "message")}
         self.refuse = refused.on_conflict_do_update(

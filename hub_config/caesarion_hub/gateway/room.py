@@ -14,14 +14,13 @@ from caesarion_hub.gateway import budgets, tables
 from caesarion_hub.gateway.budgets import Budget, Key, Place, Spent
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.jobs import Opening, day_of
+from caesarion_hub.gateway.statement import Statement
 
 _MINUTE = 60_000
 _SHORT = 5  # seconds that OpenAI's clients may wait by themselves; made up
 
-# Made once: building a statement takes longer than SQLite takes to answer it.
 _request, _spending = tables.request.c, tables.spending.c
-# One question a place: those of many at once are put together anew each time, which is slower.
-_SPENT = (
+_SPENT = Statement(
     select(
         _spending.period,
         _spending.start,
@@ -36,11 +35,15 @@ _SPENT = (
     )
     .group_by(_spending.period, _spending.start)
 )
-_OPEN = select(
-    _request.user, _request.groups, _request.reserved_tokens, _request.reserved_nanos
-).where(_request.finished.is_(None))
-_LATELY = select(func.count()).where(
-    _request.user == bindparam("user"), _request.started > bindparam("since")
+_OPEN = Statement(
+    select(_request.user, _request.groups, _request.reserved_tokens, _request.reserved_nanos).where(
+        _request.finished.is_(None)
+    )
+)
+_LATELY = Statement(
+    select(func.count()).where(
+        _request.user == bindparam("user"), _request.started > bindparam("since")
+    )
 )
 # The one of somebody's requests whose minute must be over before the next one.
 _BEFORE = (
@@ -120,18 +123,17 @@ class Room:
         assert monday is not None
         for place in places:
             asked = {"scope": place[0], "name": place[1], "monday": monday.isoformat()}
-            for period, start, tokens, nanos in self._connection.execute(_SPENT, asked):
+            for period, start, tokens, nanos in _SPENT.rows(self._connection, **asked):
                 self._spent[place, period, start] = (int(tokens), int(nanos))
 
     def _read_open(self) -> None:
-        for user, groups, tokens, nanos in self._connection.execute(_OPEN):
+        for user, groups, tokens, nanos in _OPEN.rows(self._connection):
             self._open.append((user, tuple(json.loads(groups)), tokens, nanos or 0))
 
     def _read_lately(self, openings: Sequence[Opening]) -> None:
         since = min(opening.started for opening in openings) - _MINUTE
         for user in {opening.user for opening in openings if opening.per_minute}:
-            asked = {"user": user, "since": since}
-            self._lately[user] = self._connection.scalar(_LATELY, asked) or 0
+            ((self._lately[user],),) = _LATELY.rows(self._connection, user=user, since=since)
 
     def _wait(self, opening: Opening) -> int:
         """Return the milliseconds until this user may ask again."""
