@@ -20,10 +20,10 @@ DOLLAR = 10**9
     ("nanos", "said"),
     [
         (0, "$0.00"),
-        (1, "$0.0000000010"),
+        (1, "$0.000000001"),
         (15_000, "$0.000015"),
         (1_200_000, "$0.0012"),
-        (40_396_000, "$0.040"),
+        (40_396_000, "$0.04"),
         (50_000_000, "$0.05"),
         (DOLLAR // 2, "$0.50"),
         (1_234_567 * DOLLAR + 5_000_000, "$1,234,567.00"),
@@ -31,6 +31,17 @@ DOLLAR = 10**9
 )
 def test_money_is_said_to_the_cent_or_as_small_as_it_is(nanos: int, said: str) -> None:
     assert words.money(nanos) == said
+
+
+def test_the_limit_of_a_budget_is_said_with_all_of_its_digits() -> None:
+    limits = (5_000_000, 1_234_560_000, 20 * DOLLAR, 1_500 * DOLLAR)
+    assert [words.limit(None, nanos) for nanos in limits] == [
+        *("$0.005", "$1.23456", "$20.00", "$1,500.00")
+    ]
+
+
+def test_a_limit_of_0_is_nothing_whatever_the_other_one_is() -> None:
+    assert [words.limit(*one) for one in ((0, None), (None, 0), (0, DOLLAR))] == ["nothing"] * 3
 
 
 @given(st.integers(1, 10**18))
@@ -115,6 +126,46 @@ def test_a_form_is_a_budget() -> None:
     assert budget_form.budget(form | {"deed": "delete"}) == Budget("user", "ada", "day", None, None)
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ({"tokens": "1,0,0,0"}, "'1,0,0,0' is no whole number of tokens. Write it like 1000"),
+        ({"tokens": "1.5"}, "'1.5' is no whole number of tokens. Write it like 1000 or 1,000."),
+        ({"tokens": "9" * 5000}, "9' is too large: at most 9,007,199,254,740,992 tokens"),
+        ({"dollars": "1,5"}, "'1,5' is no amount of dollars. Write it like 1.50 or 1,000.50."),
+        ({"dollars": "1.234,56"}, "'1.234,56' is no amount of dollars. Write it like 1.50"),
+        ({"dollars": "."}, "'.' is no amount of dollars."),
+        ({"dollars": "-1"}, "'-1' is no amount of dollars."),
+        ({"dollars": "1e3"}, "'1e3' is no amount of dollars."),
+        ({"dollars": "1,000,000,000"}, "'1,000,000,000' is too large: a limit is below $1,000,000"),
+        ({"dollars": "0.0000000001"}, "'0.0000000001' is too fine: a billionth of a dollar"),
+        ({"name": "x" * 300, "tokens": "1"}, "at most 255 characters, and this one has 300."),
+    ],
+)
+def test_what_cannot_be_a_budget_is_refused_and_not_taken_for_another(
+    typed: dict[str, str], said: str
+) -> None:
+    with pytest.raises(GatewayError, match=re.escape(said)):
+        budget_form.budget({"scope": "user", "window": "day", "deed": "add", **typed})
+
+
+@pytest.mark.parametrize(
+    ("typed", "nanos"),
+    [("1,000.50", 1_000_500_000_000), ("$.5", DOLLAR // 2), ("2.", 2 * DOLLAR), ("0.000000001", 1)],
+)
+def test_an_amount_of_dollars_is_taken_as_it_is_typed(typed: str, nanos: int) -> None:
+    form = {"scope": "everyone", "window": "day", "deed": "add", "dollars": typed}
+    assert budget_form.budget(form).nanos == nanos
+
+
+def test_a_name_of_a_user_is_one_that_the_hub_can_have_and_a_groups_stays() -> None:
+    form = {"name": " Zoe ", "window": "day", "deed": "add", "tokens": "1"}
+    assert budget_form.budget(form | {"scope": "user"}).name == "zoe"
+    assert budget_form.budget(form | {"scope": "group"}).name == "Zoe"
+    given = form | {"scope": "user", "deed": "save"}
+    assert budget_form.budget(given).name == "Zoe", "which the values may say"
+
+
 @pytest.mark.parametrize("deed", ["add", "save", ""])
 def test_only_to_delete_a_budget_may_limit_nothing(deed: str) -> None:
     with pytest.raises(GatewayError, match="limits tokens or dollars"):
@@ -123,7 +174,9 @@ def test_only_to_delete_a_budget_may_limit_nothing(deed: str) -> None:
 
 def test_what_was_done_with_a_budget_is_in_the_next_pages_address() -> None:
     budget = Budget("group", "a&b", "day", 1, None)
-    assert budget_form.query(budget, "add") == "done=added&scope=group&name=a%26b&window=day"
+    asked = "done=added&scope=group&name=a%26b&window=day"
+    assert budget_form.query(budget, "added", "a&b") == asked
+    assert budget_form.query(budget, "added", "A&B") == f"{asked}&typed=A%26B"
 
 
 def row(number: int, kind: str, said: dict[str, Any], **changes: Any) -> Any:

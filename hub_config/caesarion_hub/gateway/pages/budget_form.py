@@ -4,8 +4,9 @@ A budget from a form, as an administrator types it.
 Called by ``budgeting``. Pure; what is no budget is refused in a sentence.
 """
 
+import re
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import cast, get_args
 from urllib.parse import urlencode
 
@@ -16,6 +17,11 @@ from caesarion_hub.gateway_values import Scope, Window
 
 _MOST_TOKENS = 2**53
 _MOST_DOLLARS = 10**9
+_LONGEST = 255  # characters of a name, as in the hub
+
+_WHOLE = r"\d+|\d{1,3}(?:,\d{3})+"
+_TOKENS = re.compile(_WHOLE, re.ASCII)
+_DOLLARS = re.compile(rf"(?=\.?\d)({_WHOLE}|)(?:\.(\d*))?", re.ASCII)
 
 
 def budget(form: Mapping[str, str]) -> Budget:
@@ -30,41 +36,57 @@ def budget(form: Mapping[str, str]) -> Budget:
         raise _unusable("A budget is for a user, a group or everyone, and for a window.")
     if scope == "everyone" and name:
         raise _unusable(f"The budget of everyone has no name, and '{name}' is one.")
+    if len(name) > _LONGEST:
+        raise _unusable(f"A name has at most {_LONGEST} characters, and this one has {len(name)}.")
+    if scope == "user" and form.get("deed") == "add":
+        name = user(name)
     tokens = nanos = None
     if form.get("deed") != "delete":
         tokens, nanos = _tokens(form.get("tokens", "")), _nanos(form.get("dollars", ""))
         if tokens is None and nanos is None:
             raise _unusable("A budget limits tokens or dollars: one of them must be there.")
-    return Budget(cast(Scope, scope), name[:255], cast(Window, window), tokens, nanos)
+    return Budget(cast(Scope, scope), name, cast(Window, window), tokens, nanos)
 
 
-def query(of: Budget, deed: str) -> str:
-    """Return the query of the page that says what was done with a budget."""
-    done = {"add": "added", "delete": "deleted"}.get(deed, "saved")
+def user(name: str) -> str:
+    """Return a user's name as the hub has it."""
+    return name.strip().lower()
+
+
+def query(of: Budget, done: str, typed: str = "") -> str:
+    """
+    Return the query of the page that says what was done with a budget.
+
+    ``typed`` is the name as it was typed, where the hub has another one.
+    """
     asked = {"done": done, "scope": of.scope, "name": of.name, "window": of.window}
-    return urlencode(asked)
+    return urlencode(asked | ({"typed": typed} if typed != of.name else {}))
 
 
 def _tokens(said: str) -> int | None:
-    text = said.strip().replace(",", "").replace(" ", "")
+    text = said.strip()
     if not text:
         return None
-    if not text.isdecimal() or int(text) > _MOST_TOKENS:
-        raise _unusable(f"'{said}' is no whole number of tokens.")
-    return int(text)
+    if not _TOKENS.fullmatch(text):
+        raise _unusable(f"'{said}' is no whole number of tokens. Write it like 1000 or 1,000.")
+    number = Decimal(text.replace(",", ""))
+    if number > _MOST_TOKENS:
+        raise _unusable(f"'{said}' is too large: at most {_MOST_TOKENS:,} tokens can be a limit.")
+    return int(number)
 
 
 def _nanos(said: str) -> int | None:
-    text = said.strip().removeprefix("$").replace(",", "")
+    text = said.strip().removeprefix("$")
     if not text:
         return None
-    try:
-        money = Decimal(text)
-        usable = money.is_finite() and 0 <= money < _MOST_DOLLARS
-    except InvalidOperation:
-        usable = False
-    if not usable:
-        raise _unusable(f"'{said}' is no amount of dollars.")
+    match = _DOLLARS.fullmatch(text)
+    if not match:
+        raise _unusable(f"'{said}' is no amount of dollars. Write it like 1.50 or 1,000.50.")
+    if len((match[2] or "").rstrip("0")) > 9:
+        raise _unusable(f"'{said}' is too fine: a billionth of a dollar is the least, 0.000000001.")
+    money = Decimal(text.replace(",", ""))
+    if money >= _MOST_DOLLARS:
+        raise _unusable(f"'{said}' is too large: a limit is below ${_MOST_DOLLARS:,}.")
     return int(money * NANOS)
 
 

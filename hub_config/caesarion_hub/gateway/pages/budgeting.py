@@ -65,6 +65,7 @@ class Budgets(Kept):
             return {
                 "rows": [queries.standing(connection, kept, budget) for budget in here],
                 "models": queries.by_model(connection, ("everyone", ""), "month"),
+                "edits": queries.edits(connection, [mine, *(budget.key for budget in here)]),
             }
 
         told = await self.read(query)
@@ -73,7 +74,7 @@ class Budgets(Kept):
             "budgets.html",
             here="admin/budgets",
             said=said,
-            done="" if typed else await self.done(mine),
+            done="" if typed else await self.done(mine, told["edits"].get(mine)),
             blank=_BLANK,
             typed=form,
             mine=mine,
@@ -94,31 +95,48 @@ class Budgets(Kept):
         form = {name: self.get_body_argument(name) for name in self.request.body_arguments}
         try:
             budget = budget_form.budget(form)
-            if form.get("deed") == "add" and (there := self.kept.get(budget.key)):
-                raise _exists(there)
-            await self.shared.journal.edit(Edit(budget, self.name))
+            done = await self.change(budget, form.get("deed", ""))
         except GatewayError as error:
             self.set_status(error.status)
             await self.get(error.message, form)
             return
+        query = budget_form.query(budget, done, form.get("name", "").strip())
+        self.redirect(f"{self.shared.prefix}admin/budgets?{query}#mine", status=303)
+
+    async def change(self, budget: Budget, deed: str) -> str:
+        """Put a budget in force, or end it; return what that has done."""
+        there = self.kept.get(budget.key)
+        if deed == "add" and there:
+            raise _exists(there)
+        if deed == "delete" and not there:
+            raise GatewayError(404, "no_budget", "There is no such budget: it is deleted already.")
+        if budget == there:
+            return "unchanged"
+        await self.shared.journal.edit(Edit(budget, self.name))
         told = {"user": self.name, "budget": " ".join(budget.key)}
         log.info("a budget was edited", extra={"told": told})
-        query = budget_form.query(budget, form.get("deed", ""))
-        self.redirect(f"{self.shared.prefix}admin/budgets?{query}", status=303)
+        return {"add": "added", "delete": "deleted"}.get(deed, "saved")
 
-    async def done(self, key: tuple[str, str, str]) -> str:
-        """Return what has become of a budget that was just edited, in sentences."""
-        deed = self.argument("done")
-        if deed not in ("added", "saved", "deleted"):
-            return ""
-        budget = self.named(key)
-        if (budget is None) != (deed == "deleted"):
-            return "The change is recorded, and holds here within seconds: load the page again."
+    async def done(self, key: tuple[str, str, str], edit: queries.Edited | None) -> str:
+        """Return what has become of a budget that was just edited, in sentences; it may be none."""
+        deed, budget = self.argument("done"), self.named(key)
         scope, name, window = key
-        which = f"The budget of {words.whose(scope, name)}, {words.window(window)}"
-        if budget is None:
-            return f"{which}, is deleted."
-        told = f"{which}, is {deed}: {words.limit(budget.tokens, budget.nanos)}."
+        if deed == "unchanged" and budget:
+            which = f"the budget of {words.whose(scope, name)}, {words.window(window)}, is"
+            return f"Nothing has changed: {which} {words.limit(budget.tokens, budget.nanos)}."
+        if deed not in ("added", "saved", "deleted") or edit is None:
+            return ""
+        gone = edit.tokens is None and edit.nanos is None
+        if gone != (deed == "deleted"):
+            return ""
+        told = f"The budget of {words.whose(scope, name)}, {words.window(window)}, is {deed}"
+        told += "." if gone else f": {words.limit(edit.tokens, edit.nanos)}."
+        if (typed := self.argument("typed")) and budget_form.user(typed) == name:
+            told += f" The hub has names of users in small letters: '{typed}' is '{name}'."
+        if gone != (budget is None):
+            told += " It holds here within seconds: load the page again."
+        if gone:
+            return told
         if name and await self.shared.hub.lacks(scope, name):
             told += f" The hub knows no {scope} named '{name}' yet: it holds once there is one."
         return told

@@ -75,6 +75,16 @@ class Standing:
     renews: datetime | None
 
 
+@dataclass(frozen=True)
+class Edited:
+    """What a budget was made by an edit, by whom, and when in milliseconds."""
+
+    tokens: int | None
+    nanos: int | None
+    edited: int
+    editor: str
+
+
 def today() -> date:
     """Return the day that it is in UTC."""
     return datetime.now(UTC).date()
@@ -169,6 +179,20 @@ def standing(connection: Connection, kept: Mapping[Key, Budget], budget: Budget)
     reached = sum(one.part >= 1 for one in found)
     renews = budgets.renews(budget.window, today())
     return Standing(budget, found[0] if found else None, reached, renews)
+
+
+def edits(
+    connection: Connection, keys: Sequence[tuple[str, str, str]]
+) -> dict[tuple[str, str, str], Edited]:
+    """Return the edits of budgets, by their scope, name and window."""
+    edit = tables.budget_edit.c
+    rows = connection.execute(
+        select(edit.scope, edit.name, edit.window)
+        .add_columns(edit.tokens, edit.nanos, edit.edited, edit.editor)
+        .where(edit.name.in_({name for _, name, _ in keys}))
+    )
+    found = {(scope, name, window): Edited(*edited) for scope, name, window, *edited in rows}
+    return {key: found[key] for key in keys if key in found}
 
 
 def _left(connection: Connection, budget: Budget, place: Place) -> Left:

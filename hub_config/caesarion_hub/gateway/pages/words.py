@@ -28,7 +28,12 @@ def money(nanos: float) -> str:
     """Return an amount of money: to the cent, or to its second digit if that is beyond."""
     amount = Decimal(nanos) / NANOS
     digits = max(2, 1 - amount.adjusted()) if nanos % (NANOS // 100) else 2
-    return f"${amount:,.{digits}f}"
+    return _dollars(f"{amount:,.{digits}f}")
+
+
+def price(nanos: int) -> str:
+    """Return an amount of money with all of its digits."""
+    return _dollars(f"{Decimal(nanos) / NANOS:,.9f}")
 
 
 def exact(nanos: int) -> str:
@@ -80,8 +85,16 @@ def whose(scope: str, name: str) -> str:
 
 def limit(tokens: int | None, nanos: int | None) -> str:
     """Return what a budget allows: ``12,000 tokens or $1.50``, whichever is reached first."""
+    if 0 in (tokens, nanos):
+        return "nothing"
     parts = [
         *([budgets.tokens(tokens)] if tokens is not None else []),
-        *([budgets.dollars(nanos)] if nanos is not None else []),
+        *([price(nanos)] if nanos is not None else []),
     ]
     return " or ".join(parts) or "no budget"
+
+
+def _dollars(amount: str) -> str:
+    """Return an amount without the zeros that say nothing; cents are said in full."""
+    whole, _, part = amount.partition(".")
+    return f"${whole}.{part.rstrip('0'):0<2}"
