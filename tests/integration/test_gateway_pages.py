@@ -71,7 +71,9 @@ def fill(connection: Connection) -> None:
         for model in ("gpt-4.1", "small")
         if scope == "user" or number < 3
     ]
-    connection.execute(tables.spending.insert(), rows)
+    # Of before the model had a price.
+    unpriced = {"scope": "everyone", "name": "", "nanos": 0, "unpriced_tokens": 150}
+    connection.execute(tables.spending.insert(), [*rows, rows[2] | unpriced])
     request = {
         "replica": "old",
         "started": 1_767_960_000_000,
@@ -279,7 +281,7 @@ def test_a_budget_added_and_edited_in_place_holds_at_once_and_is_in_the_audit(
     ivy = hub.login("ivy")
     assert "caesarion-demo" in page(ivy, "usage"), "who has answered, not who was asked for"
     form = {"scope": "user", "name": "ivy", "window": "month"}
-    answer = edit(admin, **form, deed="add", tokens="1,0", dollars="")
+    answer = edit(admin, **form, deed="add", tokens="10", dollars="")
     assert (answer.url.path, answer.status_code) == (f"{GATEWAY}/admin/budgets", 200)
     assert "The budget of user ivy, a month, is added: 10 tokens." in answer.text
     refused = ask(hub, "ivy")
@@ -308,8 +310,9 @@ def test_a_budget_that_is_there_is_not_added_again_but_shown(admin: Session) -> 
     answer = edit(admin, **form, deed="add", tokens="7")
     assert answer.status_code == 409
     assert "A budget of user kim, a day, is there already: 500 tokens." in answer.text
-    row = answer.text[answer.text.index('<tr class="mine">') :].partition("</tr>")[0]
+    row = answer.text[answer.text.index('<tr class="mine" id="mine">') :].partition("</tr>")[0]
     assert 'value="500"' in row
+    assert 'href="#mine">Its row</a>' in answer.text
     assert 'value="7"' in answer.text[answer.text.index('id="add"') :], "not lost"
 
 
@@ -318,10 +321,61 @@ def test_a_name_that_the_hub_does_not_know_is_saved_with_a_hint(admin: Session) 
         form = {"scope": scope, "name": "nobody/at all", "window": "day", "deed": "add"}
         text = edit(admin, **form, tokens="1").text
         assert f"The hub knows no {scope} named &#39;nobody/at all&#39; yet" in text
+    budgets = page(admin, "admin/budgets")
+    row = budgets[budgets.index("user nobody/at all<") :].partition("</tr>")[0]
+    assert "unknown to the hub" in row, "also later"
     known = {"scope": "user", "name": "admin", "window": "total", "deed": "add"}
     text = edit(admin, **known, tokens="100000000").text
     assert "is added: 100,000,000 tokens." in text
     assert "The hub knows no" not in text
+    row = text[text.index("user admin<") :].partition("</tr>")[0]
+    assert "unknown to the hub" not in row
+
+
+def test_a_name_of_a_user_in_capitals_is_the_hubs_and_the_page_says_so(
+    hub: RunningHub, admin: Session
+) -> None:
+    form = {"scope": "user", "name": "Zoe", "window": "day", "deed": "add"}
+    text = edit(admin, **form, tokens="0").text
+    assert "The budget of user zoe, a day, is added: nothing." in text
+    assert "names of users in small letters: &#39;Zoe&#39; is &#39;zoe&#39;." in text
+    assert ask(hub, "zoe").status_code == 429
+    row = text[text.index(">user zoe") :].partition("</tr>")[0]
+    assert "may not ask at all" in row
+    assert ">never</td>" in row
+    usage = page(hub.login("zoe"), "usage")
+    assert "may not ask at all" in usage
+    assert edit(admin, **form, tokens="1").status_code == 409
+
+
+def test_only_what_has_changed_is_recorded_and_said_to_be(admin: Session) -> None:
+    form = {"scope": "user", "name": "uma", "window": "day"}
+    edit(admin, **form, deed="add", tokens="12")
+    before = page(admin, "admin/audit?kind=budget")
+    text = edit(admin, **form, deed="save", tokens="12").text
+    assert "Nothing has changed: the budget of user uma, a day, is 12 tokens." in text
+    assert page(admin, "admin/audit?kind=budget") == before
+    for deed in ("added", "saved", "deleted", "unchanged"):
+        said = page(admin, f"admin/budgets?done={deed}&scope=user&name=vic&window=day")
+        assert 'role="status"' not in said
+    assert 'role="status"' not in page(
+        admin, "admin/budgets?done=deleted&scope=user&name=uma&window=day"
+    )
+    gone = edit(admin, scope="user", name="vic", window="day", deed="delete")
+    assert (gone.status_code, "There is no such budget" in gone.text) == (404, True)
+
+
+def test_a_budget_says_where_it_comes_from_and_the_one_just_saved_stays_in_its_place(
+    admin: Session,
+) -> None:
+    form = {"scope": "user", "name": "wim", "window": "day", "deed": "add"}
+    text = re.sub(r"\s+", " ", edit(admin, **form, tokens="12").text)
+    rows = re.findall(r"<tr[^>]*> <td class=\"whose\">.*?</tr>", text)
+    assert 'id="mine"' not in rows[0]
+    (mine,) = [row for row in rows if 'id="mine"' in row]
+    assert f"edited here by admin on {queries.today()}" in mine
+    (each,) = [row for row in rows if "each user" in row]
+    assert "from the values" in each
 
 
 def test_a_budget_is_deleted_only_after_a_question(admin: Session) -> None:
@@ -373,6 +427,7 @@ def test_budgets_in_dollars_are_said_not_to_count_models_without_a_price(admin: 
     ask_first = page(admin, "admin/budgets")
     assert "Models without a price do not count towards budgets in dollars." in ask_first
     assert "caesarion-demo (" in section(ask_first, "prices")
+    assert "gpt-4.1 (" not in section(ask_first, "prices"), "it has a price now"
     edit(admin, **form, deed="delete")
     assert 'id="prices"' not in page(admin, "admin/budgets")
 

@@ -6,6 +6,8 @@ Called by ``handlers``; calls the hub's API through JupyterHub's own client.
 
 import asyncio
 import re
+import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -27,6 +29,9 @@ TIMEOUT = 10.0
 
 SERVERS = 200
 """Users whose servers are listed, at most."""
+
+UNKNOWN = 2.0
+"""Seconds that a page waits for the hub's word on names; made up."""
 
 _SERVER = re.compile(r"access:servers!server=[^/]*/(.*)")
 _BEARER = re.compile(r"bearer +([!-~]+)", re.IGNORECASE)
@@ -51,6 +56,8 @@ class Hub:
             access_scopes={f"access:services!service={config.service_name}"},
             cache_max_age=CACHE,
         )
+        # Users and groups, until when it holds that the hub knows them or not.
+        self._known: dict[tuple[str, str], tuple[float, bool]] = {}
 
     async def close(self) -> None:
         """Close the connections to the hub."""
@@ -88,15 +95,29 @@ class Hub:
             for name, server in user.get("servers", {}).items()
         ]
 
-    async def lacks(self, kind: str, name: str) -> bool:
-        """Return whether the hub says that it has no such ``user`` or ``group``."""
+    async def unknown(self, asked: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Return which of these users and groups, ``("user", "ada")``, the hub says it lacks."""
+        now = time.monotonic()
+        self._known = {key: one for key, one in self._known.items() if one[0] > now}
+        missing = set(asked) - self._known.keys()
+        try:
+            async with asyncio.timeout(UNKNOWN):
+                await asyncio.gather(*(self._learn(*key) for key in missing))
+        except TimeoutError:
+            pass  # what it has not said is not known to be missing
+        return {key for key in asked if key in self._known and not self._known[key][1]}
+
+    async def _learn(self, kind: str, name: str) -> None:
         try:
             await self._read(f"{kind}s/{quote(name, safe='')}")
+            is_known = True
         except aiohttp.ClientResponseError as error:
-            return error.status == HTTPStatus.NOT_FOUND
+            if error.status != HTTPStatus.NOT_FOUND:
+                return
+            is_known = False
         except (aiohttp.ClientError, TimeoutError, ValueError):
-            pass  # it says nothing now
-        return False
+            return  # it says nothing now
+        self._known[kind, name] = (time.monotonic() + CACHE, is_known)
 
     async def check(self, authorization: str, scope: str, deed: str) -> None:
         """Raise GatewayError, as :meth:`caller` does, unless the token holds ``scope``."""

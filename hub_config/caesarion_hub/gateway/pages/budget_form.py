@@ -31,15 +31,13 @@ def budget(form: Mapping[str, str]) -> Budget:
     Raises GatewayError if it says none.
     """
     scope, window = form.get("scope", ""), form.get("window", "")
-    name = form.get("name", "").strip()
+    name = name_of(scope, form.get("name", ""), form.get("deed", ""))
     if scope not in get_args(Scope) or window not in get_args(Window):
         raise _unusable("A budget is for a user, a group or everyone, and for a window.")
     if scope == "everyone" and name:
         raise _unusable(f"The budget of everyone has no name, and '{name}' is one.")
     if len(name) > _LONGEST:
         raise _unusable(f"A name has at most {_LONGEST} characters, and this one has {len(name)}.")
-    if scope == "user" and form.get("deed") == "add":
-        name = user(name)
     tokens = nanos = None
     if form.get("deed") != "delete":
         tokens, nanos = _tokens(form.get("tokens", "")), _nanos(form.get("dollars", ""))
@@ -48,9 +46,10 @@ def budget(form: Mapping[str, str]) -> Budget:
     return Budget(cast(Scope, scope), name, cast(Window, window), tokens, nanos)
 
 
-def user(name: str) -> str:
-    """Return a user's name as the hub has it."""
-    return name.strip().lower()
+def name_of(scope: str, typed: str, deed: str) -> str:
+    """Return whose a budget is; users' names are new ones' as the hub has them."""
+    name = typed.strip()
+    return name.lower() if scope == "user" and deed == "add" else name
 
 
 def query(of: Budget, done: str, typed: str = "") -> str:

@@ -4,6 +4,7 @@ The budgets: how each stands, and edited in place; each edit is in the audit.
 ``views`` says where they are.
 """
 
+import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
@@ -52,13 +53,18 @@ class Budgets(Kept):
 
     async def get(self, said: str = "", typed: Mapping[str, str] | None = None) -> None:
         """Show them; after an error also what was ``typed``, so that nobody types it again."""
-        kept, page, begins = self.kept, self.number("page"), self.argument("begins")
+        kept, begins = self.kept, self.argument("begins")
         form = _BLANK | dict(typed or {})
         one = form if typed else {name: self.argument(name) for name in _BLANK}
-        mine = (one["scope"], one["name"].strip(), one["window"])
-        found = [budget for budget in kept.values() if budget.name.startswith(begins)]
-        # The one that was edited, or that is there already, is the first.
-        found.sort(key=lambda budget: (budget.key != mine, budget.key))
+        name = budget_form.name_of(one["scope"], one["name"], form.get("deed", ""))
+        mine = (one["scope"], name, one["window"])
+        start = begins.lower()
+        found = [budget for budget in kept.values() if budget.name.lower().startswith(start)]
+        found.sort(key=lambda budget: budget.key)
+        page = self.number("page")
+        if mine in (keys := [budget.key for budget in found]):
+            # Where the one is that was edited, or that is there already.
+            page = keys.index(mine) // queries.PAGE
         here = found[page * queries.PAGE : (page + 1) * queries.PAGE]
 
         def query(connection: Connection) -> dict[str, Any]:
@@ -68,13 +74,16 @@ class Budgets(Kept):
                 "edits": queries.edits(connection, [mine, *(budget.key for budget in here)]),
             }
 
-        told = await self.read(query)
+        named = [(budget.scope, budget.name) for budget in here if budget.name]
+        told, unknown = await asyncio.gather(self.read(query), self.shared.hub.unknown(named))
         models = told.pop("models")
+        done = self.done(mine, told["edits"].get(mine), is_unknown=mine[:2] in unknown)
         self.show(
             "budgets.html",
             here="admin/budgets",
             said=said,
-            done="" if typed else await self.done(mine, told["edits"].get(mine)),
+            done="" if typed else done,
+            unknown=unknown,
             blank=_BLANK,
             typed=form,
             mine=mine,
@@ -83,7 +92,12 @@ class Budgets(Kept):
             begins=begins,
             has_money=any(budget.nanos is not None for budget in kept.values()),
             has_prices=bool(self.shared.priced),
-            unpriced=[model for model in models if model.unpriced_tokens],
+            unpriced=[
+                model
+                for model in models
+                # Else its tokens are of before it had a price.
+                if model.unpriced_tokens and model.name not in self.shared.priced
+            ],
             xsrf=self.xsrf_token.decode(),
             scopes=get_args(Scope),
             windows=get_args(Window),
@@ -117,7 +131,9 @@ class Budgets(Kept):
         log.info("a budget was edited", extra={"told": told})
         return {"add": "added", "delete": "deleted"}.get(deed, "saved")
 
-    async def done(self, key: tuple[str, str, str], edit: queries.Edited | None) -> str:
+    def done(
+        self, key: tuple[str, str, str], edit: queries.Edited | None, *, is_unknown: bool
+    ) -> str:
         """Return what has become of a budget that was just edited, in sentences; it may be none."""
         deed, budget = self.argument("done"), self.named(key)
         scope, name, window = key
@@ -131,13 +147,13 @@ class Budgets(Kept):
             return ""
         told = f"The budget of {words.whose(scope, name)}, {words.window(window)}, is {deed}"
         told += "." if gone else f": {words.limit(edit.tokens, edit.nanos)}."
-        if (typed := self.argument("typed")) and budget_form.user(typed) == name:
+        if (typed := self.argument("typed")) and typed.lower() == name:
             told += f" The hub has names of users in small letters: '{typed}' is '{name}'."
         if gone != (budget is None):
             told += " It holds here within seconds: load the page again."
         if gone:
             return told
-        if name and await self.shared.hub.lacks(scope, name):
+        if is_unknown:
             told += f" The hub knows no {scope} named '{name}' yet: it holds once there is one."
         return told
 

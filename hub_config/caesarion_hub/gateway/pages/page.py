@@ -183,12 +183,14 @@ _TEMPLATES = Environment(
 _TEMPLATES.globals |= {
     "bars": plots.bars,
     "count": words.count,
+    "is_nothing": words.is_nothing,
     "limit": words.limit,
     "money": words.money,
     "whose": words.whose,
 }
 _TEMPLATES.filters |= {
     "count": words.count,
+    "date": words.date_of,
     "day": words.day,
     "dollars": words.exact,
     "midnight": words.midnight,

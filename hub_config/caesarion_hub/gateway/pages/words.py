@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from caesarion_hub.gateway import budgets
+from caesarion_hub.gateway.budgets import Budget
 from caesarion_hub.gateway.usage import NANOS
 
 _WINDOWS = {"day": "a day", "week": "a week", "month": "a month", "total": "in all"}
@@ -39,6 +40,11 @@ def price(nanos: int) -> str:
 def exact(nanos: int) -> str:
     """Return an amount of money for a spreadsheet, all of its digits."""
     return format((Decimal(nanos) / NANOS).normalize(), "f")
+
+
+def date_of(milliseconds: int) -> str:
+    """Return the day of a moment in UTC."""
+    return time(milliseconds)[:10]
 
 
 def time(milliseconds: int) -> str:
@@ -92,6 +98,11 @@ def limit(tokens: int | None, nanos: int | None) -> str:
         *([price(nanos)] if nanos is not None else []),
     ]
     return " or ".join(parts) or "no budget"
+
+
+def is_nothing(budget: Budget) -> bool:
+    """Return whether who has this budget may not ask at all."""
+    return 0 in (budget.tokens, budget.nanos)
 
 
 def _dollars(amount: str) -> str:
