@@ -190,7 +190,8 @@ class Transcript:
     def notice(self, sentence: str) -> None:
         """Show a sentence to the user that the model is not told."""
         self._finish_text()
-        self._add({"kind": "notice"}, body=sentence)
+        # Between two amounts of money would otherwise be a formula.
+        self._add({"kind": "notice"}, body=sentence.replace("$", "\\$"))
 
     def usage(self, event: Usage) -> None:
         """Keep what the turn took with its last message; the labextension shows it there."""

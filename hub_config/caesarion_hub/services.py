@@ -6,6 +6,7 @@ an environment of its own; the hub's is not inherited. In a cluster the gateway
 is a Deployment of its own.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -38,6 +39,7 @@ CULLER_SCOPES = ["list:users", "read:users:activity", "read:servers", "delete:se
 def configure(c: Config, values: Values) -> None:
     """Add the services, what the hub's menu calls them, and the roles."""
     c.JupyterHub.template_paths.prepend([str(TEMPLATES)])
+    logging.getLogger("JupyterHub").addFilter(_is_news)
     c.JupyterHub.services.append(gateway(values))
     c.JupyterHub.load_roles.append(
         {"name": "gateway", "scopes": GATEWAY_SCOPES, "services": ["gateway"]}
@@ -50,6 +52,16 @@ def configure(c: Config, values: Values) -> None:
         {"name": name, **role.model_dump(mode="json", exclude_unset=True)}
         for name, role in values.hub.load_roles.items()
     )
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """
+    Whether a line of the hub's log tells anything.
+
+    That the gateway asks whether somebody may administer, and most may not, does not: the hub
+    warns of it each time somebody opens the pages.
+    """
+    return "JupyterHub service gateway requested scopes" not in record.getMessage()
 
 
 def gateway(values: Values, inherited: Mapping[str, str] = os.environ) -> dict[str, Any]:

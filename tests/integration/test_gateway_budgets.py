@@ -445,10 +445,10 @@ async def test_the_operators_command_proves_exports_and_cuts_the_audit(
             for _ in range(3):
                 await ask(http)
 
-    def run(*words: str) -> tuple[int, str, str]:
+    def run(*words: str, database: str = "") -> tuple[int, str, str]:
         command = [sys.executable, "-m", "caesarion_hub.gateway.audit"]
         ran = subprocess.run(
-            [*command, "--database", gateways.database_url, *words],
+            [*command, "--database", database or gateways.database_url, *words],
             env=environment(),
             capture_output=True,
             text=True,
@@ -470,6 +470,11 @@ async def test_the_operators_command_proves_exports_and_cuts_the_audit(
     assert run("verify")[1].startswith("The audit is whole. Its records: 1; number 4's hash: ")
     with closing(Database(gateways.database_url)) as database, database.exclusive() as connection:
         connection.execute(tables.audit.update().values(user="eve"))
+    assert "'soon' is no day like 2026-01-31" in run("cut", "soon")[2]
+    gone = f"{gateways.database_url}.gone"
+    status, said, error = run("verify", database=gone)
+    assert (status, said) == (1, "")
+    assert error.startswith(f"There is no database at {gone.removeprefix('sqlite:///')}. ")
     broken = "The audit is broken. Record 4 was changed: its column 'user' differs."
     assert run("verify") == (1, "", f"{broken}\n")
     with gateways.running() as gateway:

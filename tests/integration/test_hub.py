@@ -115,6 +115,14 @@ async def test_a_kernel_answers_through_the_proxy(hub: RunningHub) -> None:
     assert await run_in_kernel(hub, hana, code) == f"{home} {home} 42\n"
 
 
+def test_the_log_does_not_warn_of_who_looks_at_their_usage(hub: RunningHub) -> None:
+    wanda = hub.login("wanda")
+    assert "My usage" in wanda.get("/services/gateway/usage").text
+    assert wanda.get("/services/gateway/admin").status_code == 403
+    assert "wanda" in hub.log
+    assert "requested scopes" not in hub.log
+
+
 def test_a_server_knows_the_gateway_by_its_own_token(hub: RunningHub) -> None:
     hana = hub.login("hana")
     hana.start_server()

@@ -107,6 +107,10 @@ def test_a_refusal_says_which_how_much_and_when() -> None:
 
 def test_below_a_limit_there_is_room() -> None:
     budget = Budget("user", "", "day", 2000, 100)
+    nothing = refusal(Budget("user", "", "day", 0, None), ("user", "ada"), Spent(), NOON)
+    assert nothing is not None
+    assert nothing.message == "Your budget allows nothing; the operator can raise it."
+    assert "Retry-After" not in nothing.headers
     assert refusal(budget, ("user", "ada"), Spent(1999, 99), NOON) is None
     assert refusal(budget, ("user", "ada"), Spent(0, 100), NOON) is not None
 

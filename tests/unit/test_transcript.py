@@ -358,6 +358,14 @@ async def test_a_whole_turn_is_read_back_as_it_was(chat: Chat) -> None:
     ]
 
 
+async def test_amounts_of_money_in_a_notice_are_no_formula(chat: Chat) -> None:
+    turn = Transcript(chat, PERSONA, chat.says("hello"))
+    turn.notice("Your budget of $1.50 a week is used up: $1.51 is used.")
+    turn.close()
+    shown = r"Your budget of \$1.50 a week is used up: \$1.51 is used."
+    assert chat.shown()[-1] == (shown, None)
+
+
 async def test_a_call_cut_off_by_a_restart_is_still_answered(chat: Chat) -> None:
     turn = Transcript(chat, PERSONA, chat.says("run"))
     play(turn, CODE, stream("half"))

@@ -12,6 +12,7 @@ import sys
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 
 from caesarion_hub.gateway import recording
 from caesarion_hub.gateway.chain import BrokenError
@@ -24,6 +25,7 @@ def main() -> int:
     options = _options()
     try:
         with closing(Database(options.database or _database_url())) as database:
+            _check_is_there(database)
             database.migrate()
             match options.command:
                 case "verify":
@@ -50,10 +52,27 @@ def _options() -> argparse.Namespace:
     cut = commands.add_parser("cut", help="delete what is older than a day, and record that")
     cut.add_argument(
         "before",
-        type=lambda day: datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC),
+        type=_day,
         help="the first day to keep, such as 2026-01-31, in UTC",
     )
     return parser.parse_args()
+
+
+def _day(said: str) -> datetime:
+    try:
+        return datetime.strptime(said, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{said}' is no day like 2026-01-31") from error
+
+
+def _check_is_there(database: Database) -> None:
+    """Raise DatabaseError for a file that is not there: a new one would be whole, and empty."""
+    file = database.url.database
+    if database.is_sqlite and not Path(file or "").is_file():
+        raise DatabaseError(
+            f"There is no database at {file}. Name the gateway's: "
+            "--database sqlite:////folder/gateway.sqlite"
+        )
 
 
 def _database_url() -> str:

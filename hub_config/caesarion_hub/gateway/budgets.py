@@ -110,12 +110,13 @@ def refusal(budget: Budget, place: Place, spent: Spent, now: datetime) -> Gatewa
     over_nanos = _reached(budget.nanos, spent.nanos + spent.reserved_nanos)
     if not over_tokens and not over_nanos:
         return None
-    if over_tokens:
-        limit, used, unit = (
-            tokens(budget.tokens or 0),
-            f"{spent.tokens:,}",
-            "are",
+    if budget.tokens == 0 or budget.nanos == 0:
+        told = f"{_whose(place)} allows nothing; the operator can raise it."
+        return GatewayError(
+            429, "budget_reached", told, "budget_error", {"X-Should-Retry": "false"}
         )
+    if over_tokens:
+        limit, used, unit = tokens(budget.tokens or 0), f"{spent.tokens:,}", "are"
         waits = not _reached(budget.tokens, spent.tokens)
     else:
         limit, used, unit = dollars(budget.nanos or 0), dollars(spent.nanos), "is"

@@ -103,7 +103,7 @@ class Meter:
             opening = self._opening(asked, body, terms, limits.output_limit(body, terms))
             await self._journal.open(opening)
         except GatewayError as refusal:
-            self._refused(asked, refusal)
+            self._refused(asked, body["model"], refusal)
             raise
         strip = _ask_for_usage(body)
         raw = asked.raw if body == asked.body else json.dumps(body).encode()
@@ -148,10 +148,10 @@ class Meter:
         """Return why nothing can be asked of the model now, or nothing."""
         return self._backend.trouble()
 
-    def _refused(self, asked: Asked, refusal: GatewayError) -> None:
+    def _refused(self, asked: Asked, model: str, refusal: GatewayError) -> None:
         self._metrics.refused(refusal.code)
-        user, model = asked.caller.name, plain(asked.body["model"])
-        told = Refusal(milliseconds(), user, model, refusal.code, plain(refusal.message, 1000))
+        who, what = asked.caller.name, plain(model)
+        told = Refusal(milliseconds(), who, what, refusal.code, plain(refusal.message, 1000))
         self._journal.refuse(told)
 
     @property
