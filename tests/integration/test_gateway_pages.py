@@ -261,7 +261,9 @@ def test_the_spending_of_many_users_comes_in_pages_and_is_searched(admin: Sessio
     assert "user-09999" in page(admin, "admin/spending?span=total")
 
 
-def test_tables_are_downloaded_whole_and_hold_no_formula(admin: Session, hana: Session) -> None:
+def test_tables_are_downloaded_whole_and_hold_no_formula(
+    hub: RunningHub, admin: Session, hana: Session
+) -> None:
     answer = admin.get(f"{GATEWAY}/admin/spending.csv?span=month&scope=user")
     rows = list(csv.reader(answer.text.splitlines()))
     assert len(rows) >= USERS + 1
@@ -269,9 +271,13 @@ def test_tables_are_downloaded_whole_and_hold_no_formula(admin: Session, hana: S
     assert rows[1] == ["user-09999", "6", "2", "20298", "0.040396", "0"]
     answer = admin.get(f"{GATEWAY}/admin/spending.csv?span=month&scope=group")
     assert [row[0] for row in csv.reader(answer.text.splitlines())][1] == "'=group-2"
+    assert ask(hub, "hana").status_code == 200
+    wait_for(lambda: "\n20" in hana.get(f"{GATEWAY}/usage.csv").text)
     answer = hana.get(f"{GATEWAY}/usage.csv")
     assert answer.headers["Content-Disposition"] == 'attachment; filename="usage.csv"'
-    assert answer.text.startswith("name,requests,failures")
+    (day,) = csv.DictReader(answer.text.splitlines())
+    assert (day["day"], day["requests"]) == (str(queries.today()), "1")
+    assert (day["dollars"], day["tokens without a price"]) == ("", day["tokens"])
 
 
 def test_a_budget_added_and_edited_in_place_holds_at_once_and_is_in_the_audit(
@@ -418,6 +424,8 @@ def test_budgets_show_what_is_spent_of_them_and_when_they_renew(
     (mine,) = [row for row in told if row["name"] == "mia"]
     assert int(mine["tokens"]) > 1
     assert mine["limit in tokens"] == "1"
+    assert (mine["dollars"], mine["tokens without a price"]) == ("", mine["tokens"])
+    assert (each[0]["dollars"], each[0]["tokens without a price"]) == ("0.040396", "0")
 
 
 def test_budgets_in_dollars_are_said_not_to_count_models_without_a_price(admin: Session) -> None:
@@ -449,6 +457,29 @@ def test_who_is_refused_is_seen_by_administrators_and_by_themselves(
     assert "paul" not in refused
     assert "Your budget of 1 token a day" in section(page(hub.login("olga"), "usage"), "refused")
     assert 'id="refused"' not in page(hub.login("paul"), "usage")
+
+
+def test_the_overview_shows_the_budgets_that_are_nearest_to_their_limits(
+    hub: RunningHub, admin: Session
+) -> None:
+    assert ask(hub, "xena").status_code == 200
+    form = {"scope": "user", "window": "day", "deed": "add"}
+    edit(admin, **form, name="xena", tokens="1")
+    edit(admin, **form, name="aaron", tokens="1000")
+    text = section(page(admin, "admin"), "budgets")
+    assert "20,298 tokens by <a" in text, "of each user's"
+    assert text.index("<td>user xena</td><td>1 token a day</td>") < text.index("<td>each user</td>")
+    edit(admin, scope="everyone", name="", window="week", deed="add", tokens="0")
+    text = page(admin, "admin")
+    shown = section(text, "budgets")
+    assert shown.index("<td>everyone</td><td>nothing a week</td>") < shown.index("user xena")
+    assert "The budget of everybody, a week, is nothing: nobody may ask at all." in text
+    for number in range(10):
+        edit(admin, **form, name=f"yo-{number}", tokens="1000")
+    text = section(page(admin, "admin"), "budgets")
+    assert "Budgets nearest to their limits" in text
+    assert text.count("<tr>") == 11
+    edit(admin, scope="everyone", name="", window="week", deed="delete")
 
 
 def test_the_overview_does_not_say_well_while_nobody_is_let_in(

@@ -27,7 +27,7 @@ _AT_ONCE = 100  # budgets that a piece of the file reads; made up
 
 _HEADER = (
     *("for", "name", "window", "limit in tokens", "limit in dollars"),
-    *("used by", "tokens", "dollars", "renews (UTC)"),
+    *("used by", "tokens", "dollars", "tokens without a price", "renews (UTC)"),
 )
 
 log = logging.getLogger("gateway")
@@ -204,10 +204,10 @@ def _rows(budget: Budget, lefts: Sequence[queries.Left]) -> Iterator[Sequence[An
     nanos = "" if budget.nanos is None else words.exact(budget.nanos)
     first = (budget.scope, budget.name, budget.window, tokens, nanos)
     for left in lefts:
-        spent = (left.tokens, words.exact(left.nanos))
+        spent = (left.tokens, words.paid(left), left.unpriced_tokens)
         yield *first, left.place[1], *spent, words.midnight(left.renews)
     if not lefts:
-        yield *first, "", 0, "0", ""
+        yield *first, "", 0, "0", 0, ""
 
 
 def _exists(there: Budget) -> GatewayError:

@@ -15,6 +15,8 @@ from caesarion_hub.gateway.jobs import milliseconds
 from caesarion_hub.gateway.pages import lists, machine, queries
 from caesarion_hub.gateway.pages.page import Page
 
+_BUDGETS = 10  # those nearest to their limits
+
 
 class Overview(Page):
     """The page."""
@@ -34,7 +36,7 @@ class Overview(Page):
                 "models": queries.by_model(connection, everyone, "month"),
                 "users": queries.by_name(connection, "user", "month", rows=10)[:10],
                 "groups": queries.by_name(connection, "group", "month", rows=10)[:10],
-                "left": queries.left(connection, kept, [everyone]),
+                "standings": queries.standings(connection, kept),
                 "under_way": lists.requests(connection, under_way=True),
                 "refused": lists.refusals(connection, rows=10),
                 "refused_today": lists.refused(connection, day),
@@ -45,6 +47,7 @@ class Overview(Page):
         servers, loads, told = await asyncio.gather(
             self.servers(), asyncio.to_thread(machine.loads), self.read(query)
         )
+        standings = told.pop("standings")
         self.show(
             "overview.html",
             here="admin",
@@ -54,6 +57,11 @@ class Overview(Page):
             loads=loads,
             trouble=self.shared.backend.trouble(),
             conditions=list(self.shared.backend.conditions()),
+            standings=standings[:_BUDGETS],
+            has_more=len(standings) > _BUDGETS,
+            left=[
+                one.fullest for one in standings if one.budget.scope == "everyone" and one.fullest
+            ],
             **told,
         )
 

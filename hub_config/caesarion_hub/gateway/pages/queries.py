@@ -19,6 +19,8 @@ from caesarion_hub.gateway_values import Window
 PAGE = 50
 """Rows of a page."""
 
+_NAMED = 1000  # names that are asked for one by one; made up
+
 Span = Literal["today", "month", "last-month", "total"]
 SPANS: tuple[Span, ...] = ("today", "month", "last-month", "total")
 
@@ -53,6 +55,7 @@ class Left:
     tokens: int
     nanos: int
     renews: datetime | None
+    unpriced_tokens: int = 0
 
     @property
     def part(self) -> float:
@@ -73,6 +76,11 @@ class Standing:
     fullest: Left | None
     reached: int
     renews: datetime | None
+
+    @property
+    def part(self) -> float:
+        """How much of it is spent by who has spent most, from 0 to 1."""
+        return self.fullest.part if self.fullest else 0.0
 
 
 @dataclass(frozen=True)
@@ -166,19 +174,38 @@ def lefts(connection: Connection, kept: Mapping[Key, Budget], budget: Budget) ->
     )
     renews = budgets.renews(window, today())
     found = [
-        Left(budget, (scope, name), int(tokens), int(nanos), renews)
-        for tokens, nanos, name in rows
+        Left(budget, (scope, name), int(tokens), int(nanos), renews, int(unpriced))
+        for tokens, nanos, unpriced, name in rows
         if name not in named
     ]
     return sorted(found, key=lambda one: (-one.part, one.place))
 
 
+def standings(connection: Connection, kept: Mapping[Key, Budget]) -> list[Standing]:
+    """Return how all budgets stand: everyone's first, then the nearest to their limits."""
+    found: dict[Key, list[Left]] = {key: [] for key in kept}
+    for scope, window in {(scope, window) for scope, _, window in kept}:
+        renews = budgets.renews(window, today())
+        names = [name for its_scope, name, its in kept if (its_scope, its) == (scope, window)]
+        asked = _spent(window).add_columns(_spending.name).where(_spending.scope == scope)
+        if "" not in names and len(names) < _NAMED:
+            asked = asked.where(_spending.name.in_(names))
+        for tokens, nanos, unpriced, name in connection.execute(asked.group_by(_spending.name)):
+            if budget := kept.get((scope, name, window)) or kept.get((scope, "", window)):
+                spent = (int(tokens), int(nanos), renews, int(unpriced))
+                found[budget.key].append(Left(budget, (scope, name), *spent))
+    for key, ones in found.items():
+        if not ones and (kept[key].name or kept[key].scope == "everyone"):
+            ones.append(Left(kept[key], key[:2], 0, 0, budgets.renews(key[2], today())))
+    stand = [_standing(kept[key], ones) for key, ones in found.items()]
+    return sorted(
+        stand, key=lambda one: (one.budget.scope != "everyone", -one.part, one.budget.key)
+    )
+
+
 def standing(connection: Connection, kept: Mapping[Key, Budget], budget: Budget) -> Standing:
     """Return how ``budget``, one of ``kept``, stands."""
-    found = lefts(connection, kept, budget)
-    reached = sum(one.part >= 1 for one in found)
-    renews = budgets.renews(budget.window, today())
-    return Standing(budget, found[0] if found else None, reached, renews)
+    return _standing(budget, lefts(connection, kept, budget))
 
 
 def edits(
@@ -195,17 +222,24 @@ def edits(
     return {key: found[key] for key in keys if key in found}
 
 
+def _standing(budget: Budget, found: Sequence[Left]) -> Standing:
+    reached = sum(one.part >= 1 for one in found)
+    renews = budgets.renews(budget.window, today())
+    fullest = min(found, key=lambda one: (-one.part, one.place), default=None)
+    return Standing(budget, fullest, reached, renews)
+
+
 def _left(connection: Connection, budget: Budget, place: Place) -> Left:
     row = connection.execute(_spent(budget.window).where(*_at(place))).one()
-    renews = budgets.renews(budget.window, today())
-    return Left(budget, place, int(row[0] or 0), int(row[1] or 0), renews)
+    tokens, nanos, unpriced = (int(one or 0) for one in row)
+    return Left(budget, place, tokens, nanos, budgets.renews(budget.window, today()), unpriced)
 
 
 def _spent(window: Window) -> Select[Any]:
     begin = budgets.begins(window, today())
     period = "day" if window in ("day", "week") else "month"
     since = (_spending.start >= begin.isoformat(),) if begin else ()
-    return select(_SUMS[2], _SUMS[3]).where(_spending.period == period, *since)
+    return select(*_SUMS[2:]).where(_spending.period == period, *since)
 
 
 def _at(place: Place) -> tuple[ColumnElement[bool], ...]:

@@ -49,6 +49,6 @@ class SpendingCsv(Spending, Download):
         )
         await self.send_csv(
             f"spending-{scope}-{span}.csv",
-            SUMS,
+            ("name", *SUMS),
             ([sums(row) for row in rows] for rows in cut(rows)),
         )

@@ -17,8 +17,8 @@ from caesarion_hub.gateway.pages import lists, queries, words
 from caesarion_hub.gateway.pages.download import Download, Rows, cut
 from caesarion_hub.gateway.pages.page import Page
 
-SUMS = ("name", "requests", "failures", "tokens", "dollars", "tokens without a price")
-"""The header of a file of sums."""
+SUMS = ("requests", "failures", "tokens", "dollars", "tokens without a price")
+"""The header of a file of sums, after what they are of."""
 
 _REQUESTS = (
     *("started (UTC)", "user", "server", "model", "upstream", "status", "error", "ended"),
@@ -76,7 +76,9 @@ class UsageCsv(Whose, Download):
         """Send it."""
         user = self.whose()
         days = await self.read(lambda connection: queries.by_day(connection, ("user", user), 400))
-        await self.send_csv("usage.csv", SUMS, cut([sums(day) for day in days if day.requests]))
+        await self.send_csv(
+            "usage.csv", ("day", *SUMS), cut([sums(day) for day in days if day.requests])
+        )
 
 
 class Requests(Whose, Download):
@@ -111,7 +113,7 @@ def sums(of: queries.Sums) -> Sequence[Any]:
     """Return sums as a row of a file."""
     return (
         *(of.name, of.requests, of.failures, of.tokens),
-        *(words.exact(of.nanos), of.unpriced_tokens),
+        *(words.paid(of), of.unpriced_tokens),
     )
 
 

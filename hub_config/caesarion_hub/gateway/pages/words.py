@@ -6,6 +6,7 @@ Called by the templates and by all of the pages.
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import Protocol
 
 from caesarion_hub.gateway import budgets
 from caesarion_hub.gateway.budgets import Budget
@@ -40,6 +41,23 @@ def price(nanos: int) -> str:
 def exact(nanos: int) -> str:
     """Return an amount of money for a spreadsheet, all of its digits."""
     return format((Decimal(nanos) / NANOS).normalize(), "f")
+
+
+class Paid(Protocol):
+    """What was paid for tokens, and how many of them have no price."""
+
+    @property
+    def nanos(self) -> int:
+        """Billionths of a dollar."""
+
+    @property
+    def unpriced_tokens(self) -> int:
+        """Tokens that are not in them."""
+
+
+def paid(of: Paid) -> str:
+    """Return what was paid, for a spreadsheet; nothing where only models without a price were."""
+    return exact(of.nanos) if of.nanos or not of.unpriced_tokens else ""
 
 
 def date_of(milliseconds: int) -> str:
