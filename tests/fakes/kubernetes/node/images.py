@@ -81,7 +81,7 @@ def make_default() -> dict[str, Image]:
             user="1000:100",
             folder="/home/jovyan",
         ),
-        PAUSE: Image(entrypoint=["sleep", "infinity"], user="65535:65535"),
+        PAUSE: Image(entrypoint=[*entrypoint, "sleep", "infinity"], user="65535:65535"),
     }
 
 

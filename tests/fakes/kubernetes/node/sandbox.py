@@ -82,8 +82,10 @@ def run(sandbox: dict[str, Any], report: int) -> NoReturn:
         os.chdir(sandbox["cwd"])
         os.environ.clear()
         os.environ.update(sandbox["env"])
-        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them
-            signal.signal(number, signal.SIG_DFL)
+        # Python ignores some, and whoever has started the cluster may ignore others.
+        for number in signal.valid_signals():
+            if signal.getsignal(number) is signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
         os.execvpe(sandbox["argv"][0], sandbox["argv"], sandbox["env"])
     except FileNotFoundError as error:
         missing = error.filename if error.filename == sandbox["cwd"] else sandbox["argv"][0]
