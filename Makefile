@@ -14,6 +14,9 @@ ENGINE ?= docker
 REGISTRY ?= caesarion
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' extension/caesarion/__init__.py)
 
+# For `make test`: most tests wait most of the time, so that two processes suit two cores.
+WORKERS ?= 2
+
 DOCKERFILES := hub_config/Dockerfile singleuser_image/Dockerfile
 
 FOR_UP := '.[hub,singleuser]'
@@ -40,7 +43,7 @@ endef
 
 help:
 	@echo "make up      start Caesarion on http://127.0.0.1:8000; Ctrl-C stops it"
-	@echo "make test    run all tests: unit, integration, browser"
+	@echo "make test    run all tests, or TESTS=tests/unit, by WORKERS=2 processes"
 	@echo "make check   check format, lint, types, floors, chart and images"
 	@echo "make format  put the Python files into the format that check wants"
 	@echo "make bench   measure, and print ratios"
@@ -52,7 +55,7 @@ up: $(VENV)/.up $(VENV)/.proxy
 	@exec $(BIN)/python -m caesarion_hub.up
 
 test: $(VENV)/.test $(VENV)/.proxy $(VENV)/.chromium $(VENV)/.helm $(VENV)/.postgres
-	@$(BIN)/python -m pytest $(TESTS)
+	@$(BIN)/python -m pytest -n $(WORKERS) $(TESTS)
 
 check: $(VENV)/.test $(VENV)/.node $(VENV)/.helm
 	$(BIN)/ruff format --check .

@@ -69,24 +69,24 @@ def test_the_checksums_are_of_the_keys_that_the_secret_holds() -> None:
 @pytest.mark.parametrize(
     ("values", "restarted"),
     [
-        ({"cull": {"timeout": 7}}, {"hub"}),
-        ({"gateway": {"existingSecret": "other"}}, {"gateway"}),
-        ({"gateway": {"baseUrl": "http://x/v1"}}, {"hub", "gateway"}),
-        ({"hub": {"existingSecret": "other"}}, {"hub", "proxy", "gateway"}),
-        ({"gateway": {"replicas": 0}}, set()),
-        ({"ingress": {"enabled": True}}, set()),
-        ({"singleuser": {"networkPolicy": {"enabled": False}}}, set()),
+        ({"cull": {"timeout": 7}}, ["hub"]),
+        ({"gateway": {"existingSecret": "other"}}, ["gateway"]),
+        ({"gateway": {"baseUrl": "http://x/v1"}}, ["hub", "gateway"]),
+        ({"hub": {"existingSecret": "other"}}, ["hub", "proxy", "gateway"]),
+        ({"gateway": {"replicas": 0}}, []),
+        ({"ingress": {"enabled": True}}, []),
+        ({"singleuser": {"networkPolicy": {"enabled": False}}}, []),
     ],
     ids=str,
 )
 def test_a_pod_starts_anew_only_if_what_it_reads_has_changed(
-    values: dict[str, Any], restarted: set[str]
+    values: dict[str, Any], restarted: list[str]
 ) -> None:
     theirs = {"hub": {"existingSecret": "theirs"}}
     before, after = render(theirs), render(theirs, values)
-    changed = {
+    changed = [
         component
         for component in ("hub", "proxy", "gateway")
         if template(before, component) != template(after, component)
-    }
+    ]
     assert changed == restarted
