@@ -181,8 +181,20 @@ def test_my_usage_shows_budgets_and_requests_and_escapes_what_others_wrote(hana:
 def test_only_administrators_see_others(hana: Session, admin: Session) -> None:
     deletion = "admin/budgets/delete?scope=user&name=&window=month"
     pages = ("admin", "admin/spending", "admin/budgets", deletion, "admin/audit")
-    files = ("spending.csv", "requests.csv", "budgets.csv", "audit.csv", "audit.jsonl")
-    others = ("usage?user=gale", "usage.csv?user=gale", "usage/requests.csv?user=gale")
+    files = (
+        "spending.csv",
+        "requests.csv",
+        "refusals.csv",
+        "budgets.csv",
+        "audit.csv",
+        "audit.jsonl",
+    )
+    others = (
+        "usage?user=gale",
+        "usage/refusals.csv?user=gale",
+        "usage.csv?user=gale",
+        "usage/requests.csv?user=gale",
+    )
     for path in (*pages, *(f"admin/{file}" for file in files), *others):
         assert "for administrators of the hub" in page(hana, path, 403), path
     assert "Overview" not in page(hana, "usage")
@@ -207,6 +219,23 @@ def test_every_page_says_which_it_is_who_looks_and_how_to_leave(
     assert leaving.get(f"{GATEWAY}/usage").url.path == "/hub/login"
 
 
+def test_a_slash_too_many_leads_to_the_page_and_where_there_is_none_a_page_says_so(
+    hub: RunningHub, hana: Session, admin: Session
+) -> None:
+    answer = admin.get(f"{GATEWAY}/admin/audit/?kind=call")
+    assert (answer.url.path, answer.url.query) == (f"{GATEWAY}/admin/audit", b"kind=call")
+    assert admin.get(f"{GATEWAY}/admin/").url.path == f"{GATEWAY}/admin"
+    for path in ("usage/x", "usage.json", "admin/x", "admin/budgets/x/y"):
+        text = page(hana, path, 404)
+        assert "There is no such page." in text, path
+        assert f'href="{GATEWAY}/usage">Back to my usage</a>' in text
+    assert f'href="{GATEWAY}/admin">Back to the overview</a>' in page(admin, "admin/x", 404)
+    with httpx.Client(base_url=hub.url, follow_redirects=True) as nobody:
+        assert nobody.get(f"{GATEWAY}/usage/x").url.path == "/hub/login"
+        missing = nobody.get(f"{GATEWAY}/v1/x")
+    assert missing.json()["error"]["code"] == "not_found"
+
+
 def test_what_a_page_loads_is_there(admin: Session) -> None:
     text = page(admin, "admin")
     loaded = re.findall(r'<(?:link|script)[^>]* (?:href|src)="([^"]+)"', text)
@@ -222,8 +251,8 @@ def test_the_overview_shows_servers_answers_spenders_and_errors(
     hana.start_server()
     text = page(admin, "admin")
     servers = text[text.index('id="servers"') :]
-    assert ">hana</a></td><td>default</td>" in servers
-    assert re.search(r">\d\d+ MiB</td><td class=\"n wide\">\d+ s</td> <td>running</td>", servers)
+    assert '>hana</a></td><td data-label="Server">default</td>' in servers
+    assert re.search(r">\d\d+ MiB</td><td[^>]*>\d+ s</td> <td[^>]*>running</td>", servers)
     assert text.index("user-09999") < text.index("user-09998")
     assert "upstream_error" in text
     assert '<noscript><meta http-equiv="refresh" content="10"></noscript>' in text
@@ -253,7 +282,7 @@ def test_the_spending_of_many_users_comes_in_pages_and_is_searched(admin: Sessio
     assert text.count("usage?user=user-") == queries.PAGE
     assert "user-09999" in text
     assert "user-09949" in page(admin, "admin/spending?page=1")
-    found = page(admin, "admin/spending?begins=user-00012")
+    found = page(admin, "admin/spending?begins=User-00012")
     assert re.findall(r"user=(user-\d+)", found) == ["user-00012"]
     assert "=group-0" in page(admin, "admin/spending?scope=group&span=today")
     assert "Nothing yet." in page(admin, "admin/spending?span=last-month")
@@ -457,6 +486,14 @@ def test_who_is_refused_is_seen_by_administrators_and_by_themselves(
     assert "paul" not in refused
     assert "Your budget of 1 token a day" in section(page(hub.login("olga"), "usage"), "refused")
     assert 'id="refused"' not in page(hub.login("paul"), "usage")
+    everybodys = admin.get(f"{GATEWAY}/admin/refusals.csv?span=today").text
+    (told,) = [one for one in csv.DictReader(everybodys.splitlines()) if one["user"] == "olga"]
+    assert (told["day"], told["times"]) == (str(queries.today()), "2")
+    assert (told["code"], told["message"][:21]) == ("budget_reached", "Your budget of 1 toke")
+    own = hub.login("paul").get(f"{GATEWAY}/usage/refusals.csv").text
+    assert own.splitlines() == ["day,user,times,last (UTC),model of the last,code,message"]
+    before = admin.get(f"{GATEWAY}/admin/refusals.csv?span=last-month").text
+    assert before == own
 
 
 def test_the_overview_shows_the_budgets_that_are_nearest_to_their_limits(
@@ -551,13 +588,21 @@ def test_the_audit_comes_in_pages_and_is_searched(admin: Session) -> None:
     assert "Nothing was found." in page(admin, f"admin/audit?until={today - timedelta(1)}")
     assert len(calls(page(admin, f"admin/audit?kind=call&since={today}&until={today}"))) > 1
     assert "&#39;today&#39; is no day." in page(admin, "admin/audit?since=today", 400)
+    swapped = page(admin, "admin/audit?since=2026-02-01&until=2026-01-31", 400)
+    assert "From 2026-02-01 is after To 2026-01-31" in swapped
+    assert 'value="2026-02-01"' in swapped, "not lost"
+    assert calls(page(admin, "admin/audit?user=User-1&text=print(7)")) == ["call_7"]
+    assert len(calls(page(admin, "admin/audit?user=user-&kind=call"))) == queries.PAGE
+    assert "Nothing was found." in page(admin, "admin/audit?user=ser-1")
+    assert "their numbers are not in the list" in page(admin, "admin/audit")
+    assert "their numbers" not in newest
 
 
 def test_a_call_stands_with_its_outcome_and_an_outcome_with_its_call(admin: Session) -> None:
     text = page(admin, "admin/audit?user=user-1")
     assert text.count("Reported by the user's server") == 1
     row = text[text.index("Reported by the user's server") :].partition("</tr>")[0]
-    assert 'refused <span class="unit">refuse by user-1</span>' in row
+    assert 'refused <span class="unit" title="refuse by user-1">refused by user-1</span>' in row
     assert text.index("call_59") < text.index("refuse by user-1") < text.index("call_57")
     outcomes = page(admin, "admin/audit?user=user-1&kind=outcome")
     assert calls(outcomes) == ["call_59"]

@@ -44,6 +44,27 @@ def test_a_limit_of_0_is_nothing_whatever_the_other_one_is() -> None:
     assert [words.limit(*one) for one in ((0, None), (None, 0), (0, DOLLAR))] == ["nothing"] * 3
 
 
+@pytest.mark.parametrize(
+    ("reported", "said"),
+    [
+        ("auto", "ran at once"),
+        ("run by ada", "let run by ada"),
+        ("edited by ada", "edited by ada"),
+        ("refuse by ada", "refused by ada"),
+        ("made up", "made up"),
+    ],
+)
+def test_who_let_a_call_run_is_said_in_words(reported: str, said: str) -> None:
+    assert words.approved(reported) == said
+
+
+def test_how_an_answer_ended_is_said_in_words() -> None:
+    reasons = ("stop", "tool_calls", "length", "made_up", "")
+    assert [words.ended(reason) for reason in reasons] == [
+        *("answered", "asked for a tool", "reached its longest length", "made_up", "")
+    ]
+
+
 @given(st.integers(1, 10**18))
 def test_no_amount_of_money_is_said_to_be_none(nanos: int) -> None:
     assert float(words.money(nanos)[1:].replace(",", "")) == pytest.approx(nanos / DOLLAR, rel=0.06)

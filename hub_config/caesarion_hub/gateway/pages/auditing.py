@@ -35,10 +35,17 @@ class Audit(Page):
 
     async def get(self) -> None:
         """Show its latest records, or those that are searched for."""
-        search, asked = self.search(), self.asked()
+        asked = self.asked()
+        try:
+            search, said = self.search(), ""
+        except HTTPError as error:
+            self.set_status(error.status_code)
+            search, said = None, str(error.log_message)
         before, after = self.number("before"), self.number("after")
 
         def query(connection: Connection) -> tuple[int, list[records.Line]]:
+            if search is None:
+                return 0, []
             rows = lists.audit(connection, search, before=before, after=after)
             # The one more than a page has, on the side that was asked for.
             shown = rows[-queries.PAGE :] if after else rows[: queries.PAGE]
@@ -50,6 +57,7 @@ class Audit(Page):
         self.show(
             "audit.html",
             here="admin/audit",
+            said=said,
             rows=shown,
             asked=asked,
             query=urlencode({name: text for name, text in asked.items() if text}),
@@ -66,14 +74,18 @@ class Audit(Page):
     def search(self, *, outcomes: bool = False) -> Search:
         """Return what is searched for."""
         asked = self.asked()
+        since, until = _midnight(asked["since"]), _midnight(asked["until"], 1)
+        if until and since >= until:
+            told = f"From {asked['since']} is after To {asked['until']}: nothing is in between."
+            raise HTTPError(400, told)
         return Search(
-            user=asked["user"],
+            user=asked["user"].strip().lower(),  # as the hub has users' names
             kind=asked["kind"],
             outcomes=outcomes,
             conversation=asked["conversation"],
             text=asked["text"],
-            since=_midnight(asked["since"]),
-            until=_midnight(asked["until"], 1),
+            since=since,
+            until=until,
         )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, func, select, tuple_
 
 from caesarion_hub.gateway import tables
-from caesarion_hub.gateway.pages.queries import PAGE, Span, today
+from caesarion_hub.gateway.pages.queries import PAGE, Span, starting, today
 
 BATCH = 1000
 """Rows of a file that are read at once; made up."""
@@ -26,6 +26,7 @@ class Search:
     """
     What is searched for in the audit; times are milliseconds, 0 for any.
 
+    ``user`` is how the name begins.
     Where no kind is, outcomes are left out unless ``outcomes``: each stands with its call.
     """
 
@@ -79,6 +80,22 @@ def refusals(connection: Connection, *, user: str = "", rows: int = PAGE) -> Seq
     asked = select(tables.refusal).order_by(_refusal.last.desc()).limit(rows)
     if user:
         asked = asked.where(_refusal.user == user)
+    return connection.execute(asked).all()
+
+
+def refusals_after(
+    connection: Connection, last: Row[Any] | None, *, user: str, span: Span
+) -> Sequence[Row[Any]]:
+    """Return a batch of who was not let in, by day, name and reason."""
+    begin, end = _days(span)
+    key = (_refusal.day, _refusal.user, _refusal.code)
+    asked = select(tables.refusal).order_by(*key).limit(BATCH).where(_refusal.day < end.isoformat())
+    if begin:
+        asked = asked.where(_refusal.day >= begin.isoformat())
+    if user:
+        asked = asked.where(_refusal.user == user)
+    if last:
+        asked = asked.where(tuple_(*key) > (last.day, last.user, last.code))
     return connection.execute(asked).all()
 
 
@@ -143,7 +160,7 @@ def groups_of(connection: Connection, user: str) -> str:
 def _found(search: Search) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     if search.user:
-        found.append(_audit.user == search.user)
+        found.append(starting(_audit.user, search.user))
     if search.kind:
         found.append(_audit.kind == search.kind)
     elif not search.outcomes:
@@ -161,19 +178,24 @@ def _found(search: Search) -> list[ColumnElement[bool]]:
 
 def _milliseconds(span: Span) -> tuple[int, int]:
     """Return when a span begins, and when it is over."""
+    begin, end = _days(span)
+    return _midnight(begin) if begin else 0, _midnight(end)
+
+
+def _days(span: Span) -> tuple[date | None, date]:
+    """Return the first day of a span, if it has one, and the first one after it."""
     day = today()
     end = day + timedelta(days=1)
     match span:
         case "today":
-            begin = day
+            return day, end
         case "month":
-            begin = day.replace(day=1)
+            return day.replace(day=1), end
         case "last-month":
             end = day.replace(day=1)
-            begin = (end - timedelta(days=1)).replace(day=1)
+            return (end - timedelta(days=1)).replace(day=1), end
         case _:
-            return 0, _midnight(end)
-    return _midnight(begin), _midnight(end)
+            return None, end
 
 
 def _midnight(day: date) -> int:

@@ -159,9 +159,10 @@ class Page(HubOAuthenticated, RequestHandler):  # type: ignore[misc]
         """Answer with a page that says what is wrong."""
         error = kwargs.get("exc_info", (None, None, None))[1]
         said = error.log_message if isinstance(error, HTTPError) else ""
-        self.show(
-            "error.html", status=status_code, said=said or "The gateway failed; its log says why."
-        )
+        if status_code < 500:
+            said = said or "This page takes no such request."
+        said = said or "The gateway failed; its log says why."
+        self.show("error.html", status=status_code, said=said)
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Log what is our fault."""
@@ -192,6 +193,8 @@ _TEMPLATES.filters |= {
     "count": words.count,
     "date": words.date_of,
     "day": words.day,
+    "approved": words.approved,
+    "ended": words.ended,
     "dollars": words.exact,
     "midnight": words.midnight,
     "money": words.money,

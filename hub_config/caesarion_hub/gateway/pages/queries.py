@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, select
 
 from caesarion_hub.gateway import budgets, tables
 from caesarion_hub.gateway.budgets import Budget, Key, Place
@@ -131,7 +131,11 @@ def by_name(
     page: int = 0,
     rows: int | None = PAGE,
 ) -> list[Sums]:
-    """Return the sums of each user or group, the dearest first, one more than a page has."""
+    """
+    Return the sums of each user or group, the dearest first, one more than a page has.
+
+    ``begins`` is how their names begin.
+    """
     asked = (
         select(_spending.name, *_SUMS)
         .where(_spending.scope == scope, *_within(span))
@@ -139,10 +143,15 @@ def by_name(
         .order_by(_SUMS[3].desc(), _SUMS[2].desc(), _spending.name)
     )
     if begins:
-        asked = asked.where(_spending.name >= begins, _spending.name < begins + "\U0010ffff")
+        asked = asked.where(starting(_spending.name, begins))
     if rows is not None:
         asked = asked.limit(rows + 1).offset(page * rows)
     return [_sums(row) for row in connection.execute(asked)]
+
+
+def starting(column: ColumnElement[str], start: str) -> ColumnElement[bool]:
+    """Return the condition that a name begins so, which an index can answer."""
+    return and_(column >= start, column < start + "\U0010ffff")
 
 
 def whole(connection: Connection, place: Place, span: Span) -> Sums:

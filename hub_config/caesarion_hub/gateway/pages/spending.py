@@ -19,8 +19,9 @@ class Spending(Page):
         """Show it."""
         span, page, scope = self.span(), self.number("page"), self.scope()
         begins = self.argument("begins")
+        name = begins.lower() if scope == "user" else begins  # as the hub has users' names
         rows = await self.read(
-            lambda connection: queries.by_name(connection, scope, span, begins=begins, page=page)
+            lambda connection: queries.by_name(connection, scope, span, begins=name, page=page)
         )
         self.show(
             "spending.html",

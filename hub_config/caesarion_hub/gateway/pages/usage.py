@@ -25,6 +25,7 @@ _REQUESTS = (
     *("prompt tokens", "completion tokens", "cached tokens", "counted by us", "dollars"),
     *("first word ms", "whole ms", "tool calls", "conversation", "request"),
 )
+_REFUSALS = ("day", "user", "times", "last (UTC)", "model of the last", "code", "message")
 
 
 class Whose(Page):
@@ -99,6 +100,34 @@ class Requests(Whose, Download):
         await self.send_csv(name, _REQUESTS, found)
 
 
+class Refusals(Whose, Download):
+    """What was refused to one."""
+
+    async def get(self) -> None:
+        """Send it."""
+        await self.send_refusals("refusals.csv", self.whose())
+
+    async def send_refusals(self, name: str, user: str) -> None:
+        """Send what was refused to a user, or to everybody, in the span asked for."""
+        span = self.span()
+
+        def query(connection: Connection, last: Row[Any] | None) -> Rows:
+            return lists.refusals_after(connection, last, user=user, span=span)
+
+        found = self.batches(query, lambda _, rows: [_refusal(row) for row in rows])
+        await self.send_csv(name, _REFUSALS, found)
+
+
+class EverybodysRefusals(Refusals):
+    """What was refused to everybody."""
+
+    for_admins = True
+
+    async def get(self) -> None:
+        """Send it."""
+        await self.send_refusals(f"refusals-{self.span()}.csv", "")
+
+
 class EverybodysRequests(Requests):
     """Everybody's requests, one by one."""
 
@@ -115,6 +144,11 @@ def sums(of: queries.Sums) -> Sequence[Any]:
         *(of.name, of.requests, of.failures, of.tokens),
         *(words.paid(of), of.unpriced_tokens),
     )
+
+
+def _refusal(row: Row[Any]) -> Sequence[Any]:
+    last = words.time(row.last)
+    return row.day, row.user, row.requests, last, row.model, row.code, row.message
 
 
 def _request(row: Row[Any]) -> Sequence[Any]:

@@ -21,6 +21,31 @@ _SPANS = {
 }
 
 
+_ENDED = {
+    "stop": "answered",
+    "tool_calls": "asked for a tool",
+    "length": "reached its longest length",
+    "content_filter": "stopped by the provider's filter",
+}
+_APPROVED = {
+    "auto": "ran at once",
+    "ask": "nobody had to decide, or has",
+    "read-only": "in read-only mode",
+}
+_DECIDED = {"run": "let run", "refuse": "refused"}
+
+
+def ended(reason: str) -> str:
+    """Return how an answer ended, by its ``finish_reason``; what is none stays as it is."""
+    return _ENDED.get(reason, reason)
+
+
+def approved(approval: str) -> str:
+    """Return who let a call run, by the word of the user's server."""
+    deed, by, who = approval.partition(" by ")
+    return _APPROVED.get(approval, f"{_DECIDED.get(deed, deed)}{by}{who}")
+
+
 def count(number: float) -> str:
     """Return a whole number with its thousands apart."""
     return f"{number:,.0f}"
