@@ -156,21 +156,17 @@ def test_ten_thousand_lines_and_two_hundred_plots_leave_the_page_quick(
     expect(lab.stop_button).to_be_disabled()
     expect(lab.plot).to_have_count(200)
     expect(lab.outputs.first).to_contain_text("line 0")
-    fold = lab.cells.first.get_by_role("button", name=re.compile("(Hide|Show) the outputs"))
+    fold = lab.cells.first.get_by_role("button", name="Hide the outputs")
     visits.picture(lab, "flooded")
-    # From the click to the picture after it, as the page itself sees it. A page that is slow is
-    # slow each time; one that waited once has met something else of this machine.
-    milliseconds = [
-        fold.evaluate(
-            """button => new Promise(resolve => {
-                const began = performance.now();
-                button.click();
-                requestAnimationFrame(() => setTimeout(() => resolve(performance.now() - began)));
-            })"""
-        )
-        for _ in range(5)
-    ]
-    assert min(milliseconds) < 200
+    # From the click to the picture after it, as the page itself sees it.
+    milliseconds = fold.evaluate(
+        """button => new Promise(resolve => {
+            const began = performance.now();
+            button.click();
+            requestAnimationFrame(() => setTimeout(() => resolve(performance.now() - began)));
+        })"""
+    )
+    assert milliseconds < 200
     expect(lab.plot.first).to_be_hidden()
 
 
