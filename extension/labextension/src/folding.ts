@@ -6,6 +6,10 @@
 /** Calls whose outputs are hidden. */
 const hidden = new Set<string>();
 
+/** What hides them: a rule, which also holds for outputs that are only being drawn. */
+const sheet = new CSSStyleSheet();
+document.adoptedStyleSheets.push(sheet);
+
 /** Long outputs that are shown whole, by call and number. */
 const whole = new Set<string>();
 
@@ -19,16 +23,16 @@ export function folded(call: string): boolean {
 
 /** Hide the outputs of a call, or show them again. */
 export function toggle(call: string): void {
-  const hide = !hidden.delete(call);
-  if (hide) {
+  if (!hidden.delete(call)) {
     hidden.add(call);
   }
-  const outputs = document.querySelectorAll<HTMLElement>(
-    `.caesarion-output[data-call="${CSS.escape(call)}"]`
+  // Each output is a message of its own, whose room goes, too.
+  const rules = [...hidden].map(
+    id =>
+      `.jp-chat-message:has(> * .caesarion-output[data-call="${CSS.escape(id)}"])` +
+      ' { display: none }'
   );
-  for (const output of outputs) {
-    output.hidden = hide;
-  }
+  sheet.replaceSync(rules.join('\n'));
 }
 
 /** Let a long output scroll in a box, or show it whole; `button` toggles. */

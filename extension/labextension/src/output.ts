@@ -10,7 +10,7 @@ import type { IRenderMime, IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import { Panel, Widget } from '@lumino/widgets';
 
-import { boxed, folded } from './folding';
+import { boxed } from './folding';
 
 export const OUTPUT_MIME = 'application/vnd.caesarion.output+json';
 
@@ -61,7 +61,6 @@ export class OutputRenderer extends Panel implements IRenderMime.IRenderer {
     const mark = model.data[OUTPUT_MIME] as unknown as IMark;
     this.node.dataset.call = mark.call;
     this.node.dataset.kind = mark.output_type;
-    this.node.hidden = folded(mark.call);
     const prompt = document.createElement('div');
     prompt.className = 'caesarion-output-prompt';
     if (mark.execution_count) {
