@@ -1,13 +1,17 @@
 """The pure parts of the gateway's pages: words, plots, files, budgets as typed, records."""
 
+import asyncio
 import json
 import re
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
+import aiohttp
 import pytest
 from caesarion_hub.gateway.budgets import Budget
 from caesarion_hub.gateway.errors import GatewayError
+from caesarion_hub.gateway.hub import Hub
 from caesarion_hub.gateway.pages import budget_form, plots, records, words
 from caesarion_hub.gateway.pages.download import csv_pieces, json_lines
 from hypothesis import given
@@ -198,6 +202,46 @@ def test_what_was_done_with_a_budget_is_in_the_next_pages_address() -> None:
     asked = "done=added&scope=group&name=a%26b&window=day"
     assert budget_form.query(budget, "added", "a&b") == asked
     assert budget_form.query(budget, "added", "A&B") == f"{asked}&typed=A%26B"
+
+
+def hub_of(answers: dict[str, int], asked: list[str]) -> Hub:
+    """Return a hub that answers with these statuses, silence where it is 0."""
+    hub = Hub.__new__(Hub)
+    hub._known = {}
+
+    async def read(path: str) -> None:
+        asked.append(path)
+        if not answers[path]:
+            await asyncio.Event().wait()
+        if answers[path] != 200:
+            raise aiohttp.ClientResponseError(Mock(), (), status=answers[path])
+
+    hub._read = read  # type: ignore[method-assign]
+    return hub
+
+
+async def test_the_hub_is_asked_which_names_it_lacks_and_once_a_minute_for_those_it_knows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    hub = hub_of({"users/ada": 200, "users/a%2Fb": 404, "groups/g": 500}, asked)
+    names = [("user", "ada"), ("user", "a/b"), ("group", "g")]
+    assert await hub.unknown(names) == {("user", "a/b")}
+    assert await hub.unknown(names) == {("user", "a/b")}
+    assert sorted(asked) == [*("groups/g", "groups/g", "users/a%2Fb", "users/a%2Fb", "users/ada")]
+    monkeypatch.setattr("caesarion_hub.gateway.hub.CACHE", -1)
+    hub._known.clear()
+    await hub.unknown(names[:1])
+    await hub.unknown(names[:1])
+    assert asked.count("users/ada") == 3
+
+
+async def test_a_page_does_not_wait_for_a_hub_that_is_silent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("caesarion_hub.gateway.hub.UNKNOWN", 0.05)
+    hub = hub_of({"users/ada": 0, "users/bob": 404}, [])
+    assert await hub.unknown([("user", "ada"), ("user", "bob")]) == {("user", "bob")}
 
 
 def row(number: int, kind: str, said: dict[str, Any], **changes: Any) -> Any:

@@ -56,8 +56,8 @@ class Hub:
             access_scopes={f"access:services!service={config.service_name}"},
             cache_max_age=CACHE,
         )
-        # Users and groups, until when it holds that the hub knows them or not.
-        self._known: dict[tuple[str, str], tuple[float, bool]] = {}
+        # Users and groups that the hub knows, and until when that holds.
+        self._known: dict[tuple[str, str], float] = {}
 
     async def close(self) -> None:
         """Close the connections to the hub."""
@@ -98,26 +98,27 @@ class Hub:
     async def unknown(self, asked: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
         """Return which of these users and groups, ``("user", "ada")``, the hub says it lacks."""
         now = time.monotonic()
-        self._known = {key: one for key, one in self._known.items() if one[0] > now}
-        missing = set(asked) - self._known.keys()
+        self._known = {key: until for key, until in self._known.items() if until > now}
+        lacked: set[tuple[str, str]] = set()
         try:
             async with asyncio.timeout(UNKNOWN):
-                await asyncio.gather(*(self._learn(*key) for key in missing))
+                missing = set(asked) - self._known.keys()
+                await asyncio.gather(*(self._learn(key, lacked) for key in missing))
         except TimeoutError:
             pass  # what it has not said is not known to be missing
-        return {key for key in asked if key in self._known and not self._known[key][1]}
+        return lacked
 
-    async def _learn(self, kind: str, name: str) -> None:
+    async def _learn(self, key: tuple[str, str], lacked: set[tuple[str, str]]) -> None:
+        """Ask for one, and remember who is known; who is not may be in a moment."""
+        kind, name = key
         try:
             await self._read(f"{kind}s/{quote(name, safe='')}")
-            is_known = True
+            self._known[key] = time.monotonic() + CACHE
         except aiohttp.ClientResponseError as error:
-            if error.status != HTTPStatus.NOT_FOUND:
-                return
-            is_known = False
+            if error.status == HTTPStatus.NOT_FOUND:
+                lacked.add(key)
         except (aiohttp.ClientError, TimeoutError, ValueError):
-            return  # it says nothing now
-        self._known[kind, name] = (time.monotonic() + CACHE, is_known)
+            pass  # it says nothing now
 
     async def check(self, authorization: str, scope: str, deed: str) -> None:
         """Raise GatewayError, as :meth:`caller` does, unless the token holds ``scope``."""
