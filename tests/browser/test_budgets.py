@@ -140,9 +140,63 @@ def test_a_page_in_which_somebody_is_at_work_is_left_alone(
     page.locator("main a").first.focus()
     page.clock.run_for(30_000)
     expect(heading).to_have_text("Old")
+    live = page.locator("#live")
+    expect(live.get_by_text("paused while something in it is selected")).to_be_visible()
+    expect(live.get_by_text("renewed every 10 seconds")).to_be_hidden()
     page.evaluate("document.activeElement.blur()")
     page.clock.run_for(11_000)
     expect(heading).to_have_text("Overview")
+    expect(live.get_by_text("renewed every 10 seconds")).to_be_visible()
+    context.close()
+
+
+def test_a_page_that_cannot_be_renewed_does_not_say_that_requests_are_answered(
+    frugal_hub: RunningHub, browser: Browser
+) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    page.clock.install()
+    log_in(page, frugal_hub)
+    page.goto(f"{frugal_hub.url}{GATEWAY}/admin")
+    state = page.locator("#state")
+    expect(state).to_have_class("alert alert-success")
+    page.route("**/admin", lambda route: route.abort())
+    page.clock.run_for(11_000)
+    expect(state).to_have_text(
+        "Whether requests are answered is not known: the gateway did not answer."
+    )
+    expect(state).to_have_class("alert alert-secondary")
+    page.unroute("**/admin")
+    page.clock.run_for(11_000)
+    expect(state).to_contain_text("Requests are answered.")
+    context.close()
+
+
+def test_the_longest_name_breaks_no_page_and_a_limit_has_its_label_on_a_telephone(
+    frugal_hub: RunningHub, browser: Browser
+) -> None:
+    context = browser.new_context(viewport={"width": 400, "height": 800})
+    page = context.new_page()
+    log_in(page, frugal_hub)
+    page.goto(f"{frugal_hub.url}{GATEWAY}/admin/budgets")
+    add_budget(page, "x" * 255, "5")
+    row = page.locator("#mine")
+    expect(row.get_by_text("Dollars")).to_be_in_viewport()
+    for path in ("admin", "admin/audit", "admin/budgets"):
+        page.goto(f"{frugal_hub.url}{GATEWAY}/{path}")
+        expect(page.locator("main")).to_contain_text("x" * 255)
+        assert page.evaluate("document.documentElement.scrollWidth") == 400
+        for width in (400, 1000):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate(
+                "[...document.querySelectorAll('.scroll')]"
+                ".every(one => one.scrollWidth <= one.clientWidth)"
+            ), f"{path} {width}"
+        page.set_viewport_size({"width": 400, "height": 800})
+    page.get_by_role("row", name="x" * 255).get_by_role("link", name="Delete…").click()
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+    page.get_by_role("button", name="Delete it").click()
+    expect(page.get_by_role("status")).to_contain_text("is deleted.")
     context.close()
 
 
