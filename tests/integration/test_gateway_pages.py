@@ -372,7 +372,7 @@ def test_a_name_of_a_user_in_capitals_is_the_hubs_and_the_page_says_so(
 ) -> None:
     form = {"scope": "user", "name": "Zoe", "window": "day", "deed": "add"}
     text = edit(admin, **form, tokens="0").text
-    assert "The budget of user zoe, a day, is added: nothing." in text
+    assert "The budget of user zoe, a day, is added: who has it may not ask at all." in text
     assert "names of users in small letters: &#39;Zoe&#39; is &#39;zoe&#39;." in text
     assert ask(hub, "zoe").status_code == 429
     row = text[text.index(">user zoe") :].partition("</tr>")[0]

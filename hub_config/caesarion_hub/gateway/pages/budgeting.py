@@ -146,7 +146,7 @@ class Budgets(Kept):
         if gone != (deed == "deleted"):
             return ""
         told = f"The budget of {words.whose(scope, name)}, {words.window(window)}, is {deed}"
-        told += "." if gone else f": {words.limit(edit.tokens, edit.nanos)}."
+        told += "." if gone else f": {words.allows(edit.tokens, edit.nanos)}."
         if (typed := self.argument("typed")) and typed.lower() == name:
             told += f" The hub has names of users in small letters: '{typed}' is '{name}'."
         if gone != (budget is None):

@@ -143,6 +143,13 @@ def limit(tokens: int | None, nanos: int | None) -> str:
     return " or ".join(parts) or "no budget"
 
 
+def allows(tokens: int | None, nanos: int | None) -> str:
+    """Return what a budget allows, as a sentence ends with it."""
+    if 0 in (tokens, nanos):
+        return "who has it may not ask at all"
+    return limit(tokens, nanos)
+
+
 def is_nothing(budget: Budget) -> bool:
     """Return whether who has this budget may not ask at all."""
     return 0 in (budget.tokens, budget.nanos)
