@@ -117,7 +117,13 @@ def test_below_a_limit_there_is_room() -> None:
 
 @pytest.mark.parametrize(
     ("nanos", "text"),
-    [(5 * 10**9, "$5.00"), (1_234_500_000_000, "$1,234.50"), (200_000, "$0.000200"), (0, "$0.00")],
+    [
+        (5 * 10**9, "$5.00"),
+        (1_234_500_000_000, "$1,234.50"),
+        (200_000, "$0.0002"),
+        (1, "$0.000000001"),
+        (0, "$0.00"),
+    ],
 )
 def test_money_is_told_in_dollars(nanos: int, text: str) -> None:
     assert dollars(nanos) == text

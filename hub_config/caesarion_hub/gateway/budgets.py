@@ -154,10 +154,10 @@ def tokens(number: int) -> str:
 
 
 def dollars(nanos: int) -> str:
-    """Return an amount of money as people read it, to the cent or to a sixth digit."""
-    digits = 2 if nanos % (NANOS // 100) == 0 else 6
+    """Return an amount of money with all of its digits, and cents in full."""
     whole, part = divmod(nanos, NANOS)
-    return f"${whole:,}.{part:09d}"[: digits - 9 or None]
+    digits = f"{part:09d}".rstrip("0")
+    return f"${whole:,}.{digits:0<2}"
 
 
 _EACH = {"day": "a day", "week": "a week", "month": "a month", "total": "in all"}

@@ -58,11 +58,6 @@ def money(nanos: float) -> str:
     return _dollars(f"{amount:,.{digits}f}")
 
 
-def price(nanos: int) -> str:
-    """Return an amount of money with all of its digits."""
-    return _dollars(f"{Decimal(nanos) / NANOS:,.9f}")
-
-
 def exact(nanos: int) -> str:
     """Return an amount of money for a spreadsheet, all of its digits."""
     return format((Decimal(nanos) / NANOS).normalize(), "f")
@@ -138,7 +133,7 @@ def limit(tokens: int | None, nanos: int | None) -> str:
         return "nothing"
     parts = [
         *([budgets.tokens(tokens)] if tokens is not None else []),
-        *([price(nanos)] if nanos is not None else []),
+        *([budgets.dollars(nanos)] if nanos is not None else []),
     ]
     return " or ".join(parts) or "no budget"
 
