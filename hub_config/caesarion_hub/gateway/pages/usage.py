@@ -5,7 +5,7 @@ Somebody's usage and budgets: one's own, or for administrators anybody's.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -82,60 +82,68 @@ class UsageCsv(Whose, Download):
         )
 
 
-class Requests(Whose, Download):
+class Listed(Whose, Download):
+    """What happened, row by row, in the span that is asked for."""
+
+    async def send_requests(self, name: str, user: str = "") -> None:
+        """Send the requests of a user, or of everybody."""
+        await self._send(name, user, _REQUESTS, lists.requests_after, _request)
+
+    async def send_refusals(self, name: str, user: str = "") -> None:
+        """Send what was refused to a user, or to everybody."""
+        await self._send(name, user, _REFUSALS, lists.refusals_after, _refusal)
+
+    async def _send(
+        self,
+        name: str,
+        user: str,
+        header: Sequence[str],
+        after: Callable[..., Rows],
+        row: Callable[[Row[Any]], Sequence[Any]],
+    ) -> None:
+        span = self.span()
+
+        def query(connection: Connection, last: Row[Any] | None) -> Rows:
+            return after(connection, last, user=user, span=span)
+
+        found = self.batches(query, lambda _, rows: [row(one) for one in rows])
+        await self.send_csv(name, header, found)
+
+
+class Requests(Listed):
     """One's requests, one by one."""
 
     async def get(self) -> None:
         """Send them."""
         await self.send_requests("requests.csv", self.whose())
 
-    async def send_requests(self, name: str, user: str) -> None:
-        """Send the requests of a user, or of everybody, that were made in the span asked for."""
-        span = self.span()
 
-        def query(connection: Connection, last: Row[Any] | None) -> Rows:
-            return lists.requests_after(connection, last, user=user, span=span)
-
-        found = self.batches(query, lambda _, rows: [_request(row) for row in rows])
-        await self.send_csv(name, _REQUESTS, found)
-
-
-class Refusals(Whose, Download):
+class Refusals(Listed):
     """What was refused to one."""
 
     async def get(self) -> None:
         """Send it."""
         await self.send_refusals("refusals.csv", self.whose())
 
-    async def send_refusals(self, name: str, user: str) -> None:
-        """Send what was refused to a user, or to everybody, in the span asked for."""
-        span = self.span()
 
-        def query(connection: Connection, last: Row[Any] | None) -> Rows:
-            return lists.refusals_after(connection, last, user=user, span=span)
-
-        found = self.batches(query, lambda _, rows: [_refusal(row) for row in rows])
-        await self.send_csv(name, _REFUSALS, found)
-
-
-class EverybodysRefusals(Refusals):
-    """What was refused to everybody."""
-
-    for_admins = True
-
-    async def get(self) -> None:
-        """Send it."""
-        await self.send_refusals(f"refusals-{self.span()}.csv", "")
-
-
-class EverybodysRequests(Requests):
+class EverybodysRequests(Listed):
     """Everybody's requests, one by one."""
 
     for_admins = True
 
     async def get(self) -> None:
         """Send them."""
-        await self.send_requests(f"requests-{self.span()}.csv", "")
+        await self.send_requests(f"requests-{self.span()}.csv")
+
+
+class EverybodysRefusals(Listed):
+    """What was refused to everybody."""
+
+    for_admins = True
+
+    async def get(self) -> None:
+        """Send it."""
+        await self.send_refusals(f"refusals-{self.span()}.csv")
 
 
 def sums(of: queries.Sums) -> Sequence[Any]:
