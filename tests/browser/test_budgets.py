@@ -27,6 +27,18 @@ def frugal_hub(
         yield hub
 
 
+@pytest.fixture
+def overview(frugal_hub: RunningHub, browser: Browser) -> Iterator[Page]:
+    """The administrators' overview, whose clock the test moves."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.clock.install()
+    log_in(page, frugal_hub)
+    page.goto(f"{frugal_hub.url}{GATEWAY}/admin")
+    yield page
+    context.close()
+
+
 def add_budget(page: Page, name: str, tokens: str) -> None:
     """Add a budget in all for a user."""
     form = page.locator("#add")
@@ -127,14 +139,8 @@ def test_a_page_is_no_wider_than_a_telephone(
     context.close()
 
 
-def test_a_page_in_which_somebody_is_at_work_is_left_alone(
-    frugal_hub: RunningHub, browser: Browser
-) -> None:
-    context = browser.new_context()
-    page = context.new_page()
-    page.clock.install()
-    log_in(page, frugal_hub)
-    page.goto(f"{frugal_hub.url}{GATEWAY}/admin")
+def test_a_page_in_which_somebody_is_at_work_is_left_alone(overview: Page) -> None:
+    page = overview
     page.evaluate("document.querySelector('main h1').textContent = 'Old'")
     heading = page.get_by_role("heading", level=1)
     page.locator("main a").first.focus()
@@ -147,17 +153,12 @@ def test_a_page_in_which_somebody_is_at_work_is_left_alone(
     page.clock.run_for(11_000)
     expect(heading).to_have_text("Overview")
     expect(live.get_by_text("renewed every 10 seconds")).to_be_visible()
-    context.close()
 
 
 def test_a_page_that_cannot_be_renewed_does_not_say_that_requests_are_answered(
-    frugal_hub: RunningHub, browser: Browser
+    overview: Page,
 ) -> None:
-    context = browser.new_context()
-    page = context.new_page()
-    page.clock.install()
-    log_in(page, frugal_hub)
-    page.goto(f"{frugal_hub.url}{GATEWAY}/admin")
+    page = overview
     state = page.locator("#state")
     expect(state).to_have_class("alert alert-success")
     page.route("**/admin", lambda route: route.abort())
@@ -169,7 +170,6 @@ def test_a_page_that_cannot_be_renewed_does_not_say_that_requests_are_answered(
     page.unroute("**/admin")
     page.clock.run_for(11_000)
     expect(state).to_contain_text("Requests are answered.")
-    context.close()
 
 
 def test_the_longest_name_breaks_no_page_and_a_limit_has_its_label_on_a_telephone(

@@ -45,8 +45,8 @@ class Writer:
     """
     Does jobs in the order in which they come. Those who wait are of ``loop``.
 
-    A thread and a queue of its own, not an executor: a request would wait for three
-    more turns of the loop.
+    A thread and a queue of its own, not an executor, whose futures would cost a request
+    some more turns of the loop.
     """
 
     def __init__(self, ledger: Ledger, loop: asyncio.AbstractEventLoop) -> None:
