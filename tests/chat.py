@@ -21,7 +21,7 @@ from uuid import uuid4
 
 import aiohttp
 import httpx
-from caesarion.records import CALL_MIME, OUTPUT_MIME
+from caesarion.message_metadata import CALL_MIME, OUTPUT_MIME
 
 from tests.fakes.openai_server import ToolCalls, call
 

@@ -1,7 +1,7 @@
 """
 Real kernels for tests: a pool as Jupyter Server keeps it, and what a run showed.
 
-Used by the tests of :mod:`caesarion.kernel` and of the agent.
+Used by the tests of :mod:`caesarion.kernels.kernel` and of the agent.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 from caesarion.events import Notice, RunStart
-from caesarion.kernel import Kernel, RunEnd
+from caesarion.kernels.kernel import Kernel, RunEnd
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from traitlets.config import Config
 

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from caesarion_hub.gateway.backend import Answer
-from caesarion_hub.gateway.provider.providers import Providers
-from caesarion_hub.gateway.provider.upstream import Upstream
+from caesarion_hub.gateway.upstream.backend import Answer
+from caesarion_hub.gateway.upstream.router import Providers
+from caesarion_hub.gateway.upstream.spec import Upstream
 
 from tests.fakes.openai_server import OpenAIServer
 

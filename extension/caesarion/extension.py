@@ -1,5 +1,5 @@
 """
-Wiring: reads the settings, builds what is shared, opens the doors, stops it all.
+Wiring: reads the settings, builds the services, opens the doors, stops it all.
 
 Jupyter Server loads this by ``jupyter-config/caesarion.json``; nobody else does.
 """
@@ -15,10 +15,13 @@ from typing import Any
 from jupyter_server.extension.application import ExtensionApp
 from tornado.web import Application, RequestHandler
 
-from caesarion import chatstore
-from caesarion.approval import Approvals
-from caesarion.approval_handler import ApprovalHandler
-from caesarion.attachments import Attachments
+from caesarion.agent.approval import Approvals
+from caesarion.agent.model import Model
+from caesarion.api.approvals import ApprovalHandler
+from caesarion.api.handlers import ChatHandler, ExecuteHandler, StatusHandler, VariablesHandler
+from caesarion.api.notebooks import NotebooksHandler, RunNotebookHandler
+from caesarion.api.uploads import UploadHandler, UploadsHandler
+from caesarion.chat import store
 from caesarion.config import (
     CaesarionAgent,
     CaesarionKernel,
@@ -27,13 +30,10 @@ from caesarion.config import (
     CaesarionWeather,
 )
 from caesarion.errors import CaesarionError
-from caesarion.handlers import ChatHandler, ExecuteHandler, StatusHandler, VariablesHandler
-from caesarion.kernels import Kernels
-from caesarion.model import Model
-from caesarion.notebook_handlers import NotebooksHandler, RunNotebookHandler
-from caesarion.shared import Shared
-from caesarion.upload_handlers import UploadHandler, UploadsHandler
-from caesarion.uploads import Uploads
+from caesarion.files.attachments import Attachments
+from caesarion.files.uploads import Uploads
+from caesarion.kernels.registry import Kernels
+from caesarion.services import Services
 
 # Seconds after the first answer in which nothing is done that can wait: made up, as long as
 # a page takes to load.
@@ -76,7 +76,7 @@ class Caesarion(ExtensionApp):
         uploads = Uploads(CaesarionUploads(parent=self), root)
         uploads.clear_leftovers()
         model_settings = CaesarionModel(parent=self)
-        self.settings["caesarion"] = Shared(
+        self.settings["caesarion"] = Services(
             model=Model(model_settings),
             kernels=Kernels(CaesarionKernel(parent=self), self.serverapp),
             uploads=uploads,
@@ -84,10 +84,14 @@ class Caesarion(ExtensionApp):
             agent_settings=CaesarionAgent(parent=self),
             approvals=Approvals(),
             weather_settings=CaesarionWeather(parent=self),
+            read_chat=self._read_chat,
         )
         assert self.serverapp.event_logger is not None
-        chatstore.install(self.serverapp.event_logger, root)
+        store.install(self.serverapp.event_logger, root)
         self.log.debug("Caesarion is ready after %.3f s.", time.monotonic() - began)
+
+    def _read_chat(self, file: Path) -> dict[str, Any] | None:
+        return store.content(file, self.settings.get("chats_by_id", {}).values())
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
         """Listen for the order to stop; prepare for the first question, but answer first."""
@@ -95,32 +99,32 @@ class Caesarion(ExtensionApp):
         # an error, after which the server never stops, until it is killed.
         with contextlib.suppress(NotImplementedError):  # Windows has no such signal.
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stop_server)
-        shared = self.settings.get("caesarion")
-        if isinstance(shared, Shared):
-            after_first_answer(serverapp.web_app, lambda: self._prepare(shared))
+        services = self.settings.get("caesarion")
+        if isinstance(services, Services):
+            after_first_answer(serverapp.web_app, lambda: self._prepare(services))
 
     def _stop_server(self) -> None:
         assert self.serverapp is not None
         self.log.info("Stopping, as SIGTERM says.")
         self.serverapp.stop()
 
-    def _prepare(self, shared: Shared) -> None:
-        shared.kernels.spare.start()
-        self._warming = asyncio.ensure_future(self._warm(shared))
+    def _prepare(self, services: Services) -> None:
+        services.kernels.spare.start()
+        self._warming = asyncio.ensure_future(self._warm(services))
 
-    async def _warm(self, shared: Shared) -> None:
+    async def _warm(self, services: Services) -> None:
         await asyncio.sleep(_PAGE)
         with contextlib.suppress(CaesarionError):  # The first question will say it.
-            await shared.model.warm()
+            await services.model.warm()
 
     async def stop_extension(self) -> None:
         """Write what waits, close what is open."""
         if self._warming:
             self._warming.cancel()
-        closing: list[Awaitable[None]] = [chatstore.stop()]
-        shared = self.settings.get("caesarion")
-        if isinstance(shared, Shared):  # Else a setting was wrong, and nothing was built.
-            closing += [shared.kernels.close(), shared.model.close()]
+        closing: list[Awaitable[None]] = [store.stop()]
+        services = self.settings.get("caesarion")
+        if isinstance(services, Services):  # Else a setting was wrong, and nothing was built.
+            closing += [services.kernels.close(), services.model.close()]
         # An exception here would keep Jupyter Server from stopping at all.
         for result in await asyncio.gather(*closing, return_exceptions=True):
             if isinstance(result, Exception):

@@ -80,7 +80,7 @@ def in_a_cluster(c: Config, cluster: Cluster, base_url: str) -> None:
     c.JupyterHub.last_activity_interval = ROUTES_EVERY
     # Who asks for a server sees its progress at once.
     c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0}
-    c.JupyterHub.proxy_class = "caesarion_hub.pods.sweep.SweepingProxy"
+    c.JupyterHub.proxy_class = "caesarion_hub.pods.orphan_reaper.SweepingProxy"
     c.SweepingProxy.namespace = cluster.user_namespace
     c.SweepingProxy.release = cluster.release
     c.ConfigurableHTTPProxy.should_start = False

@@ -15,9 +15,9 @@ from typing import Any
 
 from traitlets.config import Config
 
-from caesarion_hub.gateway_values import CONFIG_VARIABLE
 from caesarion_hub.names import GATEWAY_SCOPE, GATEWAY_VALUES_FILE, NETWORK_VARIABLES, RUN_VARIABLE
 from caesarion_hub.values import Local, Values
+from caesarion_hub.values.gateway import CONFIG_VARIABLE
 
 TEMPLATES = Path(__file__).with_name("templates")
 """What we say otherwise than JupyterHub's pages, wherever servers run."""

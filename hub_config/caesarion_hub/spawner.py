@@ -7,7 +7,7 @@ for a cluster.
 
 from traitlets.config import Config
 
-from caesarion_hub import homes
+from caesarion_hub import local_spawner
 from caesarion_hub.names import GATEWAY_SCOPE, RUN_VARIABLE
 from caesarion_hub.values import Local, Values
 
@@ -32,7 +32,7 @@ def configure(c: Config, values: Values) -> None:
     }
     if isinstance(values.place, Local):
         c.Spawner.environment[RUN_VARIABLE] = values.place.run
-        homes.configure(c, values.place)
+        local_spawner.configure(c, values.place)
     else:
         from caesarion_hub import pods  # here, since `make up` does without Kubernetes
 

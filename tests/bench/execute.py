@@ -6,7 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 from caesarion.config import CaesarionKernel
-from caesarion.kernel import Kernel
+from caesarion.kernels.kernel import Kernel
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 
 from tests.bench.figures import Row

@@ -3,7 +3,7 @@
 import json
 import re
 
-from caesarion.tools.weather import CARD_MIME, make_card
+from caesarion.agent.tools.weather import CARD_MIME, make_card
 from playwright.sync_api import Locator, expect
 
 from tests.browser.conftest import Visits

@@ -2,7 +2,7 @@
 
 import json
 
-from caesarion.records import CALL_MIME, OUTPUT_MIME
+from caesarion.message_metadata import CALL_MIME, OUTPUT_MIME
 from playwright.sync_api import Dialog, expect
 
 from tests.browser.lab import Lab

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from caesarion import prompt
+from caesarion.agent import prompt
 from playwright.sync_api import Locator, expect
 
 from tests.browser.conftest import Visits

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml
 from caesarion import __version__
-from caesarion_hub import gateway_values
+from caesarion_hub.values import gateway
 
 from tests.helm import Manifests, RefusedError, render
 
@@ -343,7 +343,7 @@ def test_the_ledger_has_a_volume_that_stays() -> None:
     }
     told = yaml.safe_load(manifests.secret("caesarion-gateway-values")["gateway.yaml"])
     assert told["database"] == {"url": "sqlite:////srv/gateway/gateway.sqlite"}
-    gateway_values.check(told)
+    gateway.check(told)
 
 
 def test_the_gateway_goes_where_the_operator_wishes_beside_its_volume() -> None:
@@ -405,7 +405,7 @@ def test_the_gateway_takes_what_the_operator_sets_for_it() -> None:
     manifests = render({"gateway": settings})
     told = yaml.safe_load(manifests.secret("caesarion-gateway-values")["gateway.yaml"])
     assert told == {**settings, "limits": {}, "openMetrics": False}
-    taken = gateway_values.check(told)
+    taken = gateway.check(told)
     assert taken.upstreams[0].aliases == {"gpt-4.1": "mine"}
     assert taken.budgets[0].tokens == 10_000_000
     naming = [name for name, pod in manifests.pods() if "gateway-values" in str(pod.get("volumes"))]
@@ -417,7 +417,7 @@ def test_the_gateway_takes_what_the_operator_sets_for_it() -> None:
 def test_without_settings_the_gateways_are_its_own() -> None:
     nowhere = {"gateway": {"database": {"pvc": {"enabled": False}}}}
     told = yaml.safe_load(render(nowhere).secret("caesarion-gateway-values")["gateway.yaml"])
-    assert gateway_values.check(told) == gateway_values.Gateway()
+    assert gateway.check(told) == gateway.Gateway()
 
 
 def test_the_services(manifests: Manifests) -> None:

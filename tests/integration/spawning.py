@@ -108,7 +108,7 @@ def container(**status: Any) -> Json:
 async def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
     """An empty cluster with a namespace for users, which spawners of the test talk to."""
     monkeypatch.setattr("kubespawner.spawner.load_config", lambda **_: None)
-    monkeypatch.setattr("caesarion_hub.pods.sweep.load_config", lambda **_: None)
+    monkeypatch.setattr("caesarion_hub.pods.orphan_reaper.load_config", lambda **_: None)
     monkeypatch.setattr(PatientApi, "health", None)
     monkeypatch.setattr(PodSpawner, "_resizes", True)
     async with ApiServer(tmp_path) as server, Api.connect(server.kubeconfig) as api:

@@ -6,12 +6,12 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
-from caesarion import prompt
-from caesarion.agent import Agent
+from caesarion.agent import prompt
+from caesarion.agent.loop import Agent
+from caesarion.agent.model import Model
+from caesarion.agent.tools.tool import Step, Told, Tool
 from caesarion.config import CaesarionAgent, CaesarionModel
 from caesarion.events import Done, Event, Failure, Text, ToolCall, ToolResult
-from caesarion.model import Model
-from caesarion.tools.tool import Step, Told, Tool
 from pydantic import BaseModel
 
 from tests.fakes import openai_server as fake

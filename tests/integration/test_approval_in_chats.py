@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-from caesarion.approval import TOLD_READ_ONLY
+from caesarion.agent.approval import TOLD_READ_ONLY
 
 from tests.chat import Chat, code, open_chat
 from tests.fakes.openai_server import OpenAIServer, Text

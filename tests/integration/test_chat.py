@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from caesarion import prompt
+from caesarion.agent import prompt
 from nbformat.v4 import new_notebook
 
 from tests.chat import PERSONA, call_shown, code, open_chat, seen

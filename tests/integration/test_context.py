@@ -10,8 +10,8 @@ import httpx
 import pytest
 import pytest_asyncio
 from aiohttp import web
+from caesarion.agent.model import Model
 from caesarion.config import CaesarionModel
-from caesarion.model import Model
 from nbformat.v4 import new_notebook
 
 from tests.chat import code, open_chat

@@ -20,14 +20,14 @@ from typing import Any
 import aiohttp
 import openai
 import pytest
-from caesarion.agent import Agent
+from caesarion.agent.loop import Agent
+from caesarion.agent.model import Model, Source
 from caesarion.config import CaesarionAgent, CaesarionModel
 from caesarion.events import Done, Failure
-from caesarion.model import Model, Source
-from caesarion_hub.gateway import tables
-from caesarion_hub.gateway.database import Database
-from caesarion_hub.gateway.ledger import LOST
-from caesarion_hub.gateway.recording import verify
+from caesarion_hub.gateway.store import tables
+from caesarion_hub.gateway.store.audit_log import verify
+from caesarion_hub.gateway.store.database import Database
+from caesarion_hub.gateway.store.ledger import LOST
 from sqlalchemy import func, select
 
 from tests.fakes.bare_hub import ADMIN_TOKEN, BareHub, bare_hub

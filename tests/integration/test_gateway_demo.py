@@ -11,8 +11,8 @@ from typing import Any
 import aiohttp
 import openai
 import pytest
+from caesarion.agent.model import Model
 from caesarion.config import CaesarionModel
-from caesarion.model import Model
 
 from tests.fakes.bare_hub import bare_hub
 from tests.fakes.gateway_process import GatewayProcess, gateway_process

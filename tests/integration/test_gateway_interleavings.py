@@ -11,11 +11,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import uuid4
 
-from caesarion_hub.gateway import tables
-from caesarion_hub.gateway.budgets import Budget
-from caesarion_hub.gateway.database import Database
-from caesarion_hub.gateway.jobs import Beat, Closing, Opening, milliseconds
-from caesarion_hub.gateway.ledger import Ledger
+from caesarion_hub.gateway.policy.budgets import Budget
+from caesarion_hub.gateway.store import tables
+from caesarion_hub.gateway.store.commands import Beat, Closing, Opening, milliseconds
+from caesarion_hub.gateway.store.database import Database
+from caesarion_hub.gateway.store.ledger import Ledger
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule

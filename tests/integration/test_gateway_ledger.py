@@ -11,11 +11,13 @@ from uuid import uuid4
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from caesarion_hub.gateway import tables
-from caesarion_hub.gateway.budgets import Budget
-from caesarion_hub.gateway.chain import Entry
-from caesarion_hub.gateway.database import Database, DatabaseError
-from caesarion_hub.gateway.jobs import (
+from caesarion_hub.gateway.pages import lists, queries
+from caesarion_hub.gateway.pages.lists import Search
+from caesarion_hub.gateway.policy.budgets import Budget
+from caesarion_hub.gateway.store import tables
+from caesarion_hub.gateway.store.audit_chain import Entry
+from caesarion_hub.gateway.store.audit_log import verify
+from caesarion_hub.gateway.store.commands import (
     Append,
     Beat,
     Closing,
@@ -25,10 +27,8 @@ from caesarion_hub.gateway.jobs import (
     Refusal,
     milliseconds,
 )
-from caesarion_hub.gateway.ledger import LOST, Ledger
-from caesarion_hub.gateway.pages import lists, queries
-from caesarion_hub.gateway.pages.lists import Search
-from caesarion_hub.gateway.recording import verify
+from caesarion_hub.gateway.store.database import Database, DatabaseError
+from caesarion_hub.gateway.store.ledger import LOST, Ledger
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import OperationalError
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import httpx
 import pytest
-from caesarion_hub.gateway import tables
-from caesarion_hub.gateway.chain import Entry
-from caesarion_hub.gateway.database import Database
 from caesarion_hub.gateway.pages import queries
 from caesarion_hub.gateway.pages.download import Download
 from caesarion_hub.gateway.pages.lists import BATCH
-from caesarion_hub.gateway.recording import append
+from caesarion_hub.gateway.store import tables
+from caesarion_hub.gateway.store.audit_chain import Entry
+from caesarion_hub.gateway.store.audit_log import append
+from caesarion_hub.gateway.store.database import Database
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 from tornado.httpserver import HTTPServer

@@ -13,11 +13,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from caesarion_hub.gateway.backend import Condition
 from caesarion_hub.gateway.errors import GatewayError
-from caesarion_hub.gateway.provider.failure import UpstreamError
-from caesarion_hub.gateway.provider.providers import Providers
-from caesarion_hub.gateway.provider.upstream import Breaker, Timeouts
+from caesarion_hub.gateway.upstream.backend import Condition
+from caesarion_hub.gateway.upstream.failure import UpstreamError
+from caesarion_hub.gateway.upstream.router import Providers
+from caesarion_hub.gateway.upstream.spec import Breaker, Timeouts
 
 from tests.fakes.bare_hub import free_port
 from tests.fakes.openai_server import Fault, OpenAIServer, Raw, Reply, Text

@@ -8,7 +8,7 @@ import aiohttp
 import httpx
 import psutil
 import pytest
-from caesarion.chatstore import FOLDER
+from caesarion.chat.store import FOLDER
 
 from tests.hub import SERVER_WITHIN, RunningHub, Session, running_hub
 

@@ -15,7 +15,7 @@ import pytest_asyncio
 from caesarion.config import CaesarionKernel
 from caesarion.errors import KernelError, Stopped
 from caesarion.events import RunStart
-from caesarion.kernel import Kernel
+from caesarion.kernels.kernel import Kernel
 
 from tests.kernels import Gate, Notebook, Ran, notebook, run, running_pool, start
 
@@ -112,7 +112,7 @@ async def test_no_reply_goes_unheard_while_requests_are_sent(
     make: Callable[..., Kernel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # So often that requests and replies cross; seen to lose a reply in one connection of fifteen.
-    monkeypatch.setattr("caesarion.connection._ASK_AGAIN", 0.0002)
+    monkeypatch.setattr("caesarion.kernels.connection._ASK_AGAIN", 0.0002)
     for _ in range(50):
         kernel = make()
         assert (await run(kernel, "1")).end.status == "ok"
@@ -453,7 +453,7 @@ async def test_outputs_beyond_the_limit_are_counted(make: Callable[..., Kernel])
 async def test_an_idle_connection_is_closed_and_opened_again(
     kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("caesarion.kernel._LINGER", 0.1)
+    monkeypatch.setattr("caesarion.kernels.kernel._LINGER", 0.1)
     files = psutil.Process(os.getpid()).num_fds
     before = files()
     await run(kernel, "1")

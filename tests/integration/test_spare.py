@@ -13,9 +13,9 @@ import psutil
 import pytest
 import pytest_asyncio
 from caesarion.config import CaesarionKernel
-from caesarion.kernel import Kernel
-from caesarion.kernels import Kernels
-from caesarion.spare import Spare
+from caesarion.kernels.kernel import Kernel
+from caesarion.kernels.prewarm import Spare
+from caesarion.kernels.registry import Kernels
 
 from tests.hub import is_alive
 from tests.kernels import run, running_pool, start
@@ -156,7 +156,7 @@ async def test_one_that_cannot_be_started_is_a_warning(
 ) -> None:
     monkeypatch.setattr(pool, "default_kernel_name", "nowhere")
     spare = Spare(pool, 60)
-    with caplog.at_level(logging.WARNING, "caesarion.spare"):
+    with caplog.at_level(logging.WARNING, "caesarion.kernels.prewarm"):
         spare.start()
         assert await spare.adopt() is None
     told = "No kernel could be started ahead of its use: No such kernel named nowhere"

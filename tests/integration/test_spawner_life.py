@@ -6,9 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from caesarion_hub.pods.orphan_reaper import SweepingProxy
+from caesarion_hub.pods.spawn_errors import SpawnFailed
 from caesarion_hub.pods.spawner import PodSpawner
-from caesarion_hub.pods.sweep import SweepingProxy
-from caesarion_hub.pods.trouble import SpawnFailed
 from caesarion_hub.values.kinds import cores_of
 
 from tests.fakes.kubernetes.apiserver.faults import Fault

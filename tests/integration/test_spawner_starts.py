@@ -5,8 +5,8 @@ import logging
 import time
 
 import pytest
+from caesarion_hub.pods.spawn_errors import SpawnFailed
 from caesarion_hub.pods.spawner import PodSpawner
-from caesarion_hub.pods.trouble import SpawnFailed
 from jupyterhub.spawner import SpawnException
 
 from tests.fakes.kubernetes.apiserver.faults import Fault

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from caesarion import variables
 from caesarion.config import CaesarionKernel
 from caesarion.errors import BusyKernel, KernelError
-from caesarion.kernel import Kernel
+from caesarion.kernels import variables
+from caesarion.kernels.kernel import Kernel
 
 from tests.kernels import Gate, Notebook, notebook, run, running_pool, start
 

@@ -7,10 +7,10 @@ from unittest.mock import ANY
 
 import pytest
 from aiohttp import web
+from caesarion.agent.tools.tool import Step, Told
+from caesarion.agent.tools.weather import CARD_MIME, CurrentWeather, make_table
 from caesarion.config import CaesarionWeather
 from caesarion.errors import ToolError
-from caesarion.tools.tool import Step, Told
-from caesarion.tools.weather import CARD_MIME, CurrentWeather, make_table
 
 from tests.hub import free_port
 

@@ -6,12 +6,12 @@ from collections.abc import AsyncGenerator
 from typing import Any, cast
 
 import pytest
-from caesarion.agent import Agent
+from caesarion.agent.loop import Agent
+from caesarion.agent.model import Finish, Model, Source
+from caesarion.agent.tools.tool import Step, Told, Tool
 from caesarion.config import CaesarionAgent
 from caesarion.errors import ModelError, Stopped
 from caesarion.events import Done, Event, Failure, Notice, Output, Text, ToolCall, ToolResult, Usage
-from caesarion.model import Finish, Model, Source
-from caesarion.tools.tool import Step, Told, Tool
 from pydantic import BaseModel
 
 from tests.fakes.openai_rules import check_body

@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
-from caesarion import prompt
-from caesarion.agent import Agent
-from caesarion.approval import TOLD_READ_ONLY, Approvals, NotWaiting, allowed, mode
+from caesarion.agent import prompt
+from caesarion.agent.approval import TOLD_READ_ONLY, Approvals, NotWaiting, allowed, mode
+from caesarion.agent.loop import Agent
+from caesarion.agent.model import Finish, Model
+from caesarion.agent.tools.tool import Step, Told, Tool
 from caesarion.config import CaesarionAgent, Mode
 from caesarion.errors import ToolError
 from caesarion.events import Decided, Done, Event, Output, Text, ToolCall, ToolResult, Waiting
-from caesarion.model import Finish, Model
-from caesarion.tools.tool import Step, Told, Tool
 from pydantic import BaseModel, Field
 from traitlets.config import Config
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from caesarion.attachments import Attachments
 from caesarion.config import CaesarionModel, CaesarionUploads
-from caesarion.uploads import Uploads
+from caesarion.files.attachments import Attachments
+from caesarion.files.uploads import Uploads
 
 from tests.unit.test_uploads_inspection import png
 

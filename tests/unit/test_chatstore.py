@@ -16,8 +16,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from caesarion import chatstore
-from caesarion.chatstore import DurableChat, flush_all, good_copy, install, stop
+from caesarion.chat import store
+from caesarion.chat.store import DurableChat, flush_all, good_copy, install, stop
 from jupyter_events import EventLogger
 from jupyterlab_chat import chat_manager
 from jupyterlab_chat.chat_manager import ChatManager
@@ -84,7 +84,7 @@ def disk_full(path: Path, content: str, *, new: bool) -> None:
 def say_during_a_write(chat: DurableChat, body: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a message come while the next write, in its thread, is under way."""
     loop = asyncio.get_running_loop()
-    write = chatstore._write
+    write = store._write
 
     async def speak() -> None:
         if body not in said(chat):
@@ -94,7 +94,7 @@ def say_during_a_write(chat: DurableChat, body: str, monkeypatch: pytest.MonkeyP
         asyncio.run_coroutine_threadsafe(speak(), loop).result(10)
         write(path, content, new=new)
 
-    monkeypatch.setattr(chatstore, "_write", meanwhile)
+    monkeypatch.setattr(store, "_write", meanwhile)
 
 
 def test_this_is_written_against_jupyterlab_chat_0_25() -> None:
@@ -155,7 +155,7 @@ async def test_what_is_read_back_is_what_was_written(path: Path) -> None:
 
 async def test_many_changes_are_one_write(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
-    monkeypatch.setattr(chatstore, "_write", lambda path, content, *, new: written.append(content))
+    monkeypatch.setattr(store, "_write", lambda path, content, *, new: written.append(content))
     chat = opened(path)
     say(chat, *(str(number) for number in range(100)))
     await nothing_waits()
@@ -175,7 +175,7 @@ async def test_a_write_that_is_torn_leaves_the_file_as_it_was(
 
     monkeypatch.setattr(os, "fsync", killed)
     with pytest.raises(KeyboardInterrupt):
-        chatstore._write(path, chat._encode(), new=False)
+        store._write(path, chat._encode(), new=False)
     assert stored(path) == ["old"]
 
 
@@ -240,9 +240,9 @@ async def test_on_a_full_disk_the_chat_waits_and_is_written_later(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     chat = await saved(path, "old")
-    monkeypatch.setattr(chatstore, "_RETRY", 0.1)
+    monkeypatch.setattr(store, "_RETRY", 0.1)
     with monkeypatch.context() as disk:
-        disk.setattr(chatstore, "_write", disk_full)
+        disk.setattr(store, "_write", disk_full)
         say(chat, "new")
         await chat.flush()
         assert chat in DurableChat.waiting
@@ -259,7 +259,7 @@ async def test_a_full_disk_loses_nothing_of_a_chat_that_is_closed_and_opened_aga
 ) -> None:
     chat = await saved(path, "old")
     with monkeypatch.context() as disk:
-        disk.setattr(chatstore, "_write", disk_full)
+        disk.setattr(store, "_write", disk_full)
         say(chat, "new")
         await chat.flush()
         chat.dispose()
@@ -291,14 +291,14 @@ async def test_what_is_being_written_is_seen_by_a_second_model_and_not_written_o
     chat = await saved(path, "one")
     began, go_on = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    write = chatstore._write
+    write = store._write
 
     def slowly(path: Path, content: str, *, new: bool) -> None:
         loop.call_soon_threadsafe(began.set)
         asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(10)
         write(path, content, new=new)
 
-    monkeypatch.setattr(chatstore, "_write", slowly)
+    monkeypatch.setattr(store, "_write", slowly)
     say(chat, "two")
     under_way = asyncio.ensure_future(chat.flush())
     await began.wait()
@@ -352,7 +352,7 @@ async def test_when_the_server_stops_on_a_full_disk_that_is_one_warning(
 ) -> None:
     chat = await saved(path, "old")
     await stop()
-    monkeypatch.setattr(chatstore, "_write", disk_full)
+    monkeypatch.setattr(store, "_write", disk_full)
     say(chat, "new")
     assert stored(path) == ["old"]
     assert caplog.messages == [
@@ -475,7 +475,7 @@ async def test_a_chat_that_takes_long_to_write_is_written_less_often(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = itertools.count(0.0, 0.5)
-    monkeypatch.setattr(chatstore, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(store, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     chat = opened(path)
     say(chat, "hello")
     await chat.flush()

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 from caesarion.config import CaesarionKernel
-from caesarion.kernel import Kernel, RunEnd
+from caesarion.kernels.kernel import Kernel, RunEnd
 
 
 class Channel:
@@ -80,7 +80,7 @@ class LateKernel:
 
 
 async def test_code_waits_until_its_outputs_are_heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("caesarion.kernel._BUSY_AFTER", 0.05)
+    monkeypatch.setattr("caesarion.kernels.kernel._BUSY_AFTER", 0.05)
     pool = type("Pool", (dict,), {"get_kernel": dict.__getitem__})(late=LateKernel(silent=0.3))
     kernel = Kernel(CaesarionKernel(), pool, "late")
     steps = [step async for step in kernel.run("1+1")]

@@ -6,13 +6,15 @@ import tomllib
 from typing import get_args
 
 import pytest
-from caesarion import context, prompt, singleuser
+from caesarion import singleuser
+from caesarion.agent import prompt
+from caesarion.chat import context
 from caesarion.config import MODES, CaesarionAgent, CaesarionModel, CaesarionUploads
 from caesarion_hub import spawner
+from caesarion_hub.gateway.api.handlers import MAX_BODY
 from caesarion_hub.gateway.config import from_environment
-from caesarion_hub.gateway.demo.rules import PYTHON, WEATHER, answer
-from caesarion_hub.gateway.demo.turn import Turn, read_turn
-from caesarion_hub.gateway.handlers import MAX_BODY
+from caesarion_hub.gateway.upstream.demo.rules import PYTHON, WEATHER, answer
+from caesarion_hub.gateway.upstream.demo.turn import Turn, read_turn
 from caesarion_hub.values import Mode, Values
 from traitlets.config import Config
 

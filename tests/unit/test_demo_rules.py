@@ -8,10 +8,10 @@ from typing import Any
 
 import matplotlib
 import pytest
-from caesarion_hub.gateway.demo import chart, files, model, plot, reading, rules
-from caesarion_hub.gateway.demo.chunks import Call, Frame, Reply, stream, words
-from caesarion_hub.gateway.demo.turn import Turn, read_turn
 from caesarion_hub.gateway.errors import GatewayError
+from caesarion_hub.gateway.upstream.demo import chart, files, model, plot, reading, rules
+from caesarion_hub.gateway.upstream.demo.chunks import Call, Frame, Reply, stream, words
+from caesarion_hub.gateway.upstream.demo.turn import Turn, read_turn
 
 TOOLS = {
     "python_interpreter": frozenset({"code"}),

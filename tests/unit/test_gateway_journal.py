@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
-from caesarion_hub.gateway import writer
-from caesarion_hub.gateway.chain import Entry
 from caesarion_hub.gateway.errors import GatewayError
-from caesarion_hub.gateway.jobs import Append, Beat, Closing, Job, Leave, Opening, Result
-from caesarion_hub.gateway.journal import Journal
-from caesarion_hub.gateway.ledger import Ledger
+from caesarion_hub.gateway.store import writer
+from caesarion_hub.gateway.store.audit_chain import Entry
+from caesarion_hub.gateway.store.commands import Append, Beat, Closing, Job, Leave, Opening, Result
+from caesarion_hub.gateway.store.ledger import Ledger
+from caesarion_hub.gateway.store.write_queue import Journal
 from sqlalchemy.exc import DataError, OperationalError
 
 BEAT = Beat(lease=60_000, retention_days=1, audit_retention_days=0)

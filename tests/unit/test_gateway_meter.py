@@ -8,13 +8,20 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from caesarion_hub.gateway import limits
-from caesarion_hub.gateway.budgets import Budget, Spent, dollars, from_values, refusal, renews
-from caesarion_hub.gateway.chain import START, BrokenError, Entry, Link, link, verified
 from caesarion_hub.gateway.errors import GatewayError
-from caesarion_hub.gateway.tap import LONGEST, Tap
-from caesarion_hub.gateway.usage import Usage, cost, prompt_tokens, read_usage, tokens_of
-from caesarion_hub.gateway_values import Gateway, Price, check
+from caesarion_hub.gateway.policy import limits
+from caesarion_hub.gateway.policy.budgets import (
+    Budget,
+    Spent,
+    dollars,
+    from_values,
+    refusal,
+    renews,
+)
+from caesarion_hub.gateway.policy.prices import Usage, cost, prompt_tokens, read_usage, tokens_of
+from caesarion_hub.gateway.store.audit_chain import START, BrokenError, Entry, Link, link, verified
+from caesarion_hub.gateway.upstream.stream_reader import LONGEST, Tap
+from caesarion_hub.values.gateway import Gateway, Price, check
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -9,11 +9,11 @@ from unittest.mock import Mock
 
 import aiohttp
 import pytest
-from caesarion_hub.gateway.budgets import Budget
+from caesarion_hub.gateway.authentication import Hub
 from caesarion_hub.gateway.errors import GatewayError
-from caesarion_hub.gateway.hub import Hub
-from caesarion_hub.gateway.pages import budget_form, plots, records, words
+from caesarion_hub.gateway.pages import budget_form, formatting, plots, records
 from caesarion_hub.gateway.pages.download import csv_pieces, json_lines
+from caesarion_hub.gateway.policy.budgets import Budget
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,18 +34,20 @@ DOLLAR = 10**9
     ],
 )
 def test_money_is_said_to_the_cent_or_as_small_as_it_is(nanos: int, said: str) -> None:
-    assert words.money(nanos) == said
+    assert formatting.money(nanos) == said
 
 
 def test_the_limit_of_a_budget_is_said_with_all_of_its_digits() -> None:
     limits = (5_000_000, 1_234_560_000, 20 * DOLLAR, 1_500 * DOLLAR)
-    assert [words.limit(None, nanos) for nanos in limits] == [
+    assert [formatting.limit(None, nanos) for nanos in limits] == [
         *("$0.005", "$1.23456", "$20.00", "$1,500.00")
     ]
 
 
 def test_a_limit_of_0_is_nothing_whatever_the_other_one_is() -> None:
-    assert [words.limit(*one) for one in ((0, None), (None, 0), (0, DOLLAR))] == ["nothing"] * 3
+    assert [formatting.limit(*one) for one in ((0, None), (None, 0), (0, DOLLAR))] == [
+        "nothing"
+    ] * 3
 
 
 @pytest.mark.parametrize(
@@ -59,46 +61,48 @@ def test_a_limit_of_0_is_nothing_whatever_the_other_one_is() -> None:
     ],
 )
 def test_who_let_a_call_run_is_said_in_words(reported: str, said: str) -> None:
-    assert words.approved(reported) == said
+    assert formatting.approved(reported) == said
 
 
 def test_how_an_answer_ended_is_said_in_words() -> None:
     reasons = ("stop", "tool_calls", "length", "made_up", "")
-    assert [words.ended(reason) for reason in reasons] == [
+    assert [formatting.ended(reason) for reason in reasons] == [
         *("answered", "asked for a tool", "reached its longest length", "made_up", "")
     ]
 
 
 @given(st.integers(1, 10**18))
 def test_no_amount_of_money_is_said_to_be_none(nanos: int) -> None:
-    assert float(words.money(nanos)[1:].replace(",", "")) == pytest.approx(nanos / DOLLAR, rel=0.06)
+    assert float(formatting.money(nanos)[1:].replace(",", "")) == pytest.approx(
+        nanos / DOLLAR, rel=0.06
+    )
 
 
 @pytest.mark.parametrize(
     ("nanos", "said"), [(0, "0"), (1, "0.000000001"), (1_500_000_000, "1.5"), (20 * DOLLAR, "20")]
 )
 def test_money_in_a_file_is_exact(nanos: int, said: str) -> None:
-    assert words.exact(nanos) == said
+    assert formatting.exact(nanos) == said
 
 
 @pytest.mark.parametrize(
     ("part", "said"), [(0, "0%"), (0.004, "0%"), (0.5, "50%"), (0.9999, "99%"), (1, "100%")]
 )
 def test_a_budget_is_said_to_be_used_up_only_when_it_is(part: float, said: str) -> None:
-    assert words.percent(part) == said
+    assert formatting.percent(part) == said
 
 
 def test_budgets_are_named_by_whose_they_are_and_what_they_allow() -> None:
-    assert [words.whose(*one) for one in (("user", ""), ("group", "a"), ("everyone", ""))] == [
+    assert [formatting.whose(*one) for one in (("user", ""), ("group", "a"), ("everyone", ""))] == [
         *("each user", "group a", "everyone")
     ]
-    assert words.limit(12_000, 1_500_000_000) == "12,000 tokens or $1.50"
-    assert words.limit(None, None) == "no budget"
+    assert formatting.limit(12_000, 1_500_000_000) == "12,000 tokens or $1.50"
+    assert formatting.limit(None, None) == "no budget"
 
 
 def test_an_identifier_is_shortened_only_where_that_saves_something() -> None:
-    assert words.short("call_12345678") == "call_12345678"
-    assert words.short("ab" * 32) == "abababababab…"
+    assert formatting.short("call_12345678") == "call_12345678"
+    assert formatting.short("ab" * 32) == "abababababab…"
 
 
 @pytest.mark.parametrize(
@@ -125,7 +129,7 @@ def test_an_axis_reaches_the_greatest_value_in_few_whole_steps(most: int) -> Non
 
 def test_a_plot_says_its_greatest_value_and_some_days_without_pointing() -> None:
     values = [(f"{day} Nov", day * 100, f"{day * 100} tokens") for day in range(1, 31)]
-    svg = plots.bars("Tokens <a day>", values, words.count)
+    svg = plots.bars("Tokens <a day>", values, formatting.count)
     assert "most: 3,000 on 30 Nov" in svg
     assert "Tokens &lt;a day&gt;" in svg
     assert re.findall(r"<text[^>]*>([^<]+)</text>", svg) == [
@@ -138,7 +142,7 @@ def test_a_plot_says_its_greatest_value_and_some_days_without_pointing() -> None
 
 
 def test_a_plot_of_nothing_is_a_sentence() -> None:
-    assert plots.bars("Cost", [("1 Nov", 0, "$0.00")], words.money) == (
+    assert plots.bars("Cost", [("1 Nov", 0, "$0.00")], formatting.money) == (
         '<p class="quiet">Cost: nothing in these days.</p>'
     )
 
@@ -229,7 +233,7 @@ async def test_the_hub_is_asked_which_names_it_lacks_and_once_a_minute_for_those
     assert await hub.unknown(names) == {("user", "a/b")}
     assert await hub.unknown(names) == {("user", "a/b")}
     assert sorted(asked) == [*("groups/g", "groups/g", "users/a%2Fb", "users/a%2Fb", "users/ada")]
-    monkeypatch.setattr("caesarion_hub.gateway.hub.CACHE", -1)
+    monkeypatch.setattr("caesarion_hub.gateway.authentication.CACHE", -1)
     hub._known.clear()
     await hub.unknown(names[:1])
     await hub.unknown(names[:1])
@@ -239,7 +243,7 @@ async def test_the_hub_is_asked_which_names_it_lacks_and_once_a_minute_for_those
 async def test_a_page_does_not_wait_for_a_hub_that_is_silent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("caesarion_hub.gateway.hub.UNKNOWN", 0.05)
+    monkeypatch.setattr("caesarion_hub.gateway.authentication.UNKNOWN", 0.05)
     hub = hub_of({"users/ada": 0, "users/bob": 404}, [])
     assert await hub.unknown([("user", "ada"), ("user", "bob")]) == {("user", "bob")}
 

@@ -11,14 +11,14 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
+from caesarion_hub.gateway.api.handlers import checked_body
 from caesarion_hub.gateway.config import Config, ConfigError, from_environment
 from caesarion_hub.gateway.errors import GatewayError
-from caesarion_hub.gateway.handlers import checked_body
-from caesarion_hub.gateway.provider.breaks import connection_error
-from caesarion_hub.gateway.provider.failure import UpstreamError
-from caesarion_hub.gateway.provider.refusals import status_error
-from caesarion_hub.gateway.provider.upstream import Breaker, Timeouts, Upstream
-from caesarion_hub.gateway.scrub import scrub
+from caesarion_hub.gateway.upstream.connection_errors import connection_error
+from caesarion_hub.gateway.upstream.failure import UpstreamError
+from caesarion_hub.gateway.upstream.redaction import scrub
+from caesarion_hub.gateway.upstream.refusals import status_error
+from caesarion_hub.gateway.upstream.spec import Breaker, Timeouts, Upstream
 from hypothesis import given
 from hypothesis import strategies as st
 

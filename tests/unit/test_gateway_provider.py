@@ -7,12 +7,12 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from caesarion_hub.gateway.provider.breaker import Circuit
-from caesarion_hub.gateway.provider.breaks import left_alone
-from caesarion_hub.gateway.provider.refusals import status_error
-from caesarion_hub.gateway.provider.routing import ordered, routes, takes, unknown
-from caesarion_hub.gateway.provider.sse import MAX_EVENT, Events
-from caesarion_hub.gateway.provider.upstream import Breaker, Upstream
+from caesarion_hub.gateway.upstream.circuit_breaker import Circuit
+from caesarion_hub.gateway.upstream.connection_errors import left_alone
+from caesarion_hub.gateway.upstream.refusals import status_error
+from caesarion_hub.gateway.upstream.routing import ordered, routes, takes, unknown
+from caesarion_hub.gateway.upstream.spec import Breaker, Upstream
+from caesarion_hub.gateway.upstream.sse import MAX_EVENT, Events
 from hypothesis import given
 from hypothesis import strategies as st
 

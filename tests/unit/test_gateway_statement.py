@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
-from caesarion_hub.gateway.database import Database
-from caesarion_hub.gateway.statement import Statement
+from caesarion_hub.gateway.store.database import Database
+from caesarion_hub.gateway.store.statement import Statement
 from sqlalchemy import Connection, bindparam, column, insert, select, table, text, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 

@@ -1,6 +1,7 @@
 """The form of what the HTTP door sends, exactly as documented."""
 
 import pytest
+from caesarion.api.handlers import server_sent
 from caesarion.events import (
     Done,
     Event,
@@ -12,7 +13,6 @@ from caesarion.events import (
     ToolResult,
     Usage,
 )
-from caesarion.handlers import server_sent
 
 STREAM = {"output_type": "stream", "name": "stdout", "text": "1\n"}
 UPDATE = {

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from caesarion_hub import auth, hub, overlay, services, spawner
-from caesarion_hub.homes import HomeSpawner, slug
+from caesarion_hub.local_spawner import HomeSpawner, slug
 from caesarion_hub.names import NETWORK_VARIABLES
 from caesarion_hub.pods.configuration import TEMPLATES
 from caesarion_hub.pods.spawner import PodSpawner
@@ -132,7 +132,7 @@ def test_in_a_cluster_the_proxy_is_elsewhere_and_servers_outlive_the_hub() -> No
             "cleanup_proxy": False,
             "last_activity_interval": 30,
             "tornado_settings": {"slow_spawn_timeout": 0},
-            "proxy_class": "caesarion_hub.pods.sweep.SweepingProxy",
+            "proxy_class": "caesarion_hub.pods.orphan_reaper.SweepingProxy",
         },
         "SweepingProxy": {"namespace": "people", "release": "caesarion"},
         "ConfigurableHTTPProxy": {

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
 import pytest
-from caesarion.in_kernel import DIGEST, NAMES, Looking, listed
+from caesarion.kernels.inspector import DIGEST, NAMES, Looking, listed
 from hypothesis import given
 from hypothesis import strategies as st
 

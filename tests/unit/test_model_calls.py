@@ -5,8 +5,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from caesarion.agent.model import Calls
 from caesarion.events import ToolCall
-from caesarion.model import Calls
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from caesarion.notebook import make, place, read
+from caesarion.notebooks.export import make, place, read
 from hypothesis import given
 from hypothesis import strategies as st
 

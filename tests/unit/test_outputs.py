@@ -4,7 +4,8 @@ from typing import Any
 
 import nbformat
 import pytest
-from caesarion.outputs import Recorder, clip, overwritten
+from caesarion.kernels.outputs import Recorder, overwritten
+from caesarion.text import clip
 from hypothesis import given
 from hypothesis import strategies as st
 

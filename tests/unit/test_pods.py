@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from aiohttp import ClientConnectionError
 from caesarion_hub.pods.api import PatientApi, pauses, retry_after, shown
-from caesarion_hub.pods.burst import lowering
-from caesarion_hub.pods.knock import until_answered
-from caesarion_hub.pods.mirror import slim
-from caesarion_hub.pods.sweep import orphans, owned
+from caesarion_hub.pods.orphan_reaper import orphans, owned
+from caesarion_hub.pods.readiness import until_answered
+from caesarion_hub.pods.reflector import slim
+from caesarion_hub.pods.startup_cpu import lowering
 from kubernetes_asyncio.client import ApiException
 
 

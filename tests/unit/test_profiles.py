@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import yaml
-from caesarion_hub.pods.trouble import SpawnFailed
+from caesarion_hub.pods.spawn_errors import SpawnFailed
 from caesarion_hub.values import ValuesError
 
 from tests.hub import REPOSITORY

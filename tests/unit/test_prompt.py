@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from caesarion import prompt
+from caesarion.agent import prompt
 from caesarion.events import ToolCall
 from hypothesis import given
 from hypothesis import strategies as st

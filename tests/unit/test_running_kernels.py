@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from caesarion.config import CaesarionKernel
-from caesarion.kernels import Kernels
+from caesarion.kernels.registry import Kernels
 from tornado.web import HTTPError
 from traitlets import TraitError
 

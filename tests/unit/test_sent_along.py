@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from caesarion import context
+from caesarion.chat import context
 from caesarion.errors import BusyKernel, KernelError
-from caesarion.kernel import Kernel
+from caesarion.kernels.kernel import Kernel
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,11 +1,11 @@
 """What a tool says of itself, and what a wrong call is told."""
 
 import pytest
+from caesarion.agent.tools.python import PythonInterpreter
+from caesarion.agent.tools.weather import CurrentWeather, describe, make_card, make_table
 from caesarion.config import CaesarionWeather
 from caesarion.errors import ToolError
-from caesarion.kernel import Kernel
-from caesarion.tools.python import PythonInterpreter
-from caesarion.tools.weather import CurrentWeather, describe, make_card, make_table
+from caesarion.kernels.kernel import Kernel
 
 
 async def no_kernel() -> Kernel:

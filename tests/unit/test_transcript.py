@@ -9,13 +9,14 @@ from typing import Any
 
 import nbformat
 import pytest
-from caesarion import prompt, transcript
+from caesarion.agent import prompt
+from caesarion.chat import transcript
+from caesarion.chat.history import attached, cells, read, remember, take_back, unknown
+from caesarion.chat.transcript import Transcript, mend
 from caesarion.events import Event, Output, RunStart, Text, ToolCall, ToolResult, Usage
-from caesarion.history import attached, cells, read, remember, take_back, unknown
-from caesarion.notebook import make
-from caesarion.outputs import without_commands
-from caesarion.records import OUTPUT_MIME, describe_call
-from caesarion.transcript import Transcript, mend
+from caesarion.message_metadata import OUTPUT_MIME, describe_call
+from caesarion.notebooks.export import make
+from caesarion.text import without_commands
 from hypothesis import given
 from hypothesis import strategies as st
 from jupyterlab_chat.models import Message

@@ -12,7 +12,7 @@ from caesarion_hub.pods.diagnosis import (
     trouble_of,
 )
 from caesarion_hub.pods.progress import stage_of
-from caesarion_hub.pods.trouble import (
+from caesarion_hub.pods.spawn_errors import (
     NEVER,
     SpawnFailed,
     Trouble,

@@ -11,10 +11,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from caesarion import inspection
 from caesarion.config import CaesarionUploads
 from caesarion.errors import SettingError
-from caesarion.uploads import UploadError, Uploads
+from caesarion.files import inspection
+from caesarion.files.uploads import UploadError, Uploads
 from hypothesis import given
 from hypothesis import strategies as st
 from traitlets import TraitError
@@ -337,7 +337,7 @@ def test_what_a_killed_server_left_is_cleared_and_what_a_living_one_writes_stays
 import os
 from pathlib import Path
 from caesarion.config import CaesarionUploads
-from caesarion.uploads import Uploads
+from caesarion.files.uploads import Uploads
 
 uploads = Uploads(CaesarionUploads(folder="uploads"), Path({str(folder.parent)!r}))
 uploads.receive("lost.csv").write(b"1")
@@ -375,7 +375,7 @@ async def test_a_preview_that_takes_too_long_is_said(
         ended.wait(10)
         return "never seen"
 
-    monkeypatch.setattr("caesarion.uploads._INSPECTION", 0.1)
+    monkeypatch.setattr("caesarion.files.uploads._INSPECTION", 0.1)
     monkeypatch.setattr(inspection, "digest", slow)
     try:
         said = await uploads.preview(put(uploads, "a.csv"))

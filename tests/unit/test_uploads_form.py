@@ -1,7 +1,7 @@
 """A multipart form as it arrives: in whatever pieces, the same comes out."""
 
 import pytest
-from caesarion.upload_form import FileBegins, Form, FormError
+from caesarion.files.multipart import FileBegins, Form, FormError
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 import pytest
-from caesarion.inspection import digest
+from caesarion.files.inspection import digest
 from hypothesis import given
 from hypothesis import strategies as st
 from openpyxl import Workbook
@@ -204,7 +204,7 @@ VALUES = st.recursive(
 
 @given(st.lists(VALUES, min_size=1) | st.dictionaries(st.text(), VALUES, min_size=1), st.data())
 def test_json_that_is_cut_anywhere_can_be_read_up_to_there(value: Any, data: st.DataObject) -> None:
-    from caesarion.inspection.trees import _completed
+    from caesarion.files.inspection.trees import _completed
 
     text = json.dumps(value, ensure_ascii=False)
     cut = text[: data.draw(st.integers(1, len(text)))]
@@ -442,7 +442,7 @@ def test_nothing_heavy_is_imported_for_a_text(tmp_path: Path) -> None:
     code = """
 import sys, time
 from pathlib import Path
-from caesarion.inspection import digest
+from caesarion.files.inspection import digest
 
 for path in sys.argv[1:]:
     digest(Path(path), time.monotonic() + 10)

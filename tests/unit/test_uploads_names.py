@@ -3,7 +3,7 @@
 import unicodedata
 
 import pytest
-from caesarion.filenames import MAX_BYTES, numbered, safe_name, suffix
+from caesarion.files.names import MAX_BYTES, numbered, safe_name, suffix
 from hypothesis import given
 from hypothesis import strategies as st
 

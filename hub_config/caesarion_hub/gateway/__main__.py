@@ -22,20 +22,20 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from caesarion_hub.gateway import logs
-from caesarion_hub.gateway.backend import Backend
-from caesarion_hub.gateway.budgets import from_values
+from caesarion_hub.gateway.api.handlers import Gateway
+from caesarion_hub.gateway.api.metering import Meter
+from caesarion_hub.gateway.api.metrics import Metrics
+from caesarion_hub.gateway.authentication import CACHE, Hub
 from caesarion_hub.gateway.config import Config, ConfigError, from_environment
-from caesarion_hub.gateway.database import Database, DatabaseError
-from caesarion_hub.gateway.demo.model import Demo
-from caesarion_hub.gateway.handlers import Gateway
-from caesarion_hub.gateway.hub import CACHE, Hub
-from caesarion_hub.gateway.jobs import Beat
-from caesarion_hub.gateway.journal import Journal
-from caesarion_hub.gateway.ledger import Ledger
-from caesarion_hub.gateway.meter import Meter
-from caesarion_hub.gateway.metrics import Metrics
 from caesarion_hub.gateway.pages import views
-from caesarion_hub.gateway.provider.providers import Providers
+from caesarion_hub.gateway.policy.budgets import from_values
+from caesarion_hub.gateway.store.commands import Beat
+from caesarion_hub.gateway.store.database import Database, DatabaseError
+from caesarion_hub.gateway.store.ledger import Ledger
+from caesarion_hub.gateway.store.write_queue import Journal
+from caesarion_hub.gateway.upstream.backend import Backend
+from caesarion_hub.gateway.upstream.demo.model import Demo
+from caesarion_hub.gateway.upstream.router import Providers
 
 _MAX_READ = 64 * 2**20  # bytes; beyond, a request's connection is simply closed
 

@@ -14,10 +14,10 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from caesarion_hub.gateway import recording
-from caesarion_hub.gateway.chain import BrokenError
 from caesarion_hub.gateway.config import ConfigError, read_values
-from caesarion_hub.gateway.database import Database, DatabaseError
+from caesarion_hub.gateway.store import audit_log
+from caesarion_hub.gateway.store.audit_chain import BrokenError
+from caesarion_hub.gateway.store.database import Database, DatabaseError
 
 
 def main() -> int:
@@ -86,21 +86,21 @@ def _database_url() -> str:
 
 def _verify(database: Database) -> bool:
     with database.reading() as connection:
-        whole, said = recording.proof(connection)
+        whole, said = audit_log.proof(connection)
     print(said, file=sys.stdout if whole else sys.stderr)
     return whole
 
 
 def _export(database: Database) -> None:
     with database.reading() as connection:
-        for link in recording.verify(connection):
+        for link in audit_log.verify(connection):
             line = asdict(link) | {"record": json.loads(link.record)}
             print(json.dumps(line, ensure_ascii=False))
 
 
 def _cut(database: Database, before: datetime) -> None:
     with database.exclusive() as connection:
-        last = recording.cut(connection, round(before.timestamp() * 1000), "operator")
+        last = audit_log.cut(connection, round(before.timestamp() * 1000), "operator")
     print(f"The records up to number {last} are deleted." if last else "There is nothing to cut.")
 
 

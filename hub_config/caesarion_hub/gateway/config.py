@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from caesarion_hub import gateway_values
 from caesarion_hub.gateway.errors import ConfigError
-from caesarion_hub.gateway.provider import settings
-from caesarion_hub.gateway.provider.upstream import Upstream
-from caesarion_hub.gateway_values import CONFIG_VARIABLE
+from caesarion_hub.gateway.upstream import settings
+from caesarion_hub.gateway.upstream.spec import Upstream
+from caesarion_hub.values import gateway
+from caesarion_hub.values.gateway import CONFIG_VARIABLE
 
 __all__ = ["Config", "ConfigError", "from_environment"]
 
@@ -41,7 +41,7 @@ class Config:
     port: int
     default_model: str
     upstreams: tuple[Upstream, ...]
-    values: gateway_values.Gateway = field(default_factory=gateway_values.Gateway)
+    values: gateway.Gateway = field(default_factory=gateway.Gateway)
     api_token: str = field(default="", repr=False)
     lease: float = 30.0
     grace: float = 3.0
@@ -98,11 +98,11 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
     )
 
 
-def read_values(environment: Mapping[str, str] = os.environ) -> gateway_values.Gateway:
+def read_values(environment: Mapping[str, str] = os.environ) -> gateway.Gateway:
     """Return the values' section, from the file that a variable names."""
     named = environment.get(CONFIG_VARIABLE, "").strip()
     if not named:
-        return gateway_values.Gateway()
+        return gateway.Gateway()
     try:
         table = yaml.safe_load(Path(named).read_text("utf-8"))
     except OSError as problem:
@@ -115,7 +115,7 @@ def read_values(environment: Mapping[str, str] = os.environ) -> gateway_values.G
     if not isinstance(table, dict | None):
         raise ConfigError(f"The settings file {named} holds no table of keys.")
     try:
-        return gateway_values.check(table or {})
+        return gateway.check(table or {})
     except ValueError as problem:
         raise ConfigError(str(problem)) from problem
 

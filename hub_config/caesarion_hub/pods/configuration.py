@@ -11,7 +11,7 @@ from typing import Any
 
 from traitlets.config import Config
 
-from caesarion_hub.pods import braces
+from caesarion_hub.pods import template_check
 from caesarion_hub.pods.api import ANSWER
 from caesarion_hub.pods.profiles import profile_list
 from caesarion_hub.pods.spawner import PodSpawner
@@ -35,9 +35,9 @@ OUTAGE = 120
 def configure(c: Config, singleuser: Singleuser, cluster: Cluster) -> None:
     """Set the spawner, its pods and their disks; raise ValuesError for what it would not read."""
     sentences = [
-        *braces.problems("singleuser.extraEnv", singleuser.extra_env),
-        *braces.problems("singleuser.extraLabels", singleuser.extra_labels),
-        *braces.problems("singleuser.extraAnnotations", singleuser.extra_annotations),
+        *template_check.problems("singleuser.extraEnv", singleuser.extra_env),
+        *template_check.problems("singleuser.extraLabels", singleuser.extra_labels),
+        *template_check.problems("singleuser.extraAnnotations", singleuser.extra_annotations),
     ]
     if sentences:
         raise ValuesError("\n".join(sentences))

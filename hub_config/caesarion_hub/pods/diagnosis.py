@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from caesarion_hub.pods.trouble import ELSE, LATER, NEVER, Trouble, short
+from caesarion_hub.pods.spawn_errors import ELSE, LATER, NEVER, Trouble, short
 
 Resource = dict[str, Any]
 

@@ -13,9 +13,9 @@ from kubespawner import KubeSpawner
 from kubespawner.clients import shared_client
 from traitlets import Float, default
 
-from caesarion_hub.pods import burst
+from caesarion_hub.pods import startup_cpu
 from caesarion_hub.pods.api import PatientApi, pauses, reason_of
-from caesarion_hub.pods.mirror import (
+from caesarion_hub.pods.reflector import (
     COMPONENT,
     RELEASE,
     EventMirror,
@@ -23,7 +23,7 @@ from caesarion_hub.pods.mirror import (
     Resource,
     mirror_of,
 )
-from caesarion_hub.pods.trouble import SpawnFailed, of_another_release
+from caesarion_hub.pods.spawn_errors import SpawnFailed, of_another_release
 
 
 class PodObjects(KubeSpawner):  # type: ignore[misc]
@@ -90,7 +90,7 @@ class PodObjects(KubeSpawner):  # type: ignore[misc]
 
     async def get_pod_manifest(self) -> Any:
         """Return the pod, with the processor that it may use while it starts."""
-        return burst.raised(await super().get_pod_manifest(), self.cpu_start_limit)
+        return startup_cpu.raised(await super().get_pod_manifest(), self.cpu_start_limit)
 
     async def _ensure_disk(self) -> None:
         """See to it that the user's disk exists."""

@@ -14,14 +14,14 @@ from typing import Any, ClassVar
 
 from kubernetes_asyncio.client import ApiException
 
-from caesarion_hub.pods import burst
+from caesarion_hub.pods import startup_cpu
 from caesarion_hub.pods.api import PatientApi, message_of, shown
 from caesarion_hub.pods.diagnosis import has_ended, how_ended, in_kubernetes_words, trouble_of
-from caesarion_hub.pods.knock import until_answered
-from caesarion_hub.pods.mirror import Resource
 from caesarion_hub.pods.objects import PodObjects
 from caesarion_hub.pods.progress import stage_of
-from caesarion_hub.pods.trouble import (
+from caesarion_hub.pods.readiness import until_answered
+from caesarion_hub.pods.reflector import Resource
+from caesarion_hub.pods.spawn_errors import (
     SpawnFailed,
     Trouble,
     of_choice,
@@ -212,13 +212,13 @@ class PodSpawner(PodObjects):
 
     async def _lower_cpu(self, pod: Resource) -> None:
         """Take back what the server needed more of the processor while it started."""
-        patch = burst.lowering(pod)
+        patch = startup_cpu.lowering(pod)
         if not patch:
             return
         name, namespace = self.pod_name, self.namespace
         try:
             await self.api.patch_namespaced_pod_resize(
-                name, namespace, patch, _content_type=burst.RESIZE
+                name, namespace, patch, _content_type=startup_cpu.RESIZE
             )
         except TimeoutError:
             return  # at the next poll, then

@@ -8,7 +8,6 @@ zero-to-jupyterhub's where the meaning is the same. ``sections`` and
 ``reading`` finds the files.
 """
 
-from caesarion_hub.section import Section
 from caesarion_hub.values.checking import ValuesError, check
 from caesarion_hub.values.reading import (
     SECRETS_VARIABLE,
@@ -18,6 +17,7 @@ from caesarion_hub.values.reading import (
     read,
     read_secrets,
 )
+from caesarion_hub.values.section import Section
 from caesarion_hub.values.sections import OUR_AUTHENTICATOR, Cluster, Local, Mode, Values
 from caesarion_hub.values.singleuser import Profile, Singleuser
 

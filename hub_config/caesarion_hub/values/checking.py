@@ -15,7 +15,7 @@ from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from caesarion_hub.section import Section
+from caesarion_hub.values.section import Section
 from caesarion_hub.values.sections import OUR_AUTHENTICATOR, Auth, Values
 
 Path = Sequence[str | int]

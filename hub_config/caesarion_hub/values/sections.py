@@ -7,9 +7,9 @@ from pydantic import Field, SecretStr
 from pydantic import model_validator as after_fields
 from pydantic_core import PydanticCustomError
 
-from caesarion_hub.gateway_values import Gateway
-from caesarion_hub.section import Section, WebAddress
+from caesarion_hub.values.gateway import Gateway
 from caesarion_hub.values.kinds import Port
+from caesarion_hub.values.section import Section, WebAddress
 from caesarion_hub.values.singleuser import Singleuser
 
 OUR_AUTHENTICATOR = "shared-password"

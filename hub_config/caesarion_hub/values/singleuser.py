@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from caesarion_hub.section import Section
 from caesarion_hub.values.kinds import CORES, MEMORY, Amount, Capacity, Cores, Memory
+from caesarion_hub.values.section import Section
 
 _GIB = 2**30
 _TEXTS = "texts by name"

@@ -1,4 +1,4 @@
-{{/* What the gateway reads beside its variables, as caesarion_hub.gateway_values knows it. */}}
+{{/* What the gateway reads beside its variables, as caesarion_hub.values.gateway knows it. */}}
 {{- define "caesarion.gatewayValues" -}}
 {{- $gateway := pick .Values.gateway "upstreams" "prices" "budgets" "limits" "groups" "aliases"
   "audit" "openMetrics" "retentionDays" -}}

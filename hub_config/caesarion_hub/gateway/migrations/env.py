@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from caesarion_hub.gateway.tables import metadata
+from caesarion_hub.gateway.store.tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

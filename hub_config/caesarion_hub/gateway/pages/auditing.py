@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from sqlalchemy import Connection, Row
 from tornado.web import HTTPError
 
-from caesarion_hub.gateway.pages import lists, queries, records, words
+from caesarion_hub.gateway.pages import formatting, lists, queries, records
 from caesarion_hub.gateway.pages.download import Download, Rows, json_lines
 from caesarion_hub.gateway.pages.lists import Search
 from caesarion_hub.gateway.pages.page import Page
@@ -138,7 +138,7 @@ def lines(connection: Connection, rows: Rows) -> list[records.Line]:
 
 def _row(line: records.Line) -> Sequence[Any]:
     return (
-        *(line.number, words.time(line.made), line.kind, line.user, line.what, line.outcome),
+        *(line.number, formatting.time(line.made), line.kind, line.user, line.what, line.outcome),
         *(line.approval, line.model, line.conversation, line.call, line.sha256, line.text),
         line.hash,
     )

@@ -10,10 +10,10 @@ from decimal import Decimal
 from typing import cast, get_args
 from urllib.parse import urlencode
 
-from caesarion_hub.gateway.budgets import Budget
 from caesarion_hub.gateway.errors import GatewayError
-from caesarion_hub.gateway.usage import NANOS
-from caesarion_hub.gateway_values import Scope, Window
+from caesarion_hub.gateway.policy.budgets import Budget
+from caesarion_hub.gateway.policy.prices import NANOS
+from caesarion_hub.values.gateway import Scope, Window
 
 _MOST_TOKENS = 2**53
 _MOST_DOLLARS = 10**9

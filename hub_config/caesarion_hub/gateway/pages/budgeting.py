@@ -12,13 +12,13 @@ from typing import Any, get_args
 from sqlalchemy import Connection
 from tornado.web import HTTPError
 
-from caesarion_hub.gateway.budgets import Budget, Key
 from caesarion_hub.gateway.errors import GatewayError
-from caesarion_hub.gateway.jobs import Edit
-from caesarion_hub.gateway.pages import budget_form, queries, words
+from caesarion_hub.gateway.pages import budget_form, formatting, queries
 from caesarion_hub.gateway.pages.download import Download
 from caesarion_hub.gateway.pages.page import Page
-from caesarion_hub.gateway_values import Scope, Window
+from caesarion_hub.gateway.policy.budgets import Budget, Key
+from caesarion_hub.gateway.store.commands import Edit
+from caesarion_hub.values.gateway import Scope, Window
 
 _BLANK = dict.fromkeys(("scope", "name", "window", "tokens", "dollars"), "")
 """The fields of the form of a budget."""
@@ -138,15 +138,19 @@ class Budgets(Kept):
         deed, budget = self.argument("done"), self.named(key)
         scope, name, window = key
         if deed == "unchanged" and budget:
-            which = f"the budget of {words.whose(scope, name)}, {words.window(window)}, is"
-            return f"Nothing has changed: {which} {words.limit(budget.tokens, budget.nanos)}."
+            which = (
+                f"the budget of {formatting.whose(scope, name)}, {formatting.window(window)}, is"
+            )
+            return f"Nothing has changed: {which} {formatting.limit(budget.tokens, budget.nanos)}."
         if deed not in ("added", "saved", "deleted") or edit is None:
             return ""
         gone = edit.tokens is None and edit.nanos is None
         if gone != (deed == "deleted"):
             return ""
-        told = f"The budget of {words.whose(scope, name)}, {words.window(window)}, is {deed}"
-        told += "." if gone else f": {words.allows(edit.tokens, edit.nanos)}."
+        told = (
+            f"The budget of {formatting.whose(scope, name)}, {formatting.window(window)}, is {deed}"
+        )
+        told += "." if gone else f": {formatting.allows(edit.tokens, edit.nanos)}."
         if (typed := self.argument("typed")) and typed.lower() == name:
             told += f" The hub has names of users in small letters: '{typed}' is '{name}'."
         if gone != (budget is None):
@@ -201,11 +205,11 @@ class BudgetsCsv(Kept, Download):
 
 def _rows(budget: Budget, lefts: Sequence[queries.Left]) -> Iterator[Sequence[Any]]:
     tokens = "" if budget.tokens is None else budget.tokens
-    nanos = "" if budget.nanos is None else words.exact(budget.nanos)
+    nanos = "" if budget.nanos is None else formatting.exact(budget.nanos)
     first = (budget.scope, budget.name, budget.window, tokens, nanos)
     for left in lefts:
-        spent = (left.tokens, words.paid(left), left.unpriced_tokens)
-        yield *first, left.place[1], *spent, words.midnight(left.renews)
+        spent = (left.tokens, formatting.paid(left), left.unpriced_tokens)
+        yield *first, left.place[1], *spent, formatting.midnight(left.renews)
     if not lefts:
         yield *first, "", 0, "0", 0, ""
 
@@ -214,7 +218,8 @@ def _exists(there: Budget) -> GatewayError:
     return GatewayError(
         409,
         "budget_exists",
-        f"A budget of {words.whose(there.scope, there.name)}, {words.window(there.window)}, "
-        f"is there already: {words.limit(there.tokens, there.nanos)}. "
+        f"A budget of {formatting.whose(there.scope, there.name)}, "
+        f"{formatting.window(there.window)}, is there already: "
+        f"{formatting.limit(there.tokens, there.nanos)}. "
         "Nothing was changed; edit it in its row.",
     )

@@ -12,8 +12,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, func, select, tuple_
 
-from caesarion_hub.gateway import tables
 from caesarion_hub.gateway.pages.queries import PAGE, Span, starting, today
+from caesarion_hub.gateway.store import tables
 
 BATCH = 1000
 """Rows of a file that are read at once; made up."""

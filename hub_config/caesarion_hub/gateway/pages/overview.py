@@ -9,11 +9,11 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from caesarion_hub.gateway import budgets
 from caesarion_hub.gateway.errors import GatewayError
-from caesarion_hub.gateway.jobs import milliseconds
-from caesarion_hub.gateway.pages import lists, machine, queries
+from caesarion_hub.gateway.pages import lists, process_stats, queries
 from caesarion_hub.gateway.pages.page import Page
+from caesarion_hub.gateway.policy import budgets
+from caesarion_hub.gateway.store.commands import milliseconds
 
 _BUDGETS = 10  # those nearest to their limits
 
@@ -45,7 +45,7 @@ class Overview(Page):
             }
 
         servers, loads, told = await asyncio.gather(
-            self.servers(), asyncio.to_thread(machine.loads), self.read(query)
+            self.servers(), asyncio.to_thread(process_stats.loads), self.read(query)
         )
         standings = told.pop("standings")
         self.show(

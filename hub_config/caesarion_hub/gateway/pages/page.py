@@ -19,11 +19,11 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from tornado.web import HTTPError, RequestHandler
 
-from caesarion_hub.gateway import budgets
-from caesarion_hub.gateway.backend import Backend
-from caesarion_hub.gateway.hub import Hub
-from caesarion_hub.gateway.journal import Journal
-from caesarion_hub.gateway.pages import plots, queries, words
+from caesarion_hub.gateway.authentication import Hub
+from caesarion_hub.gateway.pages import formatting, plots, queries
+from caesarion_hub.gateway.policy import budgets
+from caesarion_hub.gateway.store.write_queue import Journal
+from caesarion_hub.gateway.upstream.backend import Backend
 
 ADMIN_SCOPE = "admin-ui"
 """Who may see the hub's admin page may see the gateway's."""
@@ -183,25 +183,25 @@ _TEMPLATES = Environment(
 )
 _TEMPLATES.globals |= {
     "bars": plots.bars,
-    "count": words.count,
-    "is_nothing": words.is_nothing,
-    "limit": words.limit,
-    "money": words.money,
-    "whose": words.whose,
+    "count": formatting.count,
+    "is_nothing": formatting.is_nothing,
+    "limit": formatting.limit,
+    "money": formatting.money,
+    "whose": formatting.whose,
 }
 _TEMPLATES.filters |= {
-    "count": words.count,
-    "date": words.date_of,
-    "day": words.day,
-    "approved": words.approved,
-    "ended": words.ended,
-    "dollars": words.exact,
-    "midnight": words.midnight,
-    "money": words.money,
-    "percent": words.percent,
-    "short": words.short,
-    "span": words.span,
+    "count": formatting.count,
+    "date": formatting.date_of,
+    "day": formatting.day,
+    "approved": formatting.approved,
+    "ended": formatting.ended,
+    "dollars": formatting.exact,
+    "midnight": formatting.midnight,
+    "money": formatting.money,
+    "percent": formatting.percent,
+    "short": formatting.short,
+    "span": formatting.span,
     "tokens": budgets.tokens,
-    "time": words.time,
-    "window": words.window,
+    "time": formatting.time,
+    "window": formatting.window,
 }

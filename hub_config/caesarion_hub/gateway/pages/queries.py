@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, select
 
-from caesarion_hub.gateway import budgets, tables
-from caesarion_hub.gateway.budgets import Budget, Key, Place
-from caesarion_hub.gateway_values import Window
+from caesarion_hub.gateway.policy import budgets
+from caesarion_hub.gateway.policy.budgets import Budget, Key, Place
+from caesarion_hub.gateway.store import tables
+from caesarion_hub.values.gateway import Window
 
 PAGE = 50
 """Rows of a page."""

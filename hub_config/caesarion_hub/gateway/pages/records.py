@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from caesarion_hub.gateway.pages import words
+from caesarion_hub.gateway.pages import formatting
 
 Said = Mapping[str, Any]
 """What a record says, as JSON has it."""
@@ -59,7 +59,8 @@ def line(row: Any, *, call: Any = None, outcome: Any = None) -> Line:
 def _what(kind: str, said: Said, about: Said) -> str:
     match kind:
         case "budget":
-            name = f"{words.whose(said['scope'], said['name'])}, {words.window(said['window'])}"
+            whose = formatting.whose(said["scope"], said["name"])
+            name = f"{whose}, {formatting.window(said['window'])}"
             return f"{name}: {_change(said)}"
         case "cut":
             return f"the records up to number {said['cut_to']} were deleted"
@@ -68,8 +69,8 @@ def _what(kind: str, said: Said, about: Said) -> str:
 
 
 def _change(said: Said) -> str:
-    now, before = words.limit(said["tokens"], said["nanos"]), said["before"]
-    return f"{words.limit(before['tokens'], before['nanos'])} → {now}" if before else now
+    now, before = formatting.limit(said["tokens"], said["nanos"]), said["before"]
+    return f"{formatting.limit(before['tokens'], before['nanos'])} → {now}" if before else now
 
 
 def _details(said: Said) -> list[tuple[str, str]]:
@@ -77,7 +78,7 @@ def _details(said: Said) -> list[tuple[str, str]]:
     apart = ("number", "made", "kind", "user", "text", "before")
     shown = [(name, value) for name, value in said.items() if name not in apart]
     return [
-        ("dollars", words.exact(value)) if name == "nanos" else (name, str(value))
+        ("dollars", formatting.exact(value)) if name == "nanos" else (name, str(value))
         for name, value in shown
         if value not in ("", None)
     ]

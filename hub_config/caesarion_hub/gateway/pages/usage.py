@@ -12,10 +12,10 @@ from typing import Any
 from sqlalchemy import Connection, Row
 from tornado.web import HTTPError
 
-from caesarion_hub.gateway import budgets
-from caesarion_hub.gateway.pages import lists, queries, words
+from caesarion_hub.gateway.pages import formatting, lists, queries
 from caesarion_hub.gateway.pages.download import Download, Rows, cut
 from caesarion_hub.gateway.pages.page import Page
+from caesarion_hub.gateway.policy import budgets
 
 SUMS = ("requests", "failures", "tokens", "dollars", "tokens without a price")
 """The header of a file of sums, after what they are of."""
@@ -150,12 +150,12 @@ def sums(of: queries.Sums) -> Sequence[Any]:
     """Return sums as a row of a file."""
     return (
         *(of.name, of.requests, of.failures, of.tokens),
-        *(words.paid(of), of.unpriced_tokens),
+        *(formatting.paid(of), of.unpriced_tokens),
     )
 
 
 def _refusal(row: Row[Any]) -> Sequence[Any]:
-    last = words.time(row.last)
+    last = formatting.time(row.last)
     return row.day, row.user, row.requests, last, row.model, row.code, row.message
 
 
@@ -166,6 +166,6 @@ def _request(row: Row[Any]) -> Sequence[Any]:
         *(row.status or "under way", row.error, row.finish_reason),
         *(row.prompt_tokens, row.completion_tokens, row.cached_tokens),
         "yes" if row.estimated else "",
-        words.exact(row.nanos) if row.nanos is not None else "",
+        formatting.exact(row.nanos) if row.nanos is not None else "",
         *(row.first_ms, row.total_ms, row.calls, row.conversation, row.id),
     )

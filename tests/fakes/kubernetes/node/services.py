@@ -32,7 +32,7 @@ class ServiceProxy:
         self._cache = cache
         self._network = network
         self._pods = pods
-        self._doors: dict[Address, Door] = {}
+        self._doors: dict[Address, BaseHandler] = {}
         self._changed = asyncio.Event()
         cache.on_change(lambda plural: self._changed.set() if plural in KINDS else None)
 
@@ -57,11 +57,11 @@ class ServiceProxy:
             self._doors.pop(address).close()
         for address, backends in wanted.items():
             if address not in self._doors:
-                self._doors[address] = Door(self._connect)
+                self._doors[address] = BaseHandler(self._connect)
                 await self._open(self._doors[address], address)
             self._doors[address].turn_to(backends)
 
-    async def _open(self, door: "Door", address: Address) -> None:
+    async def _open(self, door: "BaseHandler", address: Address) -> None:
         for outside in (False, True):
             try:
                 if outside:
@@ -111,7 +111,7 @@ def routes(service: Json, slices: list[Json]) -> dict[Address, list[Address]]:
     return found
 
 
-class Door:
+class BaseHandler:
     """One address of a Service: accepts connections and takes the pods in turn."""
 
     def __init__(self, connect: Callable[[Address], Awaitable[Streams]]) -> None:

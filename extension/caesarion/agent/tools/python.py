@@ -1,0 +1,54 @@
+"""The tool ``python_interpreter``: run code in the user's kernel, showing what it shows."""
+
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from caesarion.agent.tools.tool import Step, Told, Tool
+from caesarion.errors import KernelError
+from caesarion.events import ResultStatus
+from caesarion.kernels.kernel import Kernel, RunEnd
+
+
+class Code(BaseModel):
+    """The arguments."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    code: str = Field(
+        min_length=1, description="Python source; IPython's %magics and !commands work too."
+    )
+
+
+class PythonInterpreter(Tool[Code]):
+    """Python in one live kernel, found when the first call needs it."""
+
+    name = "python_interpreter"
+    description = (
+        "Run Python in the user's live Jupyter kernel. Variables, imports and files persist from "
+        "call to call and are shared with the user's notebook. The user sees the code and its "
+        "outputs (text, tables, plots) as they appear; you are told a digest. Print what you "
+        "need to know. input() is not available."
+    )
+    effects = True
+    arguments = Code
+
+    def __init__(self, find_kernel: Callable[[], Awaitable[Kernel]]) -> None:
+        self._find_kernel = find_kernel
+
+    async def run(self, arguments: Code) -> AsyncGenerator[Step, None]:
+        """Yield the run's outputs; a failing cell is told, with its traceback."""
+        try:
+            kernel = await self._find_kernel()
+            async with contextlib.aclosing(kernel.run(arguments.code)) as steps:
+                async for step in steps:
+                    yield _told(step) if isinstance(step, RunEnd) else step
+        except KernelError as error:
+            yield Told("dead", str(error))
+
+
+def _told(end: RunEnd) -> Told:
+    status: ResultStatus = "refused" if end.status == "aborted" else end.status
+    text = "\n".join(part for part in (end.digest, end.note) if part)
+    return Told(status, text or "The code ran and showed nothing.")

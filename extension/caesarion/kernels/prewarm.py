@@ -1,0 +1,107 @@
+"""
+A kernel that is started before anybody asks for one.
+
+Built by :mod:`caesarion.kernels.registry`, which gives it to the first conversation. Until then it
+is in no list: neither JupyterLab's Running panel nor a culler knows of it, only this module.
+"""
+
+import asyncio
+import contextlib
+import logging
+from typing import Any
+
+from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
+
+_log = logging.getLogger(__name__)
+
+
+class Spare:
+    """
+    One kernel of the default kernelspec, outside of Jupyter Server's pool until it is adopted.
+
+    It takes the memory of a kernel, some 60 MB, so there is one, it is given away once, and
+    it is ended when nobody wanted it for ``seconds``. With 0 seconds there is none.
+    """
+
+    def __init__(self, pool: Any, seconds: float) -> None:
+        self._pool = pool
+        self._seconds = seconds
+        # Pools of other kinds have their kernels elsewhere, and make them otherwise.
+        self._wanted = seconds > 0 and type(pool) is AsyncMappingKernelManager
+        self._started: asyncio.Task[Any] | None = None
+        self._expiry: asyncio.TimerHandle | None = None
+        self._ending: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Start it, unless it was started, or asked for, before."""
+        if self._wanted:
+            self._wanted = False
+            self._started = asyncio.ensure_future(self._start())
+            loop = asyncio.get_running_loop()
+            self._expiry = loop.call_later(self._seconds, self._expire)
+
+    async def adopt(self) -> str | None:
+        """Put it into the pool and return its id; None where there is none that lives."""
+        manager = await self._take()
+        if manager is None:
+            return None
+        if manager.kernel_name != self._pool.default_kernel_name or not await manager.is_alive():
+            await _end(manager)
+            return None
+        usual = self._pool.kernel_manager_factory
+
+        def hand_over(*_: Any, **__: Any) -> Any:
+            self._pool.kernel_manager_factory = usual
+            return manager
+
+        async def has_started(**_: Any) -> None:
+            del manager.start_kernel
+
+        # The pool makes a manager, lets it start a kernel, and enters it into all its books.
+        # It is given this one, which has nothing left to start. Between the two lines nothing
+        # else runs: the pool asks for its manager before it first waits.
+        self._pool.kernel_manager_factory = hand_over
+        manager.start_kernel = has_started
+        return str(await self._pool.start_kernel(kernel_id=manager.kernel_id, path=""))
+
+    async def close(self) -> None:
+        """End it, if nobody has adopted it."""
+        self._expire()
+        await asyncio.gather(*self._ending)
+
+    async def _start(self) -> Any:
+        pool = self._pool
+        manager, _, kernel_id = pool.pre_start_kernel(None, {})
+        options: dict[str, Any] = {}
+        if pool.transport_encryption != "disabled":
+            options["transport_encryption"] = pool.transport_encryption
+        await manager.start_kernel(kernel_id=kernel_id, cwd=pool.cwd_for_path(""), **options)
+        return manager
+
+    async def _take(self) -> Any:
+        """Return its manager, for which the caller answers from now on; None if there is none."""
+        self._wanted = False
+        if self._expiry:
+            self._expiry.cancel()
+        started, self._started = self._started, None
+        if started is None:
+            return None
+        try:
+            return await started
+        except Exception as error:  # Whoever needs a kernel starts one, and is told.
+            _log.warning("No kernel could be started ahead of its use: %s", error)
+            return None
+
+    def _expire(self) -> None:
+        task = asyncio.ensure_future(self._end_unused())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _end_unused(self) -> None:
+        if manager := await self._take():
+            await _end(manager)
+
+
+async def _end(manager: Any) -> None:
+    with contextlib.suppress(Exception):  # It may have ended by itself, and its files are gone.
+        await manager.shutdown_kernel(now=True)

@@ -1,0 +1,233 @@
+"""
+Find the kernel that code should run in, or start one.
+
+Called by the two doors (:mod:`caesarion.chat.persona`, :mod:`caesarion.api.handlers`);
+knows Jupyter Server's kernel, session and contents managers; hands out
+:class:`~caesarion.kernels.kernel.Kernel`.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from jupyter_client.kernelspec import NoSuchKernel
+from jupyter_core.utils import ensure_async
+from tornado.web import HTTPError
+from traitlets import TraitError
+
+from caesarion.config import CaesarionKernel
+from caesarion.errors import KernelError, OtherLanguage, UnknownKernel
+from caesarion.kernels.kernel import Kernel
+from caesarion.kernels.prewarm import Spare
+
+
+class Kernels:
+    """All kernels of one server that the agent has had to do with."""
+
+    def __init__(self, settings: CaesarionKernel, serverapp: Any) -> None:
+        self.settings = settings
+        self._pool = serverapp.kernel_manager
+        self._sessions = serverapp.session_manager
+        self._contents = serverapp.contents_manager
+        self._specs = serverapp.kernel_spec_manager
+        self.spare = Spare(self._pool, settings.spare)
+        """What the first conversation finds started."""
+        self._known: dict[str, Kernel] = {}
+        self._conversations: dict[str, str] = {}
+        # Temporary kernels that are being shut down.
+        self._ending: set[asyncio.Future[None]] = set()
+        # Held while a kernel is looked up and started: two questions at once
+        # must not start two kernels for one notebook or conversation.
+        self._starting = asyncio.Lock()
+
+    async def of_id(self, kernel_id: str, place: str = "") -> Kernel:
+        """
+        Return the running kernel; raise UnknownKernel, or KernelError if it is not Python.
+
+        ``place`` is the path of its notebook, where that is known.
+        """
+        if kernel_id not in self._pool:
+            raise UnknownKernel(
+                f"There is no kernel '{kernel_id}'. Name a running one, or none at all."
+            )
+        manager = self._pool.get_kernel(kernel_id)
+        language = self._language(manager.kernel_name)
+        if language.lower() != "python":
+            raise OtherLanguage(language)
+        return self._kernel(kernel_id, place)
+
+    async def of_notebook(self, path: str) -> Kernel:
+        """Return the kernel of the notebook at ``path`` below the root, started if need be."""
+        async with self._starting:
+            for session in await self._sessions.list_sessions():
+                if session["path"] == path and session["kernel"]:
+                    return await self.of_id(session["kernel"]["id"], path)
+            try:
+                model = await ensure_async(self._contents.get(path, content=True, type="notebook"))
+            except HTTPError as error:
+                raise UnknownKernel(
+                    f"There is no notebook '{path}'. Check the path, from the folder that "
+                    "JupyterLab shows as its root."
+                ) from error
+            kernelspec = model["content"]["metadata"].get("kernelspec", {})
+            session = await self._started(
+                self._sessions.create_session(
+                    path=path,
+                    name=model["name"],
+                    type="notebook",
+                    kernel_name=kernelspec.get("name"),
+                )
+            )
+        return await self.of_id(session["kernel"]["id"], path)
+
+    async def language_of_notebook(self, path: str) -> str:
+        """
+        Return what the notebook at ``path`` is written in, as its kernel says; starts nothing.
+
+        It is "" where there is no such notebook, or no such kernel here.
+        """
+        try:
+            for session in await self._sessions.list_sessions():
+                if session["path"] == path and session["kernel"]:
+                    return self._language(session["kernel"]["name"])
+            model = await ensure_async(self._contents.get(path, content=True, type="notebook"))
+            named = model["content"]["metadata"].get("kernelspec", {}).get("name")
+            return self._language(named or self._pool.default_kernel_name)
+        except (HTTPError, NoSuchKernel):
+            return ""
+
+    def _language(self, kernel_name: str) -> str:
+        return str(self._specs.get_kernel_spec(kernel_name).language)
+
+    async def running_of_notebook(self, path: str) -> Kernel | None:
+        """Return the kernel of the notebook at ``path`` if it has one, else None; starts none."""
+        for session in await self._sessions.list_sessions():
+            if session["path"] == path and session["kernel"]:
+                return await self.of_id(session["kernel"]["id"], path)
+        return None
+
+    def running_of_conversation(self, conversation: str) -> Kernel | None:
+        """Return the kernel that belongs to ``conversation`` if it lives, else None."""
+        kernel_id = self._conversations.get(conversation)
+        return self._kernel(kernel_id) if kernel_id and kernel_id in self._pool else None
+
+    async def of_conversation(self, conversation: str, path: str, name: str) -> Kernel:
+        """
+        Return the kernel that belongs to ``conversation``, started if need be.
+
+        It is listed in JupyterLab's Running panel as ``name``, of ``path``,
+        and works in the server's root folder, where the user's files are.
+        """
+        async with self._starting:
+            kernel_id = self._conversations.get(conversation)
+            if kernel_id is None or kernel_id not in self._pool:
+                kernel_id = await self._started(self._spare_or_new())
+                self._conversations[conversation] = kernel_id
+                await self._sessions.create_session(
+                    path=path, name=name, type="file", kernel_id=kernel_id
+                )
+        return self._kernel(kernel_id)
+
+    async def _spare_or_new(self) -> str:
+        return await self.spare.adopt() or str(await self._pool.start_kernel(path=""))
+
+    @contextlib.asynccontextmanager
+    async def temporary(self) -> AsyncIterator[Kernel]:
+        """Provide a kernel that nobody else uses and that is gone afterwards."""
+        async with self.fresh() as kernel_id:
+            try:
+                yield self._kernel(kernel_id)
+            finally:
+                if kernel := self._known.pop(kernel_id, None):
+                    await kernel.close()
+
+    @contextlib.asynccontextmanager
+    async def fresh(self, folder: str = "", name: str | None = None) -> AsyncIterator[str]:
+        """
+        Provide the id of a new kernel that is gone afterwards.
+
+        It works in ``folder`` below the root; ``name`` is its kernelspec's. Raises
+        UnknownKernel if there is no such kernelspec.
+        """
+        known = self._specs.get_all_specs()
+        if name is not None and name not in known:
+            raise UnknownKernel(
+                f"There is no kernel named '{name}' here. The kernels are: "
+                f"{', '.join(sorted(known))}."
+            )
+        kernel_id = await self._started(self._pool.start_kernel(path=folder, kernel_name=name))
+        try:
+            yield kernel_id
+        finally:
+            if kernel_id in self._pool:
+                ending = asyncio.ensure_future(self._pool.shutdown_kernel(kernel_id, now=True))
+                self._ending.add(ending)
+                ending.add_done_callback(self._ending.discard)
+                await asyncio.shield(ending)
+
+    async def of_code(self, conversation: str, notebook: str) -> str | None:
+        """
+        Return the id of the kernel that runs and that a conversation had its code run in.
+
+        That is the kernel of ``notebook``, a path, or the conversation's own.
+        """
+        for session in await self._sessions.list_sessions():
+            if notebook and session["path"] == notebook and session["kernel"]:
+                return str(session["kernel"]["id"])
+        kernel_id = self._conversations.get(conversation)
+        return kernel_id if kernel_id in self._pool else None
+
+    def kernelspec(self, kernel_id: str | None) -> dict[str, str]:
+        """Return name, display_name and language of a kernel that runs, or would be started."""
+        name = self._pool.default_kernel_name
+        if kernel_id in self._pool:
+            name = self._pool.get_kernel(kernel_id).kernel_name
+        spec = self._specs.get_kernel_spec(name)
+        return {"name": name, "display_name": spec.display_name, "language": spec.language}
+
+    def manager(self, kernel_id: str) -> Any:
+        """Return Jupyter's own manager of a kernel that runs."""
+        return self._pool.get_kernel(kernel_id)
+
+    async def running(self) -> list[dict[str, str]]:
+        """Return id, name and state of the server's kernels, for the status."""
+        kernels = []
+        for kernel_id in self._pool.list_kernel_ids():
+            # One that is just being started or ended has no model yet, or none any longer.
+            with contextlib.suppress(HTTPError, KeyError, TraitError):
+                model = await ensure_async(self._pool.kernel_model(kernel_id))
+                state = model["execution_state"]
+                kernels.append({"id": kernel_id, "name": model["name"], "state": state})
+        return kernels
+
+    async def close(self) -> None:
+        """Close all connections; kernels live on until the server shuts them down."""
+        await asyncio.gather(
+            self.spare.close(), *(kernel.close() for kernel in self._known.values())
+        )
+        # Otherwise the server would shut the same kernels down at the same time.
+        await asyncio.gather(*self._ending, return_exceptions=True)
+        self._known.clear()
+
+    def _kernel(self, kernel_id: str, place: str = "") -> Kernel:
+        for known in [known for known in self._known.values() if not known.exists]:
+            del self._known[known.id]
+        kernel = self._known.setdefault(kernel_id, Kernel(self.settings, self._pool, kernel_id))
+        # A notebook may have been renamed since.
+        kernel.place = place or kernel.place
+        return kernel
+
+    async def _started(self, start: Any) -> Any:
+        try:
+            async with asyncio.timeout(self.settings.start_limit):
+                return await ensure_async(start)
+        except TimeoutError as error:
+            raise KernelError(
+                f"The kernel did not start within {self.settings.start_limit:g} seconds. "
+                "Shut down kernels that are not in use, and ask again."
+            ) from error
+        except Exception as error:
+            raise KernelError(
+                f"The kernel could not be started: {error}. Check the notebook's kernel."
+            ) from error

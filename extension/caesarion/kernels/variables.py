@@ -1,0 +1,59 @@
+"""
+The user's live variables: what there is, and a digest of what is asked for.
+
+Called by :mod:`caesarion.chat.context` and :mod:`caesarion.api.handlers`. What looks at
+them is :mod:`caesarion.kernels.inspector`, sent as text into the kernel, which need not
+have anything of ours.
+"""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from caesarion.kernels import inspector
+from caesarion.kernels.kernel import Kernel
+from caesarion.kernels.outputs import ANSI
+
+# Digests that one question may carry.
+MOST = 8
+
+# The namespace is a lambda's, and the way to the builtins too: whatever names the
+# user has given to things, none of them is looked up.
+_EXPRESSION = (
+    "(lambda here, ours: (here.__builtins__['exec']({source!r}, ours),"
+    " ours['answer'](here.__globals__, {names!r}))[1])"
+    "(lambda: None, {{'__name__': 'caesarion_in_kernel'}})"
+)
+
+
+async def listed(kernel: Kernel) -> list[dict[str, str]]:
+    """Return name, type and shape of the user's variables; KernelError where it cannot be told."""
+    found: list[dict[str, str]] = await _asked(kernel, None)
+    return found
+
+
+async def digests(kernel: Kernel, names: list[str]) -> dict[str, str | None]:
+    """Return for each of ``names`` what it is, or None where there is no such variable."""
+    found: dict[str, str | None] = await _asked(kernel, names[:MOST])
+    return found
+
+
+async def _asked(kernel: Kernel, names: list[str] | None) -> Any:
+    shown = await kernel.evaluate(_EXPRESSION.format(source=_source(), names=names))
+    # Halves of characters go no further, as no request and no file can carry them.
+    return json.loads(shown, object_pairs_hook=_whole)
+
+
+def _whole(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {
+        name: ANSI.sub("", value.encode("utf-8", "replace").decode())
+        if isinstance(value, str)
+        else value
+        for name, value in pairs
+    }
+
+
+@cache
+def _source() -> str:
+    return Path(inspector.__file__).read_text("utf-8")

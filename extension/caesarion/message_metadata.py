@@ -1,0 +1,119 @@
+"""
+What a chat remembers of its turns: records in the metadata of the messages.
+
+Written by :mod:`caesarion.chat.transcript`; read back by :mod:`caesarion.chat.history`, for
+the model, and by :mod:`caesarion.notebooks.export`. Pure.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeVar
+
+from caesarion.events import ToolCall
+
+KEY = "caesarion"
+"""Where the record stands in a message's metadata."""
+
+CALL_MIME = "application/vnd.caesarion.call+json"
+"""A call as the labextension draws it: :func:`caesarion.chat.transcript.call_bundle`."""
+OUTPUT_MIME = "application/vnd.caesarion.output+json"
+"""Marks the bundle of an output: nbformat's ``output_type``, its ``call`` and ``number`` there."""
+
+
+class Message(Protocol):
+    """What is asked of a message here; jupyterlab-chat's has it."""
+
+    @property
+    def id(self) -> str:
+        """Return the id."""
+
+    @property
+    def metadata(self) -> dict[str, Any] | None:
+        """Return the metadata."""
+
+    @property
+    def deleted(self) -> bool | None:
+        """Return whether nothing of it is to be seen any more."""
+
+
+M = TypeVar("M", bound=Message)
+
+
+def record(message: Message) -> dict[str, Any]:
+    """Return what is remembered with ``message``; empty if nothing is."""
+    ours = (message.metadata or {}).get(KEY)
+    return ours if isinstance(ours, dict) else {}
+
+
+def in_order(messages: Sequence[M], until: str = "") -> list[M]:
+    """
+    Return what is not deleted, up to the message ``until`` and its answer.
+
+    An answer stands right behind its question, also where the next question
+    came while it was still being written.
+    """
+    places = {message.id: place for place, message in enumerate(messages)}
+
+    def turn(message: M) -> int:
+        question = record(message).get("question")
+        return places.get(question, places[message.id]) if question else places[message.id]
+
+    last = places.get(until, len(messages))
+    return [m for m in sorted(messages, key=turn) if not m.deleted and turn(m) <= last]
+
+
+def is_persons(sender: str) -> bool:
+    """Return whether ``sender`` is a person, no agent and no part of the chat itself."""
+    return not sender.startswith(("jupyter-ai-personas::", "hidden::"))
+
+
+def call_of(ours: dict[str, Any]) -> ToolCall:
+    """Return the call that a record of the kind "call" is about."""
+    return ToolCall(*(str(ours.get(key, "")) for key in ("id", "name", "arguments")))
+
+
+def code_of(call: ToolCall) -> str | None:
+    """Return the Python of a call, or None if it has none."""
+    code = (_arguments(call) or {}).get("code")
+    return code if isinstance(code, str) else None
+
+
+def describe_call(call: ToolCall) -> str:
+    """Return a call as Markdown: code as code, another tool as name and arguments."""
+    code = code_of(call)
+    return code_span(label_of(call)) if code is None else code_block(code, "python")
+
+
+def code_block(text: str, language: str = "") -> str:
+    """Return ``text`` as a block of code in Markdown, whatever is in it."""
+    fence = "`" * max(3, _ticks(text) + 1)
+    return f"{fence}{language}\n{text}\n{fence}"
+
+
+def code_span(text: str) -> str:
+    """Return one line as code in Markdown."""
+    fence = "`" * (_ticks(text) + 1)
+    return f"{fence}{text}{fence}"
+
+
+def _ticks(text: str) -> int:
+    return max((len(ticks) for ticks in re.findall("`+", text)), default=0)
+
+
+def label_of(call: ToolCall) -> str:
+    """Return a call as its name and arguments."""
+    arguments = _arguments(call)
+    if arguments is None:
+        return f"{call.name} with arguments that are not whole"
+    told = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+    return f"{call.name}({told})"
+
+
+def _arguments(call: ToolCall) -> dict[str, Any] | None:
+    """Return the arguments of a call, or None if they are no JSON object."""
+    try:
+        arguments = json.loads(call.arguments or "{}")
+    except (ValueError, RecursionError):
+        return None
+    return arguments if isinstance(arguments, dict) else None

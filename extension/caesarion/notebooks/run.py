@@ -1,0 +1,165 @@
+"""
+Run a whole notebook from top to bottom in a fresh kernel, with nbclient.
+
+Called by :mod:`caesarion.api.notebooks`, which provides the kernel and
+shuts it down. Of nbclient only what runs one cell is used: what starts its
+kernels also takes SIGTERM away from the server.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from jupyter_core.utils import ensure_async
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode
+
+from caesarion.config import CaesarionKernel
+from caesarion.errors import KernelError
+
+_MORE = "\n[... the rest was left out ...]\n"
+
+
+@dataclass(frozen=True)
+class CellStart:
+    """Code cell ``cell`` of ``of`` begins to run; the first is 1."""
+
+    cell: int
+    of: int
+
+
+@dataclass(frozen=True)
+class RunOver:
+    """How the run ended; if with an error, in which code cell, and a sentence on it."""
+
+    status: Literal["ok", "error"]
+    cell: int | None = None
+    message: str | None = None
+
+
+async def run(
+    notebook: NotebookNode, manager: Any, settings: CaesarionKernel
+) -> AsyncGenerator[CellStart | RunOver, None]:
+    """
+    Run the code cells of ``notebook``, which changes, in the fresh kernel of ``manager``.
+
+    Cells tagged ``skip-execution`` are passed over, those tagged
+    ``raises-exception`` may fail; another that fails is the last to run. Raises
+    KernelError if the kernel does not answer.
+    """
+    client = _Client(
+        notebook,
+        km=manager,
+        timeout=max(1, round(settings.time_limit)),
+        startup_timeout=round(settings.start_limit),
+        coalesce_streams=True,
+    )
+    client.shown_text, client.max_outputs = settings.shown_text, settings.max_outputs
+    cells = [
+        (index, cell)
+        for index, cell in enumerate(notebook.cells)
+        if cell.cell_type == "code"
+        and cell.source.strip()
+        and "skip-execution" not in cell.metadata.get("tags", ())
+    ]
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    try:
+        await client.connect()
+        for number, (index, cell) in enumerate(cells, 1):
+            yield CellStart(number, len(cells))
+            if over := await _ran(client, cell, index, number, settings.time_limit):
+                yield over
+                return
+    finally:
+        client.disconnect()
+    yield RunOver("ok")
+
+
+async def _ran(
+    client: "_Client", cell: NotebookNode, index: int, number: int, limit: float
+) -> RunOver | None:
+    """Run one cell; return how that ended the run, if it did."""
+    try:
+        await client.async_execute_cell(cell, index)
+    except CellExecutionError as error:
+        told = ": ".join(filter(None, (error.ename, error.evalue)))
+        return RunOver("error", number, f"Cell {number} failed. {told}")
+    except CellTimeoutError:
+        return RunOver(
+            "error", number, f"Cell {number} ran for longer than {limit:g} seconds and was stopped."
+        )
+    except DeadKernelError as error:
+        # nbclient says so also when it is cancelled.
+        task = asyncio.current_task()
+        if task and task.cancelling():
+            raise asyncio.CancelledError from error
+        return RunOver(
+            "error",
+            number,
+            f"The kernel died in cell {number}, most likely out of memory, or it was shut down.",
+        )
+    return None
+
+
+class _Client(NotebookClient):
+    """nbclient's client, which keeps no more of what a cell shows than the chat does."""
+
+    shown_text = 0
+    max_outputs = 0
+    _watch: "asyncio.Task[Any] | None" = None
+
+    async def connect(self) -> None:
+        """Open the channels, when the kernel answers; raise KernelError if it does not."""
+        self.reset_execution_trackers()
+        assert self.km is not None
+        self.kc = self.km.client()
+        self.kc.start_channels()
+        try:
+            await ensure_async(self.kc.wait_for_ready(timeout=self.startup_timeout))
+        except RuntimeError as error:
+            self.disconnect()
+            raise KernelError(
+                f"The kernel did not answer within {self.startup_timeout} seconds. "
+                "Shut down kernels that are not in use, and try again."
+            ) from error
+        self.kc.allow_stdin = False
+        # Else the lab would add it when the notebook is opened, and call that a change.
+        told = await self.async_wait_for_reply(self.kc.kernel_info())
+        if told:
+            self.nb.metadata["language_info"] = told["content"]["language_info"]
+
+    def disconnect(self) -> None:
+        """Close the channels; the kernel is not ours."""
+        if self._watch:
+            self._watch.cancel()
+        if self.kc:
+            self.kc.stop_channels()
+
+    async def _async_poll_kernel_alive(self) -> None:
+        # nbclient leaves this behind when a run is cut off.
+        self._watch = asyncio.current_task()
+        await super()._async_poll_kernel_alive()
+
+    def output(
+        self, outs: list[NotebookNode], msg: dict[str, Any], display_id: str | None, cell_index: int
+    ) -> NotebookNode | None:
+        """Keep an output, unless there are too many."""
+        content = msg["content"]
+        if msg["msg_type"] == "stream":
+            shown = sum(len(out["text"]) for out in outs if out["output_type"] == "stream")
+            room = self.shown_text - shown
+            if room <= 0:
+                return None
+            if len(content["text"]) > room:
+                content["text"] = f"{content['text'][:room]}{_MORE}"
+            last = outs[-1] if outs and not self.clear_before_next_output else None
+            if last and last["output_type"] == "stream" and last["name"] == content["name"]:
+                last["text"] += content["text"]
+                return None
+        elif len(outs) >= self.max_outputs and msg["msg_type"] != "error":
+            return None
+        return super().output(outs, msg, display_id, cell_index)

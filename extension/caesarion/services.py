@@ -1,0 +1,50 @@
+"""What both doors share, built once by :mod:`caesarion.extension`."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from caesarion.agent.approval import Approvals, mode
+from caesarion.agent.loop import Agent
+from caesarion.agent.model import Model
+from caesarion.agent.tools.python import PythonInterpreter
+from caesarion.agent.tools.weather import CurrentWeather
+from caesarion.config import CaesarionAgent, CaesarionWeather
+from caesarion.files.attachments import Attachments
+from caesarion.files.uploads import Uploads
+from caesarion.kernels.kernel import Kernel
+from caesarion.kernels.registry import Kernels
+
+
+@dataclass(frozen=True)
+class Services:
+    """
+    The parts of one server's agent.
+
+    ``read_chat`` returns the content of the chat at a path as it is now, or None.
+    """
+
+    model: Model
+    kernels: Kernels
+    uploads: Uploads
+    attachments: Attachments
+    agent_settings: CaesarionAgent
+    approvals: Approvals
+    weather_settings: CaesarionWeather
+    read_chat: Callable[[Path], dict[str, Any] | None]
+
+    def agent(self, find_kernel: Callable[[], Awaitable[Kernel]], approval: object = None) -> Agent:
+        """
+        Return an agent for one turn, whose code runs in what ``find_kernel`` gives.
+
+        ``approval`` is the mode that was asked for; the settings clamp it.
+        """
+        weather = CurrentWeather(self.weather_settings)
+        return Agent(
+            self.agent_settings,
+            self.model,
+            [weather, PythonInterpreter(find_kernel)],
+            self.approvals,
+            mode(self.agent_settings, approval),
+        )

@@ -1,0 +1,25 @@
+"""
+Text made fit to keep, to send and to show: pure functions that every room may use.
+"""
+
+import re
+
+_COMMAND = re.compile("data-commandlinker", re.IGNORECASE)
+
+
+def without_commands(text: str) -> str:
+    """
+    Return ``text`` without the attributes that let a click run a command of the lab.
+
+    The lab's sanitiser leaves them in HTML, and in Markdown's HTML, whoever wrote it.
+    """
+    return _COMMAND.sub("data-removed", text)
+
+
+def clip(text: str, limit: int) -> str:
+    """Return ``text`` if it has at most ``limit`` characters, else its head and tail."""
+    if len(text) <= limit:
+        return text
+    head = limit // 2
+    left_out = len(text) - limit
+    return f"{text[:head]}\n[... {left_out:,} characters left out ...]\n{text[-(limit - head) :]}"

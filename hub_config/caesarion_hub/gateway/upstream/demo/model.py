@@ -1,0 +1,99 @@
+"""
+The demo model behind the OpenAI protocol, streamed at a readable pace.
+
+Called by the gateway's ``handlers``, as a
+:class:`~caesarion_hub.gateway.upstream.backend.Backend`. Its usage counts words, not
+tokens: one for each run of letters and digits, one for each other character
+that is not a space.
+"""
+
+import asyncio
+import contextlib
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+from uuid import uuid4
+
+from caesarion_hub.gateway.upstream.backend import Answer, Condition, json_answer
+from caesarion_hub.gateway.upstream.demo.chunks import Frame, Reply, stream
+from caesarion_hub.gateway.upstream.demo.rules import answer
+from caesarion_hub.gateway.upstream.demo.turn import read_turn
+
+MODEL = "caesarion-demo"
+
+PACE = 0.02
+"""Seconds from word to word: quick, yet seen to stream."""
+
+
+class Demo:
+    """Answers whatever model is asked for. ``pace`` is the seconds from word to word."""
+
+    def __init__(self, pace: float = PACE) -> None:
+        self._pace = pace
+
+    def named(self, model: str) -> str:
+        """Return its own name: in the ledger and the audit stands who has answered."""
+        return MODEL
+
+    def trouble(self) -> str:
+        """Return nothing: it can be asked."""
+        return ""
+
+    def conditions(self) -> tuple[Condition, ...]:
+        """Return nothing: there is no upstream."""
+        return ()
+
+    @contextlib.asynccontextmanager
+    async def complete(self, raw: bytes, body: dict[str, Any]) -> AsyncIterator[Answer]:
+        """Answer by the rules."""
+        reply = answer(read_turn(body))
+        frame = Frame(f"chatcmpl-{uuid4().hex}", int(time.time()), MODEL)
+        call_id = f"call_{uuid4().hex[:24]}"
+        counted = usage(body["messages"], reply)
+        if body.get("stream"):
+            options = body.get("stream_options")
+            wanted = isinstance(options, dict) and options.get("include_usage")
+            events = stream(frame, reply, call_id, counted if wanted else None)
+            headers = {"Content-Type": "text/event-stream; charset=utf-8"}
+            yield Answer(200, headers, self._paced(events))
+        else:
+            yield json_answer(frame.completion(reply, call_id, counted))
+
+    @contextlib.asynccontextmanager
+    async def models(self) -> AsyncIterator[Answer]:
+        """List the demo model."""
+        model = {"id": MODEL, "object": "model", "created": 0, "owned_by": "caesarion"}
+        yield json_answer({"object": "list", "data": [model]})
+
+    async def _paced(self, events: Iterable[bytes]) -> AsyncIterator[bytes]:
+        for number, event in enumerate(events):
+            if number:
+                await asyncio.sleep(self._pace)
+            yield event
+
+
+def usage(messages: Any, reply: Reply) -> dict[str, int]:
+    """Return OpenAI's usage object, with words for tokens (see the module)."""
+    called = json.dumps(reply.call.arguments, ensure_ascii=False) if reply.call else ""
+    prompt = _count(json.dumps(_without_images(messages), ensure_ascii=False))
+    completion = _count(f"{reply.text} {called}")
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+    }
+
+
+def _without_images(value: Any) -> Any:
+    """Return ``value`` without the data of images, which are no words."""
+    if isinstance(value, list):
+        return [_without_images(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _without_images(v) for name, v in value.items() if name != "image_url"}
+    return value
+
+
+def _count(text: str) -> int:
+    return len(re.findall(r"\w+|[^\w\s]", text))

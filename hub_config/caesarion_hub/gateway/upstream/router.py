@@ -1,0 +1,184 @@
+"""
+The backend over all upstreams: whom to ask, in which order, and how often.
+
+Called by ``handlers``, as a :class:`~caesarion_hub.gateway.upstream.backend.Backend`,
+and for its health by whoever shows that. Only what has not begun is asked
+again: the next upstream for the same model at once, the same one after a pause.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import random
+import time
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from typing import Any, Self
+
+from caesarion_hub.gateway.upstream import routing
+from caesarion_hub.gateway.upstream.backend import Answer, Condition, json_answer
+from caesarion_hub.gateway.upstream.catalogue import Catalogue
+from caesarion_hub.gateway.upstream.client import open_session
+from caesarion_hub.gateway.upstream.connection_errors import LEFT_ALONE
+from caesarion_hub.gateway.upstream.endpoint import Endpoint
+from caesarion_hub.gateway.upstream.failure import NO_RETRY, UpstreamError
+from caesarion_hub.gateway.upstream.routing import Route
+from caesarion_hub.gateway.upstream.spec import Upstream
+
+PAUSE = 0.5
+"""Seconds before an upstream is asked again; each further pause may be twice as long."""
+
+MAX_PAUSE = 8.0
+
+PATIENCE = 10.0
+"""Seconds that a request waits for a provider that says when to come back; made up."""
+
+log = logging.getLogger("gateway")
+
+
+class Providers:
+    """
+    The upstreams and a pool of connections to them, as an async context.
+
+    ``clock``, ``pause`` and ``chance`` are time and luck; tests bring their own.
+    """
+
+    def __init__(
+        self,
+        upstreams: Sequence[Upstream],
+        default_model: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._upstreams = tuple(upstreams)
+        self._default_model = default_model
+        self._clock = clock
+        self._pause = pause
+        self._chance = chance
+
+    async def __aenter__(self) -> Self:
+        self._session = open_session()
+        self._endpoints = {
+            upstream.name: Endpoint(upstream, self._session, self._clock)
+            for upstream in self._upstreams
+        }
+        endpoints = list(self._endpoints.values())
+        self._catalogue = Catalogue(endpoints, self._default_model, self._clock)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+    def conditions(self) -> Iterator[Condition]:
+        """Yield how each upstream is doing."""
+        for name, endpoint in self._endpoints.items():
+            circuit = endpoint.circuit
+            problem = endpoint.problem if circuit.failures else ""
+            yield Condition(name, circuit.state, circuit.failures, problem, dict(endpoint.outcomes))
+
+    def named(self, model: str) -> str:
+        """Return ``model``: an upstream that has it by another name is still asked for it."""
+        return model
+
+    def trouble(self) -> str:
+        """Return why no upstream can be asked now, as a sentence, or nothing."""
+        conditions = list(self.conditions())
+        if any(condition.state != "open" for condition in conditions):
+            return ""
+        return conditions[0].problem
+
+    @contextlib.asynccontextmanager
+    async def complete(self, raw: bytes, body: dict[str, Any]) -> AsyncIterator[Answer]:
+        """Answer with the first upstream that begins to."""
+        model: str = body["model"]
+        ways = routing.routes(self._upstreams, model)
+        if not ways:
+            raise routing.unknown(model, await self._catalogue.names())
+        failures: dict[Route, UpstreamError] = {}
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                answer = await self._first(stack, ways, raw, body, failures)
+            except UpstreamError as error:
+                _log(failures, but=error)
+                if error.code == "model_not_found":
+                    raise routing.unknown(model, await self._catalogue.names()) from error
+                raise
+            _log(failures)
+            yield answer
+
+    @contextlib.asynccontextmanager
+    async def models(self) -> AsyncIterator[Answer]:
+        """List the models of all upstreams."""
+        yield json_answer({"object": "list", "data": await self._catalogue.models()})
+
+    async def _first(
+        self,
+        stack: contextlib.AsyncExitStack,
+        ways: list[Route],
+        raw: bytes,
+        body: dict[str, Any],
+        failures: dict[Route, UpstreamError],
+    ) -> Answer:
+        """
+        Ask each way in turn, then those again that may answer yet, until one does.
+
+        The last failure of each way goes into ``failures``.
+        """
+        turn = 0
+        while True:
+            for way in routing.ordered(ways, self._is_resting, self._chance):
+                try:
+                    return await stack.enter_async_context(self._ask(way, raw, body))
+                except UpstreamError as error:
+                    failures[way] = error
+                    if not error.elsewhere:
+                        raise
+            ways = [way for way in ways if failures[way].again and turn < way.upstream.retries]
+            wait = min((failures[way].wait for way in ways), default=0.0)
+            if not ways or wait > PATIENCE:
+                raise _told(failures.values(), is_exhausted=turn > 0 and not ways)
+            await self._pause(wait + self._chance() * min(MAX_PAUSE, PAUSE * 2**turn))
+            turn += 1
+
+    def _ask(
+        self, way: Route, raw: bytes, body: dict[str, Any]
+    ) -> contextlib.AbstractAsyncContextManager[Answer]:
+        if way.model != body["model"]:
+            raw = json.dumps(body | {"model": way.model}).encode()
+        return self._endpoints[way.upstream.name].complete(way.model, raw)
+
+    def _is_resting(self, upstream: Upstream) -> bool:
+        return self._endpoints[upstream.name].circuit.is_resting
+
+
+def _told(failures: Iterable[UpstreamError], *, is_exhausted: bool) -> UpstreamError:
+    """
+    Return the failure that tells most: the first that is news.
+
+    One who was left alone or does not have the model says little about one who
+    does. When all was tried, a client need not try it all again.
+    """
+    rank = {LEFT_ALONE: 1, "model_not_found": 2}
+    told = min(failures, key=lambda error: rank.get(error.code, 0))
+    if is_exhausted:
+        told.headers = {**told.headers, **NO_RETRY}
+    return told
+
+
+def _log(failures: Mapping[Route, UpstreamError], but: UpstreamError | None = None) -> None:
+    """Note the failures that nobody hears of; that one is left alone was noted when it began."""
+    for way, error in failures.items():
+        if error is not but and error.code != LEFT_ALONE:
+            # Words about what was asked are not for a log.
+            said = error.message if error.ill else error.code
+            log.warning("Upstream %s: %s", way.upstream.name, said)
