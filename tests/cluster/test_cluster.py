@@ -1,9 +1,9 @@
 """The fake cluster itself: it leaves nothing behind, and its pods outlive its API server."""
 
-import os
-import signal
+import contextlib
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -76,19 +76,31 @@ def is_there(cluster: Cluster) -> bool:
     return True
 
 
-def test_everything_ends_when_whoever_started_the_cluster_is_killed(tmp_path: Path) -> None:
-    launcher = subprocess.Popen(
+@pytest.fixture
+def launcher(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that starts the cluster; nothing that it started outlives the test."""
+    process = subprocess.Popen(
         [sys.executable, "-m", "tests.fakes.kubernetes", str(tmp_path)],
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
+    try:
+        yield process
+    finally:
+        for started in (*processes_of(tmp_path), psutil.Process(process.pid)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                started.kill()
+        process.communicate()
+
+
+def test_everything_ends_when_the_process_that_started_the_cluster_is_killed(
+    tmp_path: Path, launcher: subprocess.Popen[str]
+) -> None:
     assert launcher.stdout
-    with launcher.stdout as printed:
-        assert printed.readline() == f"export KUBECONFIG={tmp_path}/kubeconfig\n"
+    assert launcher.stdout.readline() == f"export KUBECONFIG={tmp_path}/kubeconfig\n"
     start_server(Cluster(tmp_path, outside=0))
     assert len(processes_of(tmp_path)) > 4  # the pod's among them
-    os.kill(launcher.pid, signal.SIGKILL)
-    launcher.wait()
+    launcher.kill()
     eventually(lambda: not processes_of(tmp_path))

@@ -1,6 +1,7 @@
 """The pure parts of the fake cluster's node and controllers."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,9 +14,11 @@ from tests.fakes.kubernetes.node.dns import make_hosts
 from tests.fakes.kubernetes.node.environment import expand, field_of, on_own_address
 from tests.fakes.kubernetes.node.images import Image, reference
 from tests.fakes.kubernetes.node.orders import make_argv
+from tests.fakes.kubernetes.node.roots import make_visible
 from tests.fakes.kubernetes.node.scheduler import apart, obstacle, requested, victims
 from tests.fakes.kubernetes.node.services import routes
 from tests.fakes.kubernetes.node.status import ContainerStatus, make_status, terminated, waiting
+from tests.hub import REPOSITORY
 
 NOW = "2026-01-01T00:00:00Z"
 RUNNING = {"running": {"startedAt": NOW}}
@@ -88,6 +91,14 @@ def test_the_downward_api_knows_labels_and_names() -> None:
 def test_a_pods_command_replaces_the_images_arguments_too(container: Json, argv: list[str]) -> None:
     image = Image(entrypoint=["tini", "--"], command=["hub"])
     assert make_argv(container, image, {"A": "1"}) == argv
+
+
+def test_a_volume_over_the_checkout_does_not_hide_its_programs() -> None:
+    above = str(REPOSITORY.parent)
+    shown = [order["target"] for order in make_visible(Image(), [above])]
+    assert {sys.prefix, f"{REPOSITORY}/extension", f"{REPOSITORY}/hub_config"} <= set(shown)
+    assert list(make_visible(Image(), ["/elsewhere"])) == []
+    assert list(make_visible(Image(rootfs="/built"), [above])) == []
 
 
 def test_an_images_name_is_told_in_full() -> None:

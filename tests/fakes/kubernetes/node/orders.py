@@ -45,6 +45,7 @@ async def make(place: Place, container: Json, root: Path) -> Order:
         **image.environment,
         **given,
     }
+    mounts = list(make_mounts(container, place.volumes))
     return Order(
         argv=[on_own_address(word, place.address) for word in argv],
         env={name: on_own_address(text, place.address) for name, text in environment.items()},
@@ -56,7 +57,8 @@ async def make(place: Place, container: Json, root: Path) -> Order:
             roots.bind(place.hosts, "/etc/hosts", read_only=True),
             {"kind": "file", "target": "/etc/resolv.conf", "content": "search svc.cluster.local\n"},
             {"kind": "file", "target": "/etc/hostname", "content": f"{hostname}\n"},
-            *make_mounts(container, place.volumes),
+            *mounts,
+            *roots.make_visible(image, [mount["target"] for mount in mounts]),
         ],
         read_only=bool(_security(container).get("readOnlyRootFilesystem")),
     )

@@ -10,7 +10,7 @@ not there.
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from caesarion_hub.up import node as nodejs
@@ -104,6 +104,19 @@ def _installed() -> Iterator[Path]:
     for path in others:
         if not any(path.is_relative_to(seen) for seen in ("/usr", sys.prefix)):
             yield path
+
+
+def make_visible(image: Image, volumes: Sequence[str]) -> Orders:
+    """
+    Yield again what of this checkout the pod's ``volumes`` hide.
+
+    An image has its programs where no volume comes to lie; a checkout may lie anywhere, below
+    ``/tmp`` for example, and its interpreter must be found there all the same.
+    """
+    if image.rootfs is None:
+        for path in _installed():
+            if any(path.is_relative_to(volume) for volume in volumes):
+                yield _read_only(path)
 
 
 def _kernel() -> Orders:
