@@ -15,8 +15,8 @@ import {
 } from '@jupyterlab/ui-components';
 import { Panel, Widget } from '@lumino/widgets';
 
-import { deciding, inWordsOf, type IDecided } from './deciding';
-import { folded, toggle } from './folding';
+import { deciding, inWordsOf, type IDecided } from './approval_card';
+import { folded, toggle } from './fold_state';
 
 export const CALL_MIME = 'application/vnd.caesarion.call+json';
 
@@ -129,7 +129,7 @@ function button(
   return made;
 }
 
-/** Draws a call. It is made anew with every change; what must stay is in folding.ts. */
+/** Draws a call. It is made anew with every change; what must stay is in fold_state.ts. */
 export class CallRenderer extends Panel implements IRenderMime.IRenderer {
   constructor(rendermime: IRenderMimeRegistry, actions: ICallActions) {
     super();

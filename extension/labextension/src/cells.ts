@@ -18,7 +18,7 @@ import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 
 import { CALL_MIME, CallRenderer, type ICall, type ICallActions } from './call';
 import { OUTPUT_MIME, OutputRenderer } from './output';
-import { WEATHER_MIME, WeatherRenderer } from './weather';
+import { WEATHER_MIME, WeatherRenderer } from './weather_card';
 
 /** Before the lab's own renderers, all of which have a rank above this. */
 const FIRST = 0;

@@ -13,7 +13,7 @@ import { PageConfig, URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 import { Widget } from '@lumino/widgets';
 
-import { putIntoLine } from './line';
+import { putIntoLine } from './input_bar';
 
 /** Milliseconds between two looks at the socket, which cost nothing. */
 const EVERY = 1_000;

@@ -24,7 +24,7 @@ import {
 import { Signal, type ISignal } from '@lumino/signaling';
 import * as React from 'react';
 
-import { putIntoLine } from './line';
+import { putIntoLine } from './input_bar';
 import {
   mentions,
   unmentioned,

@@ -8,18 +8,18 @@ import { ILabShell, type JupyterFrontEndPlugin } from '@jupyterlab/application';
 import type { Widget } from '@lumino/widgets';
 import { IMultiChatPanel, IWidgetConfig } from 'jupyterlab-chat';
 
-import { approval } from './approval';
-import { asking } from './asking';
+import { approval } from './approval_mode';
+import { asking } from './message_footer';
 import { cells } from './cells';
 import { connection } from './connection';
 import { context } from './context';
-import { followAnswers } from './following';
-import { light } from './light';
+import { followAnswers } from './auto_scroll';
+import { light } from './status_indicator';
 import { notebooks } from './notebooks';
-import { nameAsListed, openOnFirstVisit } from './opening';
+import { nameAsListed, openOnFirstVisit } from './first_visit';
 import { suggesting, suggestions } from './suggestions';
-import { told } from './told';
-import { untrusted } from './untrusted';
+import { told } from './context_details';
+import { untrusted } from './untrusted_content';
 import { uploads } from './uploads';
 
 const following: JupyterFrontEndPlugin<void> = {

@@ -20,7 +20,7 @@ import { fastForwardIcon, notebookIcon } from '@jupyterlab/ui-components';
 import { Signal, type ISignal } from '@lumino/signaling';
 import * as React from 'react';
 
-import { putIntoLine } from './line';
+import { putIntoLine } from './input_bar';
 
 const SAVE = 'caesarion:save-chat-as-notebook';
 const RUN = 'caesarion:run-chat-as-notebook';

@@ -10,7 +10,7 @@ import type { IRenderMime, IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import { Panel, Widget } from '@lumino/widgets';
 
-import { boxed } from './folding';
+import { boxed } from './fold_state';
 
 export const OUTPUT_MIME = 'application/vnd.caesarion.output+json';
 
@@ -49,7 +49,7 @@ function outputOf(mark: IMark, data: ReadonlyPartialJSONObject): IOutput {
   }
 }
 
-/** Draws an output. It is made anew with every change; what must stay is in folding.ts. */
+/** Draws an output. It is made anew with every change; what must stay is in fold_state.ts. */
 export class OutputRenderer extends Panel implements IRenderMime.IRenderer {
   constructor(rendermime: IRenderMimeRegistry) {
     super();

@@ -1,6 +1,6 @@
 /**
  * Files from this computer for the agent: dropped on a chat, pasted into it or chosen by a
- * button in its toolbar, shown above its input while they are on their way (transfers.ts).
+ * button in its toolbar, shown above its input while they are on their way (upload_queue.ts).
  */
 
 import {
@@ -31,7 +31,7 @@ import {
   sizeOf,
   Transfers,
   type ITransfer
-} from './transfers';
+} from './upload_queue';
 
 const clipIcon = new LabIcon({
   name: 'caesarion:clip',

@@ -21,7 +21,7 @@ import { Signal, type ISignal } from '@lumino/signaling';
 import * as React from 'react';
 
 import { inWords } from './call';
-import { putIntoLine } from './line';
+import { putIntoLine } from './input_bar';
 
 /** What a turn took; the tokens are 0 if they are not known. */
 interface IUsage {

@@ -6,7 +6,7 @@
 import type { IRenderMime } from '@jupyterlab/rendermime';
 import { Widget } from '@lumino/widgets';
 
-import { weatherSign } from './weather_sign';
+import { weatherSign } from './weather_icon';
 
 export const WEATHER_MIME = 'application/vnd.caesarion.weather+json';
 

@@ -17,7 +17,7 @@ import { ServerConnection } from '@jupyterlab/services';
 import { Signal, type ISignal } from '@lumino/signaling';
 import * as React from 'react';
 
-import { putIntoLine } from './line';
+import { putIntoLine } from './input_bar';
 
 /** Milliseconds between two looks at the server, of a page that is seen. */
 const EVERY = 20_000;

@@ -1,6 +1,6 @@
 /**
  * The line above a chat's input, in which plugins put what belongs to the next
- * message (context.tsx) or to the chat as a whole (light.tsx).
+ * message (context.tsx) or to the chat as a whole (status_indicator.tsx).
  */
 
 import type { IChatPanel } from '@jupyter/chat';

@@ -1,4 +1,4 @@
-/** The picture on a weather card (weather.ts), composed of a few shapes. */
+/** The picture on a weather card (weather_card.ts), composed of a few shapes. */
 
 type Shape = 'sun' | 'cloud' | 'drops' | 'flakes' | 'mist' | 'bolt';
 
