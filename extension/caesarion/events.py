@@ -45,7 +45,7 @@ class Output:
 
 
 @dataclass(frozen=True)
-class ToolResult:
+class CallEnd:
     """How a call ended, and ``text``: the digest of it that the model is told."""
 
     call_id: str
@@ -67,7 +67,7 @@ class RunStart:
 
 
 @dataclass(frozen=True)
-class Began:
+class CallStart:
     """The code of a call began to run."""
 
     call_id: str
@@ -75,7 +75,7 @@ class Began:
 
 
 @dataclass(frozen=True)
-class Waiting:
+class ApprovalRequest:
     """A call waits for a person's answer, which names ``approval_id``."""
 
     call_id: str
@@ -83,7 +83,7 @@ class Waiting:
 
 
 @dataclass(frozen=True)
-class Decided:
+class ApprovalDecision:
     """
     A person's answer: who, when (UTC, ISO 8601) and what.
 
@@ -134,11 +134,11 @@ class Done:
 Event = (
     Text
     | ToolCall
-    | Waiting
-    | Decided
-    | Began
+    | ApprovalRequest
+    | ApprovalDecision
+    | CallStart
     | Output
-    | ToolResult
+    | CallEnd
     | Notice
     | Usage
     | Failure

@@ -9,9 +9,9 @@ import pytest
 from caesarion.agent import prompt
 from caesarion.agent.loop import Agent
 from caesarion.agent.model import Model
-from caesarion.agent.tools.tool import Step, Told, Tool
+from caesarion.agent.tools.tool import Step, Tool, ToolResult
 from caesarion.config import CaesarionAgent, CaesarionModel
-from caesarion.events import Done, Event, Failure, Text, ToolCall, ToolResult
+from caesarion.events import CallEnd, Done, Event, Failure, Text, ToolCall
 from pydantic import BaseModel
 
 from tests.fakes import openai_server as fake
@@ -41,7 +41,7 @@ class Counter(Tool[Code]):
 
     async def run(self, arguments: Code) -> AsyncGenerator[Step, None]:
         self.runs.append(arguments.code)
-        yield Told("ok", f"ran {arguments.code}")
+        yield ToolResult("ok", f"ran {arguments.code}")
 
 
 async def ask(
@@ -248,7 +248,7 @@ async def test_a_call_that_cannot_be_run_is_told_in_a_valid_history(kind: Conten
     tool = Counter()
     async with fake.OpenAIServer([fake.Fault(kind), fake.Text("I see")]) as server:
         events = await ask(server.base_url, tool)
-    [result] = [event for event in events if isinstance(event, ToolResult)]
+    [result] = [event for event in events if isinstance(event, CallEnd)]
     assert result.status == "error"
     assert tool.runs == []
     assert words(events).endswith("I see")
@@ -270,7 +270,7 @@ async def test_a_call_of_nothing_is_told_in_a_valid_history() -> None:
     async with fake.OpenAIServer([call, fake.Text("I see")]) as server:
         events = await ask(server.base_url)
     told = "There is no tool ''. The tools are: python_interpreter."
-    assert ToolResult("a", "error", told) in events
+    assert CallEnd("a", "error", told) in events
     assert events[-1] == Done("stop")
 
 

@@ -7,7 +7,7 @@ from unittest.mock import ANY
 
 import pytest
 from aiohttp import web
-from caesarion.agent.tools.tool import Step, Told
+from caesarion.agent.tools.tool import Step, ToolResult
 from caesarion.agent.tools.weather import CARD_MIME, CurrentWeather, make_table
 from caesarion.config import CaesarionWeather
 from caesarion.errors import ToolError
@@ -131,7 +131,7 @@ async def test_a_place_is_looked_up_and_shown_as_a_table(service: OpenMeteo) -> 
         "metadata": {},
     }
     assert make_table(shown["data"][CARD_MIME]) == table
-    assert told == Told("ok", table)
+    assert told == ToolResult("ok", table)
     assert service.asked == [
         {"name": "Lisbon", "count": "1"},
         {
@@ -148,7 +148,7 @@ async def test_a_place_is_looked_up_and_shown_as_a_table(service: OpenMeteo) -> 
 
 async def test_coordinates_need_no_search(service: OpenMeteo) -> None:
     _, told = await look(service.tool(), '{"latitude": 38.72, "longitude": -9.14}')
-    assert told == Told("ok", TABLE.format(where="38.72, -9.14"))
+    assert told == ToolResult("ok", TABLE.format(where="38.72, -9.14"))
     assert len(service.asked) == 1
 
 

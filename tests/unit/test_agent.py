@@ -8,10 +8,10 @@ from typing import Any, cast
 import pytest
 from caesarion.agent.loop import Agent
 from caesarion.agent.model import Finish, Model, Source
-from caesarion.agent.tools.tool import Step, Told, Tool
+from caesarion.agent.tools.tool import Step, Tool, ToolResult
 from caesarion.config import CaesarionAgent
 from caesarion.errors import ModelError, Stopped
-from caesarion.events import Done, Event, Failure, Notice, Output, Text, ToolCall, ToolResult, Usage
+from caesarion.events import CallEnd, Done, Event, Failure, Notice, Output, Text, ToolCall, Usage
 from pydantic import BaseModel
 
 from tests.fakes.openai_rules import check_body
@@ -72,7 +72,7 @@ class Echo(Tool[Word]):
     async def run(self, arguments: Word) -> AsyncGenerator[Step, None]:
         self.runs += 1
         yield {"output_type": "stream", "name": "stdout", "text": arguments.word}
-        yield Told("error" if arguments.word == "bad" else "ok", arguments.word)
+        yield ToolResult("error" if arguments.word == "bad" else "ok", arguments.word)
 
 
 def calls(word: str, number: int = 0) -> list[Part]:
@@ -99,7 +99,7 @@ async def test_a_call_is_run_shown_and_told_to_the_model() -> None:
     assert events[:4] == [
         ToolCall("call_0", "echo", '{"word": "hi"}'),
         Output("call_0", {"output_type": "stream", "name": "stdout", "text": "hi"}),
-        ToolResult("call_0", "ok", "hi"),
+        CallEnd("call_0", "ok", "hi"),
         Text("done"),
     ]
     assert model.asked[1][-1] == {"role": "tool", "tool_call_id": "call_0", "content": "hi"}
@@ -113,8 +113,8 @@ async def test_several_calls_of_one_round_run_in_their_order() -> None:
     ]
     model = ScriptedModel(both, [Text("done"), Finish("stop")])
     events = await run(model)
-    results = [event for event in events if isinstance(event, ToolResult)]
-    assert results == [ToolResult("a", "ok", "one"), ToolResult("b", "ok", "two")]
+    results = [event for event in events if isinstance(event, CallEnd)]
+    assert results == [CallEnd("a", "ok", "one"), CallEnd("b", "ok", "two")]
     assert [message["role"] for message in model.asked[1]] == ["user", "assistant", "tool", "tool"]
 
 
@@ -122,7 +122,7 @@ async def test_an_unknown_tool_is_told_to_the_model_with_the_names_there_are() -
     wrong: list[Part] = [ToolCall("a", "wether", "{}"), Finish("tool_calls")]
     events = await run(ScriptedModel(wrong, [Text("sorry"), Finish("stop")]))
     told = "There is no tool 'wether'. The tools are: echo."
-    assert ToolResult("a", "error", told) in events
+    assert CallEnd("a", "error", told) in events
 
 
 async def test_truncated_arguments_are_told_and_the_history_stays_valid() -> None:
@@ -130,7 +130,7 @@ async def test_truncated_arguments_are_told_and_the_history_stays_valid() -> Non
     cut: list[Part] = [ToolCall("a", "echo", '{"word": "h'), Finish("length")]
     model = ScriptedModel(cut, [Text("again"), Finish("stop")])
     events = await run(model, tool)
-    [result] = [event for event in events if isinstance(event, ToolResult)]
+    [result] = [event for event in events if isinstance(event, CallEnd)]
     assert result.status == "error"
     assert result.text.startswith("The arguments of echo are not valid JSON")
     assert tool.runs == 0
@@ -237,10 +237,10 @@ async def test_a_notice_is_passed_on() -> None:
     class Busy(Echo):
         async def run(self, arguments: Word) -> AsyncGenerator[Step, None]:
             yield Notice("is waiting")
-            yield Told("ok", arguments.word)
+            yield ToolResult("ok", arguments.word)
 
     events = await run(ScriptedModel(calls("hi"), [Text("done"), Finish("stop")]), Busy())
-    assert events[1:3] == [Notice("is waiting"), ToolResult("call_0", "ok", "hi")]
+    assert events[1:3] == [Notice("is waiting"), CallEnd("call_0", "ok", "hi")]
 
 
 async def test_a_tool_that_ends_without_a_word_has_failed() -> None:
@@ -250,7 +250,7 @@ async def test_a_tool_that_ends_without_a_word_has_failed() -> None:
                 yield never
 
     events = await run(ScriptedModel(calls("hi"), [Text("done"), Finish("stop")]), Mute())
-    assert ToolResult("call_0", "error", "The tool ended without a word.") in events
+    assert CallEnd("call_0", "error", "The tool ended without a word.") in events
 
 
 async def test_what_a_filter_stopped_is_said() -> None:
@@ -267,7 +267,7 @@ async def test_a_cancelled_turn_lets_its_tool_clean_up_first() -> None:
             try:
                 begun.set()
                 await asyncio.sleep(60)
-                yield Told("ok", arguments.word)
+                yield ToolResult("ok", arguments.word)
             except asyncio.CancelledError as error:
                 cleaned.set()
                 raise Stopped("It cost the kernel.") from error

@@ -11,10 +11,19 @@ from caesarion.agent import prompt
 from caesarion.agent.approval import TOLD_READ_ONLY, Approvals, NotWaiting, allowed, mode
 from caesarion.agent.loop import Agent
 from caesarion.agent.model import Finish, Model
-from caesarion.agent.tools.tool import Step, Told, Tool
+from caesarion.agent.tools.tool import Step, Tool, ToolResult
 from caesarion.config import CaesarionAgent, Mode
 from caesarion.errors import ToolError
-from caesarion.events import Decided, Done, Event, Output, Text, ToolCall, ToolResult, Waiting
+from caesarion.events import (
+    ApprovalDecision,
+    ApprovalRequest,
+    CallEnd,
+    Done,
+    Event,
+    Output,
+    Text,
+    ToolCall,
+)
 from pydantic import BaseModel, Field
 from traitlets.config import Config
 
@@ -41,7 +50,7 @@ class Pretend(Tool[Source]):
     async def run(self, arguments: Source) -> AsyncGenerator[Step, None]:
         self.ran.append(arguments.code)
         yield {"output_type": "stream", "name": "stdout", "text": arguments.code}
-        yield Told("ok", f"ran {arguments.code}")
+        yield ToolResult("ok", f"ran {arguments.code}")
 
 
 def wants(code: str, number: int = 0) -> list[Part]:
@@ -68,7 +77,7 @@ class Turn:
         left = list(answers)
         async for event in self.agent.run(list(ASKED)):
             self.events.append(event)
-            if isinstance(event, Waiting):
+            if isinstance(event, ApprovalRequest):
                 answer = {"decision": "run", "by": "hana", **left.pop(0)}
                 self.approvals.settle(event.approval_id, **answer)
         assert left == []
@@ -82,7 +91,9 @@ class Turn:
 async def test_in_auto_a_call_runs_at_once() -> None:
     turn = Turn("auto", wants("1"), SAID)
     events = await turn.run()
-    assert [event for event in events if isinstance(event, Waiting | Decided)] == []
+    assert [
+        event for event in events if isinstance(event, ApprovalRequest | ApprovalDecision)
+    ] == []
     assert turn.tool.ran == ["1"]
 
 
@@ -90,11 +101,11 @@ async def test_in_ask_a_call_that_is_approved_runs_as_it_is() -> None:
     turn = Turn("ask", wants("1"), SAID)
     events = await turn.run({})
     kinds = [type(event) for event in events][:5]
-    assert kinds == [ToolCall, Waiting, Decided, Output, ToolResult]
+    assert kinds == [ToolCall, ApprovalRequest, ApprovalDecision, Output, CallEnd]
     assert turn.tool.ran == ["1"]
-    decided = next(event for event in events if isinstance(event, Decided))
+    decided = next(event for event in events if isinstance(event, ApprovalDecision))
     assert decided.at.endswith("+00:00")
-    assert replace(decided, at="") == Decided("call_0", "run", "hana", "")
+    assert replace(decided, at="") == ApprovalDecision("call_0", "run", "hana", "")
     assert turn.heard() == "ran 1"
     assert turn.model.reports == [("call_0", "ok", "run by hana")]
 
@@ -103,7 +114,7 @@ async def test_edited_code_runs_instead_and_the_model_is_told_what_ran() -> None
     turn = Turn("ask", wants("1"), SAID)
     events = await turn.run({"code": "2"})
     assert turn.tool.ran == ["2"]
-    decided = next(event for event in events if isinstance(event, Decided))
+    decided = next(event for event in events if isinstance(event, ApprovalDecision))
     assert decided.arguments == '{"code": "2"}'
     assert turn.model.reports == [("call_0", "ok", "edited by hana")]
     assert turn.heard() == ("The user edited the code. This is what ran:\n```python\n2\n```\nran 2")
@@ -112,7 +123,7 @@ async def test_edited_code_runs_instead_and_the_model_is_told_what_ran() -> None
 async def test_code_that_was_opened_for_editing_and_left_as_it_was_is_not_edited() -> None:
     turn = Turn("ask", wants("1"), SAID)
     events = await turn.run({"code": "1"})
-    assert next(event for event in events if isinstance(event, Decided)).arguments is None
+    assert next(event for event in events if isinstance(event, ApprovalDecision)).arguments is None
     assert turn.heard() == "ran 1"
 
 
@@ -120,7 +131,7 @@ async def test_a_refusal_and_its_reason_are_told_and_nothing_runs() -> None:
     turn = Turn("ask", wants("1"), SAID)
     events = await turn.run({"decision": "refuse", "reason": "not this file", "code": "2"})
     told = "The user refused this call. Their reason: not this file"
-    assert ToolResult("call_0", "refused", told) in events
+    assert CallEnd("call_0", "refused", told) in events
     assert turn.heard() == told
     assert turn.tool.ran == []
 
@@ -151,7 +162,7 @@ async def test_in_read_only_a_tool_with_effects_is_not_offered_and_told_not_to_r
     turn = Turn("read-only", wants("1"), SAID)
     events = await turn.run()
     assert turn.tool.ran == []
-    assert ToolResult("call_0", "refused", TOLD_READ_ONLY) in events
+    assert CallEnd("call_0", "refused", TOLD_READ_ONLY) in events
     assert turn.heard() == TOLD_READ_ONLY
     assert [tool["function"]["name"] for tool in turn.model.tools[0]] == ["echo"]
 
@@ -170,11 +181,11 @@ async def test_the_system_message_says_the_mode() -> None:
 
 async def test_a_stop_ends_the_waiting_and_the_answer_comes_too_late() -> None:
     turn = Turn("ask", wants("1"))
-    waiting: asyncio.Future[Waiting] = asyncio.get_running_loop().create_future()
+    waiting: asyncio.Future[ApprovalRequest] = asyncio.get_running_loop().create_future()
 
     async def listen() -> None:
         async for event in turn.agent.run(list(ASKED)):
-            if isinstance(event, Waiting):
+            if isinstance(event, ApprovalRequest):
                 waiting.set_result(event)
 
     task = asyncio.create_task(listen())

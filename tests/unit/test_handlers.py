@@ -3,6 +3,7 @@
 import pytest
 from caesarion.api.handlers import server_sent
 from caesarion.events import (
+    CallEnd,
     Done,
     Event,
     Failure,
@@ -10,7 +11,6 @@ from caesarion.events import (
     Output,
     Text,
     ToolCall,
-    ToolResult,
     Usage,
 )
 
@@ -49,7 +49,7 @@ UPDATE = {
             '"metadata": {}, "transient": {"display_id": "a"}}}',
         ),
         (
-            ToolResult("c1", "ok", "1"),
+            CallEnd("c1", "ok", "1"),
             'event: tool_result|data: {"call_id": "c1", "status": "ok", "text": "1"}',
         ),
         (

@@ -13,7 +13,7 @@ from caesarion.agent import prompt
 from caesarion.chat import transcript
 from caesarion.chat.history import attached, cells, read, remember, take_back, unknown
 from caesarion.chat.transcript import Transcript, mend
-from caesarion.events import Event, Output, RunStart, Text, ToolCall, ToolResult, Usage
+from caesarion.events import CallEnd, Event, Output, RunStart, Text, ToolCall, Usage
 from caesarion.message_metadata import OUTPUT_MIME, describe_call
 from caesarion.notebooks.export import make
 from caesarion.text import without_commands
@@ -112,7 +112,7 @@ def play(turn: Transcript, *events: Event) -> None:
         Text: turn.text,
         ToolCall: turn.call,
         Output: turn.output,
-        ToolResult: turn.result,
+        CallEnd: turn.call_ended,
     }
     for event in events:
         show[type(event)](event)
@@ -180,7 +180,7 @@ async def test_what_waits_is_shown_when_a_call_follows(chat: Chat, turn: Transcr
 
 
 async def test_what_waits_is_shown_when_the_turn_is_closed(chat: Chat, turn: Transcript) -> None:
-    play(turn, CODE, stream("a\n"), stream("b\n"), ToolResult("c1", "ok", "a\nb"))
+    play(turn, CODE, stream("a\n"), stream("b\n"), CallEnd("c1", "ok", "a\nb"))
     play(turn, Text("Do"), Text("ne."))
     turn.close()
     assert chat.shown()[1:] == [("", {"text/plain": "a\nb\n"}), ("Done.", None)]
@@ -198,7 +198,7 @@ async def test_a_message_keeps_its_time_and_question_when_it_is_updated(
 
 
 async def test_a_call_remembers_what_the_model_was_told(chat: Chat, turn: Transcript) -> None:
-    play(turn, CODE, ToolResult("c1", "error", "NameError"))
+    play(turn, CODE, CallEnd("c1", "error", "NameError"))
     assert chat.sent[-1]["metadata"]["caesarion"] == {
         "kind": "call",
         "question": "m0",
@@ -220,11 +220,11 @@ async def test_a_call_tells_the_labextension_how_its_run_goes(
     queued = {"code": "print(1)", "id": "c1", "name": "python_interpreter", "status": "queued"}
     assert call_shown(chat.sent[-1]) == queued
     await clock.passes(1)
-    turn.began(RunStart(7, "k1", "a.ipynb"))
+    turn.call_started(RunStart(7, "k1", "a.ipynb"))
     ran = {"execution_count": 7, "kernel_id": "k1", "place": "a.ipynb"}
     running = {**queued, **ran, "status": "running"}
     assert call_shown(chat.sent[-1]) == {**running, "started": 1000.0}
-    play(turn, stream("1\n"), ToolResult("c1", "ok", "1"))
+    play(turn, stream("1\n"), CallEnd("c1", "ok", "1"))
     assert call_shown(chat.sent[-1]) == {
         **running,
         "status": "ok",
@@ -247,7 +247,7 @@ async def test_an_output_says_whose_and_of_which_kind_it_is(chat: Chat, turn: Tr
 async def test_a_failed_call_without_outputs_says_what_the_model_was_told(
     chat: Chat, turn: Transcript
 ) -> None:
-    play(turn, ToolCall("c1", "wether", "{}"), ToolResult("c1", "error", "There is no such tool."))
+    play(turn, ToolCall("c1", "wether", "{}"), CallEnd("c1", "error", "There is no such tool."))
     shown = call_shown(chat.sent[-1])
     assert (shown["label"], shown["status"]) == ("wether()", "error")
     assert shown["told"] == "There is no such tool."
@@ -308,7 +308,7 @@ async def test_a_cleared_output_gives_its_place_to_the_next(
     for number in range(5):
         play(turn, clear(), stream(f"step {number}"), display({"image/png": str(number)}))
         await clock.passes(0.1)
-    play(turn, ToolResult("c1", "ok", ""))
+    play(turn, CallEnd("c1", "ok", ""))
     assert [data for _, data in chat.shown()[1:]] == [
         {"text/plain": "step 4"},
         {"image/png": "4"},
@@ -319,7 +319,7 @@ async def test_an_output_cleared_for_good_is_empty_when_the_call_ends(
     chat: Chat, turn: Transcript
 ) -> None:
     play(turn, CODE, stream("gone"), display({"image/png": "gone"}), clear(), stream("kept"))
-    play(turn, ToolResult("c1", "ok", ""))
+    play(turn, CallEnd("c1", "ok", ""))
     assert [data for _, data in chat.shown()[1:]] == [{"text/plain": "kept"}, {"text/plain": ""}]
 
 
@@ -327,7 +327,7 @@ async def test_an_update_changes_every_display_of_its_id(
     chat: Chat, turn: Transcript, clock: Clock
 ) -> None:
     play(turn, CODE, display({"text/plain": "1"}, "a"), display({"text/plain": "1"}, "a"))
-    play(turn, display({"text/plain": "1"}, "b"), ToolResult("c1", "ok", ""))
+    play(turn, display({"text/plain": "1"}, "b"), CallEnd("c1", "ok", ""))
     await clock.passes(0.1)
     play(turn, ToolCall("c2", "python_interpreter", "{}"))
     play(turn, display({"text/plain": "2"}, "a", kind="update_display_data"))
@@ -346,8 +346,8 @@ async def test_a_whole_turn_is_read_back_as_it_was(chat: Chat) -> None:
     question = chat.says("plot it")
     turn = Transcript(chat, PERSONA, question)
     weather = ToolCall("c2", "get_current_weather", '{"place": "Rome"}')
-    play(turn, Text("First, "), Text("code."), CODE, stream("1\n"), ToolResult("c1", "ok", "1"))
-    play(turn, weather, ToolResult("c2", "error", "No place."), Text("Here."))
+    play(turn, Text("First, "), Text("code."), CODE, stream("1\n"), CallEnd("c1", "ok", "1"))
+    play(turn, weather, CallEnd("c2", "error", "No place."), Text("Here."))
     turn.notice("A sentence for the user alone.")
     turn.close()
     assert read(chat, PERSONA, chat.says("and now?"), ROOT) == [
@@ -394,7 +394,7 @@ async def test_a_stopped_call_is_told_as_stopped(chat: Chat) -> None:
 
 async def test_stopping_between_calls_tells_of_no_call(chat: Chat) -> None:
     turn = Transcript(chat, PERSONA, chat.says("run"))
-    play(turn, CODE, ToolResult("c1", "ok", "1"), Text("So"))
+    play(turn, CODE, CallEnd("c1", "ok", "1"), Text("So"))
     turn.interrupted("")
     turn.close()
     assert read(chat, PERSONA, chat.says("again"), ROOT)[1:-1] == [
@@ -411,7 +411,7 @@ async def test_an_answer_stands_behind_its_question_though_the_next_came_meanwhi
     play(turn, CODE)
     second = chat.says("second")
     third = chat.says("third")
-    play(turn, ToolResult("c1", "ok", "1"), Text("One."))
+    play(turn, CallEnd("c1", "ok", "1"), Text("One."))
     turn.close()
     answered = [of_user("first"), *called(CODE, None, "1"), of_model("One.")]
     assert read(chat, PERSONA, second, ROOT) == [*answered, of_user("second")]
@@ -433,7 +433,7 @@ async def test_a_question_taken_back_is_gone_with_its_answer_and_nothing_else(ch
     turn.close()
     second = chat.says("second")
     turn = Transcript(chat, PERSONA, second)
-    play(turn, CODE, stream("1\n"), ToolResult("c1", "ok", "1"), Text("Two."))
+    play(turn, CODE, stream("1\n"), CallEnd("c1", "ok", "1"), Text("Two."))
     turn.close()
     take_back(chat, second.id)
     assert [message.body for message in chat.get_messages() if not message.deleted] == [
@@ -459,7 +459,7 @@ async def test_only_a_persons_question_can_be_taken_back(chat: Chat) -> None:
 async def test_what_a_turn_took_is_kept_with_its_last_message(chat: Chat) -> None:
     turn = Transcript(chat, PERSONA, chat.says("?"))
     turn.usage(Usage(1, 2, 3))
-    play(turn, CODE, ToolResult("c1", "ok", "1"), Text("Do"), Text("ne."))
+    play(turn, CODE, CallEnd("c1", "ok", "1"), Text("Do"), Text("ne."))
     turn.usage(Usage(1_234, 56, 1_290, 0, 3.21))
     turn.close()
     kept = [message["metadata"]["caesarion"].get("usage") for message in chat._messages[1:]]
@@ -610,7 +610,7 @@ def _write(chat: Chat, steps: list[Any], end: str) -> None:
         play(turn, call, *outputs)
         if not ends and end != "whole":
             break
-        turn.result(ToolResult(call.id, "ok", "told"))
+        turn.call_ended(CallEnd(call.id, "ok", "told"))
     if end == "stopped":
         turn.interrupted("")
         turn.notice("Stopped.")

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from caesarion.config import MODES, CaesarionAgent, Mode
 from caesarion.errors import CaesarionError
-from caesarion.events import Decided, Decision, ToolCall
+from caesarion.events import ApprovalDecision, Decision, ToolCall
 
 TOLD_READ_ONLY = (
     "This call was not run: the user's mode is read-only, in which nothing that has effects runs. "
@@ -22,7 +22,7 @@ TOLD_READ_ONLY = (
 )
 
 
-def tell_refused(decided: Decided) -> str:
+def tell_refused(decided: ApprovalDecision) -> str:
     """Return what the model is told of a refusal."""
     if decided.reason:
         return f"The user refused this call. Their reason: {decided.reason}"
@@ -57,14 +57,14 @@ class Pending:
         self.id = uuid4().hex
         self._call = call
         self._edit = edit
-        self._answer: asyncio.Future[Decided] = asyncio.get_running_loop().create_future()
+        self._answer: asyncio.Future[ApprovalDecision] = asyncio.get_running_loop().create_future()
 
     @property
     def waits(self) -> bool:
         """Whether there is still somebody to hear an answer."""
         return not self._answer.done()
 
-    async def decided(self) -> Decided:
+    async def decided(self) -> ApprovalDecision:
         """Wait for the answer."""
         return await self._answer
 
@@ -80,7 +80,7 @@ class Pending:
         if code is not None and decision == "run":
             arguments = self._edit(code)
         self._answer.set_result(
-            Decided(
+            ApprovalDecision(
                 self._call.id,
                 decision,
                 by,

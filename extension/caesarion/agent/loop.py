@@ -15,12 +15,14 @@ from caesarion.agent import approval
 from caesarion.agent.approval import Approvals
 from caesarion.agent.model import Finish, Model, Source
 from caesarion.agent.prompt import Message, call_message, fit, result_message, with_mode
-from caesarion.agent.tools.tool import Told, Tool
+from caesarion.agent.tools.tool import Tool, ToolResult
 from caesarion.config import CaesarionAgent, Mode
 from caesarion.errors import ModelError, ToolError
 from caesarion.events import (
-    Began,
-    Decided,
+    ApprovalDecision,
+    ApprovalRequest,
+    CallEnd,
+    CallStart,
     Done,
     DoneReason,
     Event,
@@ -29,9 +31,7 @@ from caesarion.events import (
     Output,
     RunStart,
     ToolCall,
-    ToolResult,
     Usage,
-    Waiting,
 )
 
 _MUST_REPORT = (
@@ -160,10 +160,10 @@ class Agent:
         try:
             async with contextlib.aclosing(self._call(call, turn, asks=asks)) as events:
                 async for event in events:
-                    if isinstance(event, Decided):
+                    if isinstance(event, ApprovalDecision):
                         deed = "edited" if event.arguments else event.decision
                         approval = f"{deed} by {event.by}"
-                    elif isinstance(event, ToolResult):
+                    elif isinstance(event, CallEnd):
                         outcome = event.status
                     yield event
         finally:
@@ -177,8 +177,8 @@ class Agent:
         self, call: ToolCall, turn: "_Turn", *, asks: bool
     ) -> AsyncGenerator[Event, None]:
         yield call
-        told = Told("error", "The tool ended without a word.")
-        decided: Decided | None = None
+        told = ToolResult("error", "The tool ended without a word.")
+        decided: ApprovalDecision | None = None
         tool = self._tools.get(call.name)
         try:
             if tool is None:
@@ -189,35 +189,35 @@ class Agent:
             arguments = tool.parse(call.arguments)
             if tool.effects and asks:
                 with self._approvals.open(call, partial(tool.edit, call.arguments)) as pending:
-                    yield Waiting(call.id, pending.id)
+                    yield ApprovalRequest(call.id, pending.id)
                     decided = await pending.decided()
                 yield decided
                 arguments = tool.parse(decided.arguments or call.arguments)
             if tool not in self._offered():
-                told = Told("refused", approval.TOLD_READ_ONLY)
+                told = ToolResult("refused", approval.TOLD_READ_ONLY)
             elif decided and decided.decision == "refuse":
-                told = Told("refused", approval.tell_refused(decided))
+                told = ToolResult("refused", approval.tell_refused(decided))
             else:
                 async with contextlib.aclosing(tool.run(arguments)) as steps:
                     async for step in steps:
-                        if isinstance(step, Told):
+                        if isinstance(step, ToolResult):
                             told = step
                         elif isinstance(step, Notice):
                             yield step
                         elif isinstance(step, RunStart):
-                            yield Began(call.id, step)
+                            yield CallStart(call.id, step)
                         else:
                             yield Output(call.id, step)
         except ToolError as error:
-            told = Told("error", str(error))
+            told = ToolResult("error", str(error))
         if decided and decided.arguments:
-            told = Told(told.status, approval.tell_edited(decided.arguments, told.text))
+            told = ToolResult(told.status, approval.tell_edited(decided.arguments, told.text))
         if told.status == "ok":
             turn.failures = 0
         elif not (decided and decided.decision == "refuse"):  # Which is no failure of the model's.
             turn.failures += 1
         turn.messages.append(result_message(call.id, told.text))
-        yield ToolResult(call.id, told.status, told.text)
+        yield CallEnd(call.id, told.status, told.text)
 
 
 class _Turn:

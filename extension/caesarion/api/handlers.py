@@ -24,8 +24,10 @@ from caesarion.api.base import BaseHandler, Where, problem
 from caesarion.config import Mode
 from caesarion.errors import KernelError
 from caesarion.events import (
-    Began,
-    Decided,
+    ApprovalDecision,
+    ApprovalRequest,
+    CallEnd,
+    CallStart,
     Done,
     Event,
     Failure,
@@ -34,9 +36,7 @@ from caesarion.events import (
     RunStart,
     Text,
     ToolCall,
-    ToolResult,
     Usage,
-    Waiting,
 )
 from caesarion.kernels import variables
 from caesarion.kernels.kernel import Kernel, RunEnd
@@ -237,17 +237,17 @@ def server_sent(event: Event) -> str:
             name = "text"
         case ToolCall():
             name = "tool_call"
-        case Began():
+        case CallStart():
             name = "running"
             data |= data.pop("run")
-        case Waiting():
+        case ApprovalRequest():
             name = "waiting"
-        case Decided():
+        case ApprovalDecision():
             name = "decided"
         case Output():
             name = event.output["output_type"]
             name = name if name in ("clear_output", "update_display_data") else "output"
-        case ToolResult():
+        case CallEnd():
             name = "tool_result"
         case Usage():
             name = "usage"

@@ -24,8 +24,10 @@ from caesarion.agent.model import Source
 from caesarion.chat import context, history, transcript
 from caesarion.errors import CaesarionError, SettingError
 from caesarion.events import (
-    Began,
-    Decided,
+    ApprovalDecision,
+    ApprovalRequest,
+    CallEnd,
+    CallStart,
     Done,
     Event,
     Failure,
@@ -33,9 +35,7 @@ from caesarion.events import (
     Output,
     Text,
     ToolCall,
-    ToolResult,
     Usage,
-    Waiting,
 )
 from caesarion.kernels.kernel import Kernel
 from caesarion.services import Services
@@ -226,19 +226,19 @@ class CaesarionPersona(BasePersona):
             case ToolCall():
                 shown.call(event)
                 self.set_status(_status_of(event.name))
-            case Began(run=run):
-                shown.began(run)
+            case CallStart(run=run):
+                shown.call_started(run)
                 self.set_status(_status_of("python_interpreter"))
-            case Waiting():
-                shown.waiting(event)
+            case ApprovalRequest():
+                shown.approval_requested(event)
                 self.set_status("is waiting for you...")
-            case Decided():
-                shown.decided(event)
+            case ApprovalDecision():
+                shown.approval_decided(event)
                 self.set_status("is thinking...")
             case Output():
                 shown.output(event)
-            case ToolResult():
-                shown.result(event)
+            case CallEnd():
+                shown.call_ended(event)
                 self.set_status("is thinking...")
             case Notice(text):
                 self.set_status(f"{text}...")

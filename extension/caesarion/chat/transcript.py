@@ -15,7 +15,16 @@ from typing import Any
 
 from jupyterlab_chat.models import BaseChatModel, Message, MimeModel, NewMessage
 
-from caesarion.events import Decided, Output, RunStart, Text, ToolCall, ToolResult, Usage, Waiting
+from caesarion.events import (
+    ApprovalDecision,
+    ApprovalRequest,
+    CallEnd,
+    Output,
+    RunStart,
+    Text,
+    ToolCall,
+    Usage,
+)
 from caesarion.kernels.outputs import overwritten
 from caesarion.message_metadata import (
     CALL_MIME,
@@ -97,7 +106,7 @@ class Transcript:
         self._call = (event, live)
         self._outputs, self._next = [], 0
 
-    def began(self, run: RunStart) -> None:
+    def call_started(self, run: RunStart) -> None:
         """Show that the call under way runs now, and where."""
         if self._call:
             _, live = self._call
@@ -110,14 +119,14 @@ class Transcript:
             }
             live.show(call_bundle(live.record))
 
-    def waiting(self, event: Waiting) -> None:
+    def approval_requested(self, event: ApprovalRequest) -> None:
         """Show that the call under way waits for a person."""
         if self._call:
             _, live = self._call
             live.record |= {"status": "waiting", "approval_id": event.approval_id}
             live.show(call_bundle(live.record))
 
-    def decided(self, event: Decided) -> None:
+    def approval_decided(self, event: ApprovalDecision) -> None:
         """Record what a person decided about the call under way; show the code that will run."""
         if self._call:
             _, live = self._call
@@ -162,7 +171,7 @@ class Transcript:
             if display_id:
                 self._displays.setdefault(display_id, []).append(live)
 
-    def result(self, event: ToolResult) -> None:
+    def call_ended(self, event: CallEnd) -> None:
         """Record what the model is told, and take away outputs that were cleared for good."""
         for live in self._outputs[self._next :]:
             self._show_output(live, {"text/plain": ""}, "stream")
@@ -186,7 +195,7 @@ class Transcript:
             call, live = self._call
             if live.record.get("status") == "waiting":
                 told = f"{told} It had not run, as it waited for the user's decision."
-            self.result(ToolResult(call.id, "interrupted", told))
+            self.call_ended(CallEnd(call.id, "interrupted", told))
 
     def notice(self, sentence: str) -> None:
         """Show a sentence to the user that the model is not told."""

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from caesarion.agent.tools.tool import Step, Told, Tool
+from caesarion.agent.tools.tool import Step, Tool, ToolResult
 from caesarion.errors import KernelError
 from caesarion.events import ResultStatus
 from caesarion.kernels.kernel import Kernel, RunEnd
@@ -43,12 +43,12 @@ class PythonInterpreter(Tool[Code]):
             kernel = await self._find_kernel()
             async with contextlib.aclosing(kernel.run(arguments.code)) as steps:
                 async for step in steps:
-                    yield _told(step) if isinstance(step, RunEnd) else step
+                    yield _result(step) if isinstance(step, RunEnd) else step
         except KernelError as error:
-            yield Told("dead", str(error))
+            yield ToolResult("dead", str(error))
 
 
-def _told(end: RunEnd) -> Told:
+def _result(end: RunEnd) -> ToolResult:
     status: ResultStatus = "refused" if end.status == "aborted" else end.status
     text = "\n".join(part for part in (end.digest, end.note) if part)
-    return Told(status, text or "The code ran and showed nothing.")
+    return ToolResult(status, text or "The code ran and showed nothing.")

@@ -3,7 +3,7 @@ What a tool is: a name, a description, typed arguments, and a run.
 
 The agent knows tools by this alone; a tool knows neither the agent nor the
 chat. A run is an async generator of what it shows (nbformat outputs, notices, the start of code),
-whose last item is a :class:`Told`: what the model is told of it.
+whose last item is a :class:`ToolResult`: what the model is told of it.
 """
 
 import json
@@ -19,14 +19,14 @@ from caesarion.events import Notice, ResultStatus, RunStart
 
 
 @dataclass(frozen=True)
-class Told:
+class ToolResult:
     """The end of a run: how it went, and the words of it for the model."""
 
     status: ResultStatus
     text: str
 
 
-Step = dict[str, Any] | Notice | RunStart | Told
+Step = dict[str, Any] | Notice | RunStart | ToolResult
 Arguments = TypeVar("Arguments", bound=BaseModel)
 
 
@@ -42,7 +42,7 @@ class Tool(ABC, Generic[Arguments]):
     @abstractmethod
     def run(self, arguments: Arguments) -> AsyncGenerator[Step, None]:
         """
-        Run with checked arguments; the last item is a :class:`Told`.
+        Run with checked arguments; the last item is a :class:`ToolResult`.
 
         Raises :class:`~caesarion.errors.ToolError` for what the model can mend.
         """

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from caesarion.agent.tools.tool import Step, Told, Tool
+from caesarion.agent.tools.tool import Step, Tool, ToolResult
 from caesarion.config import CaesarionWeather
 from caesarion.errors import ToolError
 
@@ -98,7 +98,7 @@ class CurrentWeather(Tool[Place]):
             "data": {CARD_MIME: card, "text/markdown": table, "text/plain": table},
             "metadata": {},
         }
-        yield Told("ok", table)
+        yield ToolResult("ok", table)
 
     async def _locate(self, place: Place) -> tuple[str, float, float]:
         if place.latitude is not None and place.longitude is not None:
