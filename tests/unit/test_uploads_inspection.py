@@ -204,7 +204,7 @@ VALUES = st.recursive(
 
 @given(st.lists(VALUES, min_size=1) | st.dictionaries(st.text(), VALUES, min_size=1), st.data())
 def test_json_that_is_cut_anywhere_can_be_read_up_to_there(value: Any, data: st.DataObject) -> None:
-    from caesarion.files.inspection.trees import _completed
+    from caesarion.files.inspection.json_document import _completed
 
     text = json.dumps(value, ensure_ascii=False)
     cut = text[: data.draw(st.integers(1, len(text)))]

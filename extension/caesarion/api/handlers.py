@@ -191,6 +191,9 @@ class VariablesHandler(BaseHandler):
 class StatusHandler(BaseHandler):
     """``GET caesarion/api/status``: version, model, modes, gateway, kernels, uploads and limits."""
 
+    # Pages ask again and again while nobody is there, which must not keep an idle server alive.
+    _track_activity = False
+
     @web.authenticated
     @authorized
     async def get(self) -> None:
@@ -209,7 +212,7 @@ class StatusHandler(BaseHandler):
                 "problem": endpoint.problem,
                 "kernel": await self._kernel(),
                 "kernels": await services.kernels.running(),
-                "uploads": services.uploads.files(),
+                "uploads": await asyncio.to_thread(services.uploads.files),
                 "upload_limits": {
                     "max_size": services.uploads.max_size,
                     "types": services.uploads.types,

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from caesarion.config import CaesarionModel
-from caesarion.files.inspection.heads import opened
-from caesarion.files.inspection.packed import image_kind
+from caesarion.files.inspection.spreadsheet import image_kind
+from caesarion.files.inspection.text import opened
 from caesarion.files.names import suffix
 from caesarion.files.uploads import Uploads
 from caesarion.text import clip

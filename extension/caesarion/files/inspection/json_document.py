@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from caesarion.files.inspection.heads import NotReadable, clipped, head_text, megabytes
+from caesarion.files.inspection.text import NotReadable, clipped, head_text, megabytes
 
 _HEAD = 1_048_576
 _KEYS = 30

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from caesarion.files.inspection.heads import (
+from caesarion.files.inspection.text import (
     Head,
     NotReadable,
     blocks,

@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from caesarion.files.inspection.heads import NotReadable, clipped, head_bytes, megabytes, opened
+from caesarion.files.inspection.text import NotReadable, clipped, head_bytes, megabytes, opened
 
 # Pictures from cameras carry some hundred KB of other things before their size.
 _IMAGE_HEAD = 1_048_576
