@@ -18,7 +18,7 @@ from tornado.web import Application, RequestHandler
 from caesarion.agent.approval import Approvals
 from caesarion.agent.model import Model
 from caesarion.api.approvals import ApprovalHandler
-from caesarion.api.handlers import ChatHandler, ExecuteHandler, StatusHandler, VariablesHandler
+from caesarion.api.chat import ChatHandler, ExecuteHandler, StatusHandler, VariablesHandler
 from caesarion.api.notebooks import NotebooksHandler, RunNotebookHandler
 from caesarion.api.uploads import UploadHandler, UploadsHandler
 from caesarion.chat import store

@@ -2,7 +2,7 @@
 The loop: ask the model, run the tools it calls, ask again.
 
 An async generator of events; the doors (:mod:`caesarion.chat.persona`,
-:mod:`caesarion.api.handlers`) and tests show them. Knows neither chat nor Jupyter.
+:mod:`caesarion.api.chat`) and tests show them. Knows neither chat nor Jupyter.
 """
 
 import contextlib

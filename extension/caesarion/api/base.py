@@ -2,7 +2,7 @@
 What the HTTP doors have in common: a body that is checked, a sentence that refuses,
 work that ends with its client, and the kernel that a request names.
 
-Built upon by :mod:`caesarion.api.handlers` and its neighbours.
+Built upon by :mod:`caesarion.api.chat` and its neighbours.
 """
 
 import asyncio

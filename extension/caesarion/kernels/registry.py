@@ -1,7 +1,7 @@
 """
 Find the kernel that code should run in, or start one.
 
-Called by the two doors (:mod:`caesarion.chat.persona`, :mod:`caesarion.api.handlers`);
+Called by the two doors (:mod:`caesarion.chat.persona`, :mod:`caesarion.api.chat`);
 knows Jupyter Server's kernel, session and contents managers; hands out
 :class:`~caesarion.kernels.kernel.Kernel`.
 """

@@ -1,7 +1,7 @@
 """
 The user's live variables: what there is, and a digest of what is asked for.
 
-Called by :mod:`caesarion.chat.context` and :mod:`caesarion.api.handlers`. What looks at
+Called by :mod:`caesarion.chat.context` and :mod:`caesarion.api.chat`. What looks at
 them is :mod:`caesarion.kernels.inspector`, sent as text into the kernel, which need not
 have anything of ours.
 """

@@ -1,7 +1,7 @@
 """The form of what the HTTP door sends, exactly as documented."""
 
 import pytest
-from caesarion.api.handlers import server_sent
+from caesarion.api.chat import server_sent
 from caesarion.events import (
     CallEnd,
     Done,
