@@ -1,5 +1,5 @@
 """
-Wiring: reads the settings, builds the services, opens the doors, stops it all.
+Wiring: read the settings, build the services, add the routes, stop it all.
 
 Jupyter Server loads this by ``jupyter-config/caesarion.json``; nobody else does.
 """
@@ -18,9 +18,12 @@ from tornado.web import Application, RequestHandler
 from caesarion.agent.approval import Approvals
 from caesarion.agent.model import Model
 from caesarion.api.approvals import ApprovalHandler
-from caesarion.api.chat import ChatHandler, ExecuteHandler, StatusHandler, VariablesHandler
+from caesarion.api.chat import ChatHandler
+from caesarion.api.execute import ExecuteHandler
 from caesarion.api.notebooks import NotebooksHandler, RunNotebookHandler
+from caesarion.api.status import StatusHandler
 from caesarion.api.uploads import UploadHandler, UploadsHandler
+from caesarion.api.variables import VariablesHandler
 from caesarion.chat import store
 from caesarion.config import (
     CaesarionAgent,
@@ -38,6 +41,10 @@ from caesarion.services import Services
 # Seconds after the first answer in which nothing is done that can wait: made up, as long as
 # a page takes to load.
 _PAGE = 5.0
+
+# Seconds that responses under way have to end when the server stops; spawners kill a server
+# that takes longer than 10 s.
+_ENDING = 6.0
 
 
 class Caesarion(ExtensionApp):
@@ -69,7 +76,7 @@ class Caesarion(ExtensionApp):
     _warming: "asyncio.Task[None] | None" = None
 
     def initialize_settings(self) -> None:
-        """Build what the doors share."""
+        """Build the services that chat and HTTP API share."""
         began = time.monotonic()
         assert self.serverapp is not None
         root = Path(self.serverapp.root_dir)
@@ -124,11 +131,20 @@ class Caesarion(ExtensionApp):
         closing: list[Awaitable[None]] = [store.stop()]
         services = self.settings.get("caesarion")
         if isinstance(services, Services):  # Else a setting was wrong, and nothing was built.
+            await _end_all(services.responses)
             closing += [services.kernels.close(), services.model.close()]
         # An exception here would keep Jupyter Server from stopping at all.
         for result in await asyncio.gather(*closing, return_exceptions=True):
             if isinstance(result, Exception):
                 self.log.error("Caesarion did not close cleanly.", exc_info=result)
+
+
+async def _end_all(responses: set[asyncio.Task[Any]]) -> None:
+    """Let each response that is being streamed end with a status, as long as there are kernels."""
+    for response in responses:
+        response.cancel()
+    if responses:
+        await asyncio.wait(responses, timeout=_ENDING)
 
 
 def after_first_answer(application: Application, do: Callable[[], None]) -> None:

@@ -1,7 +1,8 @@
-"""What both doors share, built once by :mod:`caesarion.extension`."""
+"""The services that chat and HTTP API share, built once by :mod:`caesarion.extension`."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ class Services:
     """
     The parts of one server's agent.
 
-    ``read_chat`` returns the content of the chat at a path as it is now, or None.
+    ``read_chat`` returns the content of the chat at a path as it is now, or None;
+    ``responses`` are those that are being streamed, which end with the server.
     """
 
     model: Model
@@ -33,6 +35,7 @@ class Services:
     approvals: Approvals
     weather_settings: CaesarionWeather
     read_chat: Callable[[Path], dict[str, Any] | None]
+    responses: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def agent(self, find_kernel: Callable[[], Awaitable[Kernel]], approval: object = None) -> Agent:
         """

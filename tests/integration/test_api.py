@@ -1,4 +1,4 @@
-"""The HTTP door of a real server: what programs send, and all that comes back."""
+"""The HTTP API of a real server: what programs send, and all that comes back."""
 
 import asyncio
 import json
@@ -41,7 +41,7 @@ async def server(
 ) -> AsyncIterator[RunningServer]:
     none_ahead = {"CAESARION_KERNEL_SPARE": "0"}  # as kernels are counted here
     with running_server(
-        tmp_path_factory.mktemp("door"), model_url=provider.base_url, environment=none_ahead
+        tmp_path_factory.mktemp("api"), model_url=provider.base_url, environment=none_ahead
     ) as server:
         yield server
     assert server.failures == []

@@ -1,4 +1,4 @@
-"""The form of what the HTTP door sends, exactly as documented."""
+"""Every event of a turn is sent in the documented form."""
 
 import pytest
 from caesarion.api.chat import server_sent

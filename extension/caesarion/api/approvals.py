@@ -1,4 +1,8 @@
-"""The door through which a person answers a call that waits for them."""
+"""
+``POST caesarion/api/approvals/<id>``: a person answers a call that waits for them.
+
+Called by the labextension; :mod:`caesarion.agent.approval` has the calls that wait.
+"""
 
 from typing import Literal
 

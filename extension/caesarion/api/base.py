@@ -1,8 +1,11 @@
 """
-What the HTTP doors have in common: a body that is checked, a sentence that refuses,
-work that ends with its client, and the kernel that a request names.
+The base of every handler: a body that is checked, a refusal in a sentence, work
+that ends with its client, and the kernel that a request names.
 
-Built upon by :mod:`caesarion.api.chat` and its neighbours.
+Called by the handlers of this package; calls the services that
+:mod:`caesarion.extension` puts into the server's settings. Every route is
+authenticated and authorised as Jupyter Server's own are; what is refused is
+answered with one JSON sentence, ``{"message": ...}``.
 """
 
 import asyncio
@@ -13,7 +16,6 @@ from typing import Any, TypeVar
 from jupyter_server.base.handlers import APIHandler
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tornado import web
-from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
 
 from caesarion.errors import KernelError, UnknownKernel
@@ -23,8 +25,8 @@ from caesarion.services import Services
 _MAX_BODY = 1_048_576
 
 
-class Where(BaseModel):
-    """Which kernel: the first that is given counts; none means a temporary one."""
+class KernelName(BaseModel):
+    """Which kernel to use: the first field that is given counts; none means a temporary one."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -37,7 +39,7 @@ Body = TypeVar("Body", bound=BaseModel)
 
 
 class BaseHandler(APIHandler):
-    """A route of ours: authenticated as Jupyter Server's own, refusing in a JSON sentence."""
+    """A route below ``caesarion/api``."""
 
     auth_resource = "caesarion"
     _work: "asyncio.Task[None] | None" = None
@@ -46,12 +48,12 @@ class BaseHandler(APIHandler):
 
     @property
     def services(self) -> Services:
-        """Return what the doors share."""
+        """Return the services of this server."""
         services: Services = self.settings["caesarion"]
         return services
 
     def refuse(self, status: int, sentence: str) -> None:
-        """Answer with a sentence instead."""
+        """Answer with a sentence instead of a result."""
         self.set_status(status)
         self.finish({"message": sentence})
 
@@ -67,25 +69,19 @@ class BaseHandler(APIHandler):
             self.refuse(400, problem(error))
             raise web.Finish from error
 
-    def begin_stream(self, content_type: str) -> None:
-        """Say what comes; no piece waits until the one before is acknowledged, up to 40 ms."""
-        self.set_header("Content-Type", content_type)
-        if isinstance(self.request.connection, HTTP1Connection):
-            self.request.connection.stream.set_nodelay(True)
-
     @contextlib.asynccontextmanager
-    async def kernel(self, where: Where) -> AsyncIterator[Callable[[], Any]]:
-        """Provide a way to the kernel that ``where`` names, or to a temporary one."""
+    async def kernel(self, named: KernelName) -> AsyncIterator[Callable[[], Any]]:
+        """Provide a function that finds the kernel ``named``, or starts a temporary one."""
         kernels = self.services.kernels
         async with contextlib.AsyncExitStack() as stack:
             with self.uncut():
-                if where.kernel_id:
-                    found = await kernels.of_id(where.kernel_id)
-                elif where.notebook_path:
-                    found = await kernels.of_notebook(where.notebook_path.lstrip("/"))
-                elif where.session_id:
+                if named.kernel_id:
+                    found = await kernels.of_id(named.kernel_id)
+                elif named.notebook_path:
+                    found = await kernels.of_notebook(named.notebook_path.lstrip("/"))
+                elif named.session_id:
                     found = await kernels.of_conversation(
-                        f"session {where.session_id}", where.session_id, where.session_id
+                        f"session {named.session_id}", named.session_id, named.session_id
                     )
                 else:
                     found = None
@@ -104,7 +100,7 @@ class BaseHandler(APIHandler):
         """
         Let a kernel start to its end before a client that goes away cancels the work.
 
-        A start that is cut off leaves a process that nobody knows.
+        A start that is cut off leaves a process that nothing in the server knows.
         """
         self._starting = True
         try:
@@ -115,21 +111,25 @@ class BaseHandler(APIHandler):
             raise asyncio.CancelledError
 
     async def while_connected(self, work: Coroutine[Any, Any, None]) -> None:
-        """Await ``work``, refusing what it cannot find; a client that goes away cancels it."""
+        """
+        Await ``work``; cancel it when its client disconnects.
+
+        A kernel that cannot be found or used is refused in its error's sentence.
+        """
         self._work = asyncio.create_task(work)
         if self._client_gone:
             self._work.cancel()
         try:
             await self._work
         except (asyncio.CancelledError, StreamClosedError):
-            pass  # Nobody is there to be told.
+            pass  # The client is gone.
         except UnknownKernel as error:
             self.refuse(404, str(error))
         except KernelError as error:
             self.refuse(409, str(error))
 
     def on_connection_close(self) -> None:
-        """Cancel the work, as nobody waits for it any more."""
+        """Cancel the work, as its client no longer waits for it."""
         self._client_gone = True
         if self._work and not self._starting:
             self._work.cancel()

@@ -1,7 +1,7 @@
 """
-The HTTP door of notebooks: save a chat as one, run one from top to bottom.
+``caesarion/api/notebooks``: save a chat as a notebook, run a notebook from top to bottom.
 
-Finds the services in the server's settings; :mod:`caesarion.notebooks.export` makes
+Called by the labextension and by programs; :mod:`caesarion.notebooks.export` makes
 the notebook, :mod:`caesarion.notebooks.run` runs it.
 """
 
@@ -18,14 +18,11 @@ import nbformat
 from jupyter_server.auth.decorator import authorized
 from pydantic import BaseModel, ConfigDict, Field
 from tornado import web
-from tornado.iostream import StreamClosedError
 
 from caesarion.api.base import BaseHandler
+from caesarion.api.streaming import StreamHandler
 from caesarion.files import writing
 from caesarion.notebooks import export
-
-# Seconds after which a run that goes on says so again.
-_HEARTBEAT = 5.0
 
 _WHERE = "Give its path, from the folder that JupyterLab shows as its root."
 
@@ -108,7 +105,7 @@ class NotebooksHandler(_NotebookHandler):
         self.finish({"path": path, "kernel_id": kernel_id})
 
 
-class RunNotebookHandler(_NotebookHandler):
+class RunNotebookHandler(_NotebookHandler, StreamHandler):
     """``POST caesarion/api/notebooks/run``: run a notebook in a fresh kernel, and save it."""
 
     @web.authenticated
@@ -123,7 +120,11 @@ class RunNotebookHandler(_NotebookHandler):
         except Exception:  # nbformat raises what it meets: AttributeError, KeyError ...
             self.refuse(409, f"{path[:200]!r} cannot be read as a notebook. Open it to see why.")
             return
-        await self.while_connected(self._run(read, file))
+        await self.stream(self._run(read, file))
+
+    def last_words(self, sentence: str, *, stopped: bool) -> str:
+        """Return the line that ends a run which could not go on."""
+        return _line({"status": "error", "message": f"{sentence} The notebook is as it was."})
 
     async def _run(self, read: nbformat.NotebookNode, file: Path) -> None:
         # nbclient costs a tenth of a second to import: not before it is needed.
@@ -135,42 +136,28 @@ class RunNotebookHandler(_NotebookHandler):
         async with contextlib.AsyncExitStack() as stack:
             with self.uncut():
                 kernel_id = await stack.enter_async_context(kernels.fresh(folder, name))
-            self.set_header("Content-Type", "application/x-ndjson")
+            self.begin_stream("application/x-ndjson")
             steps = run.run(read, kernels.manager(kernel_id), kernels.settings)
-            beat = None
-            async with contextlib.aclosing(steps):
-                try:
-                    async for step in steps:
-                        if beat:
-                            beat.cancel()
-                        if isinstance(step, run.RunOver):
-                            await self._end(step, read, file)
-                        else:
-                            await self._tell(asdict(step))
-                            beat = asyncio.create_task(self._repeat(asdict(step)))
-                finally:
-                    if beat:
-                        beat.cancel()
+            progress = ""
+            async with self.heartbeat(lambda: progress), contextlib.aclosing(steps):
+                async for step in steps:
+                    if isinstance(step, run.RunOver):
+                        await self.send(_line(await self._save(step, read, file)))
+                    else:
+                        progress = _line(asdict(step))
+                        await self.send(progress)
 
-    async def _repeat(self, line: dict[str, Any]) -> None:
-        """Say where the run is, again and again: a proxy may cut off what is silent."""
-        with contextlib.suppress(StreamClosedError):
-            while True:
-                await asyncio.sleep(_HEARTBEAT)
-                await self._tell(line)
-
-    async def _end(self, over: Any, read: nbformat.NotebookNode, file: Path) -> None:
-        """Save what ran, and say how it ended."""
-        end = {key: value for key, value in asdict(over).items() if value is not None}
+    async def _save(self, over: Any, read: nbformat.NotebookNode, file: Path) -> dict[str, Any]:
+        """Save what ran; return the last line, which says how it ended."""
         try:
             await asyncio.to_thread(lambda: writing.replace(file, nbformat.writes(read)))
         except OSError as error:
-            end = {
+            return {
                 "status": "error",
                 "message": f"The notebook ran but could not be saved: {error.strerror}.",
             }
-        await self._tell(end)
+        return {key: value for key, value in asdict(over).items() if value is not None}
 
-    async def _tell(self, line: dict[str, Any]) -> None:
-        self.write(json.dumps(line) + "\n")
-        await self.flush()
+
+def _line(said: dict[str, Any]) -> str:
+    return json.dumps(said) + "\n"
