@@ -11,7 +11,7 @@ from caesarion.agent import prompt
 from caesarion.chat import context
 from caesarion.config import MODES, CaesarionAgent, CaesarionModel, CaesarionUploads
 from caesarion_hub import spawner
-from caesarion_hub.gateway.api.handlers import MAX_BODY
+from caesarion_hub.gateway.api.request import MAX_BODY
 from caesarion_hub.gateway.config import from_environment
 from caesarion_hub.gateway.upstream.demo.rules import PYTHON, WEATHER, answer
 from caesarion_hub.gateway.upstream.demo.turn import Turn, read_turn

@@ -16,7 +16,7 @@ from caesarion_hub.gateway.policy.budgets import (
     dollars,
     from_values,
     refusal,
-    renews,
+    window_end,
 )
 from caesarion_hub.gateway.policy.prices import Usage, cost, prompt_tokens, read_usage, tokens_of
 from caesarion_hub.gateway.store.audit_chain import START, BrokenError, Entry, Link, link, verified
@@ -91,7 +91,7 @@ def test_what_nobody_counted_is_three_bytes_a_token_and_pictures_are_flat() -> N
     [("day", "2026-01-10"), ("week", "2026-01-12"), ("month", "2026-02-01"), ("total", None)],
 )
 def test_a_window_ends_at_midnight_utc(window: Any, renewal: str | None) -> None:
-    end = renews(window, NOON.date())
+    end = window_end(window, NOON.date())
     assert (end and f"{end:%Y-%m-%d}") == renewal
 
 
@@ -159,21 +159,21 @@ def settings(**changes: Any) -> Gateway:
 
 
 def test_who_is_in_no_group_has_everybodys_limits() -> None:
-    terms = limits.terms(settings(), ["unheard-of"])
+    terms = limits.caller_limits(settings(), ["unheard-of"])
     assert (terms.models, terms.default_model) == (frozenset({"small"}), "gpt-4.1")
     assert (terms.requests_per_minute, terms.concurrent_streams) == (5, None)
 
 
 def test_who_is_in_several_groups_has_the_most_generous_limit() -> None:
-    terms = limits.terms(settings(), ["guests", "staff"])
+    terms = limits.caller_limits(settings(), ["guests", "staff"])
     assert (terms.models, terms.default_model) == (frozenset({"big"}), "big")
     assert (terms.requests_per_minute, terms.concurrent_streams) == (50, None)
-    assert limits.terms(settings(), ["guests"]).concurrent_streams == 1
+    assert limits.caller_limits(settings(), ["guests"]).concurrent_streams == 1
 
 
 def test_a_model_is_found_by_its_other_names() -> None:
     values = settings()
-    staff, others = limits.terms(values, ["staff"]), limits.terms(values, [])
+    staff, others = limits.caller_limits(values, ["staff"]), limits.caller_limits(values, [])
     assert limits.model_for("default", staff, values) == "big"
     assert limits.model_for("fast", others, values) == "small"
     with pytest.raises(
@@ -185,9 +185,9 @@ def test_a_model_is_found_by_its_other_names() -> None:
 
 def test_who_may_not_have_the_deployments_model_gets_their_own_default() -> None:
     values = settings()
-    assert limits.model_for("gpt-4.1", limits.terms(values, ["staff"]), values) == "big"
+    assert limits.model_for("gpt-4.1", limits.caller_limits(values, ["staff"]), values) == "big"
     with pytest.raises(GatewayError, match=r"^The model 'gpt-4\.1' is not for you\. There is no"):
-        limits.model_for("gpt-4.1", limits.terms(values, ["guests"]), values)
+        limits.model_for("gpt-4.1", limits.caller_limits(values, ["guests"]), values)
 
 
 @pytest.mark.parametrize(
@@ -202,14 +202,16 @@ def test_who_may_not_have_the_deployments_model_gets_their_own_default() -> None
 )
 def test_an_answer_is_no_longer_than_the_limit(asked: dict[str, Any], sent: dict[str, Any]) -> None:
     body = dict(asked)
-    assert limits.output_limit(body, limits.terms(settings(), [])) == min(*sent.values(), 100)
+    assert limits.output_limit(body, limits.caller_limits(settings(), [])) == min(
+        *sent.values(), 100
+    )
     assert body == sent
 
 
 def test_without_a_limit_nothing_is_written_into_the_request() -> None:
     body: dict[str, Any] = {"max_tokens": 7}
-    assert limits.output_limit(body, limits.terms(Gateway(), [])) == 7
-    assert limits.output_limit({}, limits.terms(Gateway(), [])) is None
+    assert limits.output_limit(body, limits.caller_limits(Gateway(), [])) == 7
+    assert limits.output_limit({}, limits.caller_limits(Gateway(), [])) is None
     assert body == {"max_tokens": 7}
 
 

@@ -9,7 +9,7 @@ from unittest.mock import Mock
 
 import aiohttp
 import pytest
-from caesarion_hub.gateway.authentication import Hub
+from caesarion_hub.gateway.authentication import HubClient
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.pages import budget_form, formatting, plots, records
 from caesarion_hub.gateway.pages.download import csv_pieces, json_lines
@@ -208,9 +208,9 @@ def test_what_was_done_with_a_budget_is_in_the_next_pages_address() -> None:
     assert budget_form.query(budget, "added", "A&B") == f"{asked}&typed=A%26B"
 
 
-def hub_of(answers: dict[str, int], asked: list[str]) -> Hub:
+def hub_of(answers: dict[str, int], asked: list[str]) -> HubClient:
     """Return a hub that answers with these statuses, silence where it is 0."""
-    hub = Hub.__new__(Hub)
+    hub = HubClient.__new__(HubClient)
     hub._known = {}
 
     async def read(path: str) -> None:
@@ -230,22 +230,22 @@ async def test_the_hub_is_asked_which_names_it_lacks_and_once_a_minute_for_those
     asked: list[str] = []
     hub = hub_of({"users/ada": 200, "users/a%2Fb": 404, "groups/g": 500}, asked)
     names = [("user", "ada"), ("user", "a/b"), ("group", "g")]
-    assert await hub.unknown(names) == {("user", "a/b")}
-    assert await hub.unknown(names) == {("user", "a/b")}
+    assert await hub.missing(names) == {("user", "a/b")}
+    assert await hub.missing(names) == {("user", "a/b")}
     assert sorted(asked) == [*("groups/g", "groups/g", "users/a%2Fb", "users/a%2Fb", "users/ada")]
-    monkeypatch.setattr("caesarion_hub.gateway.authentication.CACHE", -1)
+    monkeypatch.setattr("caesarion_hub.gateway.authentication.CACHE_SECONDS", -1)
     hub._known.clear()
-    await hub.unknown(names[:1])
-    await hub.unknown(names[:1])
+    await hub.missing(names[:1])
+    await hub.missing(names[:1])
     assert asked.count("users/ada") == 3
 
 
 async def test_a_page_does_not_wait_for_a_hub_that_is_silent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("caesarion_hub.gateway.authentication.UNKNOWN", 0.05)
+    monkeypatch.setattr("caesarion_hub.gateway.authentication.NAMES_TIMEOUT", 0.05)
     hub = hub_of({"users/ada": 0, "users/bob": 404}, [])
-    assert await hub.unknown([("user", "ada"), ("user", "bob")]) == {("user", "bob")}
+    assert await hub.missing([("user", "ada"), ("user", "bob")]) == {("user", "bob")}
 
 
 def row(number: int, kind: str, said: dict[str, Any], **changes: Any) -> Any:

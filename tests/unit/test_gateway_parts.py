@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
-from caesarion_hub.gateway.api.handlers import checked_body
+from caesarion_hub.gateway.api.request import checked_body
 from caesarion_hub.gateway.config import Config, ConfigError, from_environment
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.upstream.connection_errors import connection_error

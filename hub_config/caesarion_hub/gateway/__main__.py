@@ -5,7 +5,6 @@ A setting that cannot be used, or a taken port, ends it with one sentence.
 """
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -22,10 +21,10 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from caesarion_hub.gateway import logs
-from caesarion_hub.gateway.api.handlers import Gateway
-from caesarion_hub.gateway.api.metering import Meter
+from caesarion_hub.gateway.api.application import GatewayApplication
+from caesarion_hub.gateway.api.metering import MeteredBackend
 from caesarion_hub.gateway.api.metrics import Metrics
-from caesarion_hub.gateway.authentication import CACHE, Hub
+from caesarion_hub.gateway.authentication import CACHE_SECONDS, HubClient
 from caesarion_hub.gateway.config import Config, ConfigError, from_environment
 from caesarion_hub.gateway.pages import views
 from caesarion_hub.gateway.policy.budgets import from_values
@@ -53,15 +52,14 @@ async def serve(config: Config) -> None:
         if config.upstreams:
             providers = Providers(config.upstreams, config.default_model)
             backend = await stack.enter_async_context(providers)
-        hub = Hub(config)
+        hub = HubClient(config)
         stack.push_async_callback(hub.close)
         journal = await stack.enter_async_context(_journal(config, stack))
         metrics = Metrics(_known_models(config))
-        metrics.watch(backend.conditions, lambda: journal.ledger.head[0])
-        meter = Meter(config.values, backend, journal, metrics)
-        demo = not config.upstreams
+        metrics.observe(backend.conditions, lambda: journal.ledger.head[0])
+        metered = MeteredBackend(config.values, backend, journal, metrics)
         pages = _pages(config, journal, hub, backend)
-        app = Gateway(config.prefix, hub, meter, journal, metrics, demo=demo, **pages)
+        app = GatewayApplication(config, hub, metered, journal, metrics, **pages)
         server = HTTPServer(app, max_body_size=_MAX_READ)
         server.add_sockets(sockets)
         host, port = sockets[0].getsockname()[:2]
@@ -74,13 +72,7 @@ async def serve(config: Config) -> None:
         await stop.wait()
         proving.cancel()
         server.stop()
-        if app.under_way:
-            await asyncio.wait(app.under_way, timeout=config.grace)
-        meter.stopping = True
-        for task in app.under_way:
-            task.cancel()
-        if app.under_way:
-            await asyncio.wait(app.under_way)
+        await app.stop(config.grace)
         await server.close_all_connections()
 
 
@@ -110,7 +102,7 @@ async def _prove(journal: Journal, metrics: Metrics) -> None:
     log.log(logging.INFO if whole else logging.ERROR, "%s", said)
 
 
-def _pages(config: Config, journal: Journal, hub: Hub, backend: Backend) -> dict[str, Any]:
+def _pages(config: Config, journal: Journal, hub: HubClient, backend: Backend) -> dict[str, Any]:
     """Return the pages' routes and settings; none without a token of the gateway's own."""
     if not config.api_token:
         return {}
@@ -122,7 +114,7 @@ def _pages(config: Config, journal: Journal, hub: Hub, backend: Backend) -> dict
         hub_prefix=base_url,
         oauth_client_id=f"service-{config.service_name}",
         access_scopes={f"access:services!service={config.service_name}"},
-        cache_max_age=CACHE,
+        cache_max_age=CACHE_SECONDS,
     )
     shared = views.Shared(
         *(journal, hub, backend, frozenset(config.values.prices), oauth),
@@ -151,12 +143,7 @@ def _listen(config: Config) -> list[socket.socket]:
 
 def main() -> int:
     """Return the exit status."""
-    logs.set_up()
-    # The ledger's thread lets go of the interpreter at each statement, and would wait 5 ms
-    # for the loop to give it back.
-    sys.setswitchinterval(0.0005)
-    # What is loaded by now stays: no collection need look through it again.
-    gc.freeze()
+    logs.configure()
     try:
         uvloop.run(serve(from_environment()))
     except (ConfigError, DatabaseError) as error:

@@ -1,7 +1,7 @@
 """
-Who asks: the owner of the Hub token that came with a request.
+Authentication: the owner of the Hub token that a request carries.
 
-Called by ``handlers``; calls the hub's API through JupyterHub's own client.
+Called by ``api`` and ``pages``; calls the hub's API through JupyterHub's own client.
 """
 
 import asyncio
@@ -21,17 +21,17 @@ from tornado.web import HTTPError
 from caesarion_hub.gateway.config import Config
 from caesarion_hub.gateway.errors import GatewayError
 
-CACHE = 60
-"""Seconds that an answer of the hub holds: a token revoked is refused after that."""
+CACHE_SECONDS = 60
+"""Seconds that the hub's answers are cached: a revoked token works for that long at most."""
 
-TIMEOUT = 10.0
+HUB_TIMEOUT = 10.0
 """Seconds that the hub has to answer; a made-up number."""
 
-SERVERS = 200
+MAX_SERVERS = 200
 """Users whose servers are listed, at most."""
 
-UNKNOWN = 2.0
-"""Seconds that a page waits for the hub's word on names; made up."""
+NAMES_TIMEOUT = 2.0
+"""Seconds that a page waits for the hub to check names; a made-up number."""
 
 _SERVER = re.compile(r"access:servers!server=[^/]*/(.*)")
 _BEARER = re.compile(r"bearer +([!-~]+)", re.IGNORECASE)
@@ -39,31 +39,31 @@ _BEARER = re.compile(r"bearer +([!-~]+)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks: a user or service, from which server ("" is the default one), in what groups."""
+    """The user or service that calls, its server ("" is the default one), and its groups."""
 
     name: str
     server: str = ""
     groups: tuple[str, ...] = ()
 
 
-class Hub:
-    """The hub's word on tokens."""
+class HubClient:
+    """The hub's API: tokens, running servers, names of users and groups."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._auth: Any = HubAuth(
             api_url=config.hub_api_url,
             access_scopes={f"access:services!service={config.service_name}"},
-            cache_max_age=CACHE,
+            cache_max_age=CACHE_SECONDS,
         )
-        # Users and groups that the hub knows, and until when that holds.
+        # Users and groups that exist, and the time until which that is assumed.
         self._known: dict[tuple[str, str], float] = {}
 
     async def close(self) -> None:
         """Close the connections to the hub."""
         await JupyterHubHTTPClient.loop_instance().close()
 
-    async def caller(self, authorization: str) -> Caller:
+    async def authenticate(self, authorization: str) -> Caller:
         """
         Return the user (or service) whose token the header holds.
 
@@ -78,10 +78,14 @@ class Hub:
     async def servers(self) -> list[dict[str, Any]]:
         """Return the users' servers that run: ``user``, ``server``, times, and ``state``."""
         try:
-            users = await self._read(f"users?state=active&limit={SERVERS}")
+            users = await self._read(f"users?state=active&limit={MAX_SERVERS}")
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise GatewayError(
-                *(503, "hub_unreachable", "The hub does not tell which servers run."),
+                *(
+                    503,
+                    "hub_unreachable",
+                    "The hub does not answer which servers run. Try again in a moment.",
+                ),
             ) from error
         return [
             {
@@ -95,43 +99,43 @@ class Hub:
             for name, server in user.get("servers", {}).items()
         ]
 
-    async def unknown(self, asked: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Return which of these users and groups, ``("user", "ada")``, the hub says it lacks."""
+    async def missing(self, asked: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Return which of these users and groups, ``("user", "ada")``, the hub does not have."""
         now = time.monotonic()
         self._known = {key: until for key, until in self._known.items() if until > now}
-        lacked: set[tuple[str, str]] = set()
+        missing: set[tuple[str, str]] = set()
         try:
-            async with asyncio.timeout(UNKNOWN):
-                missing = set(asked) - self._known.keys()
-                await asyncio.gather(*(self._learn(key, lacked) for key in missing))
+            async with asyncio.timeout(NAMES_TIMEOUT):
+                unsure = set(asked) - self._known.keys()
+                await asyncio.gather(*(self._learn(key, missing) for key in unsure))
         except TimeoutError:
-            pass  # what it has not said is not known to be missing
-        return lacked
+            pass  # a name without an answer is not known to be missing
+        return missing
 
-    async def _learn(self, key: tuple[str, str], lacked: set[tuple[str, str]]) -> None:
-        """Ask for one, and remember who is known; who is not may be in a moment."""
+    async def _learn(self, key: tuple[str, str], missing: set[tuple[str, str]]) -> None:
+        """Look up one name. Cache positive answers only: a name may be created at any time."""
         kind, name = key
         try:
             await self._read(f"{kind}s/{quote(name, safe='')}")
-            self._known[key] = time.monotonic() + CACHE
+            self._known[key] = time.monotonic() + CACHE_SECONDS
         except aiohttp.ClientResponseError as error:
             if error.status == HTTPStatus.NOT_FOUND:
-                lacked.add(key)
+                missing.add(key)
         except (aiohttp.ClientError, TimeoutError, ValueError):
-            pass  # it says nothing now
+            pass  # no answer
 
-    async def check(self, authorization: str, scope: str, deed: str) -> None:
-        """Raise GatewayError, as :meth:`caller` does, unless the token holds ``scope``."""
-        await self._model(authorization, {scope}, deed)
+    async def authorize(self, authorization: str, scope: str, purpose: str) -> None:
+        """Raise GatewayError, as :meth:`authenticate` does, unless the token holds ``scope``."""
+        await self._model(authorization, {scope}, purpose)
 
     async def _read(self, path: str) -> Any:
         url = f"{self._config.hub_api_url}/{path}"
         headers = {"Authorization": f"token {self._config.api_token}"}
-        async with asyncio.timeout(TIMEOUT):
+        async with asyncio.timeout(HUB_TIMEOUT):
             answer = await JupyterHubHTTPClient.loop_instance().fetch(url, headers=headers)
             return await answer.json()
 
-    async def _model(self, authorization: str, scopes: set[str], deed: str) -> dict[str, Any]:
+    async def _model(self, authorization: str, scopes: set[str], purpose: str) -> dict[str, Any]:
         token = _BEARER.fullmatch(authorization.strip())
         if not token:
             raise _unauthorized(
@@ -139,7 +143,7 @@ class Hub:
                 "There is no token. Send a JupyterHub token as 'Authorization: Bearer <token>'.",
             )
         try:
-            async with asyncio.timeout(TIMEOUT):
+            async with asyncio.timeout(HUB_TIMEOUT):
                 model = await self._auth.user_for_token(token[1], sync=False)
         except (HTTPError, TimeoutError, ValueError) as error:
             raise GatewayError(
@@ -156,7 +160,7 @@ class Hub:
         if not self._auth.check_scopes(scopes, model):
             raise GatewayError(
                 *(403, "missing_scope"),
-                f"This token may not {deed}: it lacks {', '.join(sorted(scopes))}.",
+                f"This token may not {purpose}: it lacks {', '.join(sorted(scopes))}.",
             )
         return dict(model)
 

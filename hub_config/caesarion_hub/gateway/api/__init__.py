@@ -1,5 +1,5 @@
 """
-The gateway's HTTP API: who asks, what is a request, and how does its answer leave?
+The gateway's HTTP API: OpenAI's protocol, the audit's outcomes, health and metrics.
 
 The way of a request: authentication, policy, reservation in the store, upstream, response,
 settlement.

@@ -1,29 +1,29 @@
 """
-Each request metered: let in by the ledger, watched, settled exactly once.
+The backend with every request metered: admitted, watched, settled exactly once.
 
-Called by ``handlers`` in the place of the backend, which it calls. Whatever
-ends an answer (its own end, a failure, a client that goes away, a signal), what
-was used is settled. A tool call is in the audit before the end of the answer
-that asks for it leaves the gateway.
+Called by ``completions`` in the place of the backend, which it calls. However an answer
+ends (complete, failed, cancelled by the client or by a signal), what was used is settled.
+A tool call is in the audit before the end of the answer that asks for it leaves the gateway.
 """
 
 import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import Any
 
 from tornado.iostream import StreamClosedError
 
 from caesarion_hub.gateway.api.metrics import Metrics
+from caesarion_hub.gateway.api.request import ChatRequest
 from caesarion_hub.gateway.api.response import Answering, plain
 from caesarion_hub.gateway.authentication import Caller
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.policy import limits
+from caesarion_hub.gateway.policy.limits import CallerLimits
 from caesarion_hub.gateway.policy.prices import Usage, cost, prompt_tokens
-from caesarion_hub.gateway.store.audit_chain import Entry
 from caesarion_hub.gateway.store.commands import Closing, Opening, Refusal, milliseconds
 from caesarion_hub.gateway.store.write_queue import Journal
 from caesarion_hub.gateway.upstream.backend import Answer, Backend, json_answer
@@ -35,29 +35,8 @@ RESERVED_OUTPUT = 4096
 log = logging.getLogger("gateway")
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A request: its id, who asks, its bytes, what they say, and in which conversation."""
-
-    id: str
-    caller: Caller
-    raw: bytes
-    body: dict[str, Any]
-    conversation: str = ""
-    message: str = ""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a tool call, and who let it run, as a user's server tells it."""
-
-    call: str
-    outcome: str
-    approval: str
-
-
-class Meter:
-    """The backend, metered. ``stopping`` says that the gateway ends what is under way."""
+class MeteredBackend:
+    """``backend``, metered. ``stopping`` is set when the gateway cancels what is in progress."""
 
     def __init__(
         self, values: Gateway, backend: Backend, journal: Journal, metrics: Metrics
@@ -70,45 +49,30 @@ class Meter:
 
     @contextlib.asynccontextmanager
     async def models(self, caller: Caller) -> AsyncIterator[Answer]:
-        """Answer with the models that are for ``caller``, and their other names."""
-        terms = limits.terms(self._values, caller.groups)
+        """Answer with the models that ``caller`` may use, under all of their names."""
+        terms = limits.caller_limits(self._values, caller.groups)
         async with self._backend.models() as answer:
-            if terms.models is None and not self._values.aliases:
-                yield answer
-                return
-            body = b"".join([data async for data in answer.content])
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            listed = {model["id"]: model for model in json.loads(body)["data"]}
-            yield json_answer({"object": "list", "data": list(self._offered(listed, terms))})
-            return
-        yield replace(answer, content=_one(body))
-
-    def _offered(self, listed: dict[str, Any], terms: limits.Terms) -> Any:
-        aliases = self._values.aliases
-        names = [*listed, *(alias for alias in aliases if aliases[alias] in listed)]
-        allowed = terms.models and {aliases.get(name, name) for name in terms.models}
-        for name in names:
-            real = aliases.get(name, name)
-            if allowed is None or real in allowed:
-                yield {**listed[real], "id": name}
+            if terms.models is not None or self._values.aliases:
+                answer = await self._filtered(answer, terms)
+            yield answer
 
     @contextlib.asynccontextmanager
-    async def complete(self, asked: Asked) -> AsyncIterator[Answer]:
-        """Answer ``asked`` if there is room for it; raises GatewayError."""
-        body = dict(asked.body)
+    async def complete(self, request: ChatRequest) -> AsyncIterator[Answer]:
+        """Answer ``request`` if its caller's limits and budgets allow it; raise GatewayError."""
+        body = dict(request.body)
         try:
-            terms = limits.terms(self._values, asked.caller.groups)
+            terms = limits.caller_limits(self._values, request.caller.groups)
             allowed = limits.model_for(body["model"], terms, self._values)
             body["model"] = self._backend.named(allowed)
-            opening = self._opening(asked, body, terms, limits.output_limit(body, terms))
+            opening = self._opening(request, body, terms, limits.output_limit(body, terms))
             await self._journal.open(opening)
         except GatewayError as refusal:
-            self._refused(asked, body["model"], refusal)
+            self._record_refusal(request, body["model"], refusal)
             raise
         strip = _ask_for_usage(body)
-        raw = asked.raw if body == asked.body else json.dumps(body).encode()
+        raw = request.raw if body == request.body else json.dumps(body).encode()
         answering = Answering(opening, _choices(body), strip, self._journal, self._values)
-        self._metrics.under_way.inc()
+        self._metrics.in_progress.inc()
         try:
             async with self._backend.complete(raw, body) as answer:
                 yield answering.watched(answer)
@@ -119,61 +83,64 @@ class Meter:
             answering.leave("gateway_stopped" if self.stopping else "client_gone")
             raise
         finally:
-            self._metrics.under_way.dec()
+            self._metrics.in_progress.dec()
             closing = answering.settle()
-            self._metrics.settled(closing)
-            _tell(closing)
-
-    async def report(self, caller: Caller, outcomes: list[Outcome]) -> int:
-        """Record what became of calls; return how many were asked for and not reported yet."""
-        wait = await self._journal.unreported(caller.name, [one.call for one in outcomes])
-        told = {one.call: one for one in outcomes if one.call in wait}
-        await self._journal.append(
-            [
-                Entry(
-                    *("outcome", caller.name, "", one.call),
-                    {
-                        "server": caller.server,
-                        "reported_by": "the user's server",
-                        "outcome": one.outcome,
-                        "approval": one.approval,
-                    },
-                )
-                for one in told.values()
-            ]
-        )
-        return len(told)
+            self._metrics.count_settlement(closing)
+            _log_settlement(closing)
 
     def trouble(self) -> str:
-        """Return why nothing can be asked of the model now, or nothing."""
+        """Return why no model can be asked now, as a sentence, or nothing."""
         return self._backend.trouble()
 
-    def _refused(self, asked: Asked, model: str, refusal: GatewayError) -> None:
-        self._metrics.refused(refusal.code)
-        who, what = asked.caller.name, plain(model)
-        told = Refusal(milliseconds(), who, what, refusal.code, plain(refusal.message, 1000))
-        self._journal.refuse(told)
+    async def _filtered(self, answer: Answer, terms: CallerLimits) -> Answer:
+        """Return a list of models reduced to those of the caller; one of another shape stays."""
+        body = b"".join([data async for data in answer.content])
+        try:
+            listed = {model["id"]: model for model in json.loads(body)["data"]}
+        except (ValueError, KeyError, TypeError):
+            return replace(answer, content=_one(body))
+        return json_answer({"object": "list", "data": list(self._offered(listed, terms))})
 
-    @property
-    def open_metrics(self) -> bool:
-        """Whether anybody may read the metrics."""
-        return self._values.open_metrics
+    def _offered(self, listed: dict[str, Any], terms: CallerLimits) -> Iterator[dict[str, Any]]:
+        aliases = self._values.aliases
+        names = [*listed, *(alias for alias in aliases if aliases[alias] in listed)]
+        allowed = terms.models and {aliases.get(name, name) for name in terms.models}
+        for name in names:
+            real = aliases.get(name, name)
+            if allowed is None or real in allowed:
+                yield {**listed[real], "id": name}
+
+    def _record_refusal(self, request: ChatRequest, model: str, refusal: GatewayError) -> None:
+        self._metrics.count_refusal(refusal.code)
+        self._journal.refuse(
+            Refusal(
+                milliseconds(),
+                request.caller.name,
+                plain(model),
+                refusal.code,
+                plain(refusal.message, 1000),
+            )
+        )
 
     def _opening(
-        self, asked: Asked, body: dict[str, Any], terms: limits.Terms, output: int | None
+        self,
+        request: ChatRequest,
+        body: dict[str, Any],
+        terms: CallerLimits,
+        output: int | None,
     ) -> Opening:
-        prompt = prompt_tokens(asked.raw, asked.body)
+        prompt = prompt_tokens(request.raw, request.body)
         answer = (output or RESERVED_OUTPUT) * _choices(body)
         price = self._values.prices.get(body["model"])
         return Opening(
-            id=asked.id,
+            id=request.id,
             started=milliseconds(),
-            user=asked.caller.name,
-            server=asked.caller.server,
-            groups=asked.caller.groups,
+            user=request.caller.name,
+            server=request.caller.server,
+            groups=request.caller.groups,
             model=plain(body["model"]),
-            conversation=plain(asked.conversation),
-            message=plain(asked.message),
+            conversation=plain(request.conversation),
+            message=plain(request.message),
             prompt_tokens=prompt,
             reserved_tokens=prompt + answer,
             reserved_nanos=cost(Usage(prompt, answer), price),
@@ -183,7 +150,7 @@ class Meter:
 
 
 def _ask_for_usage(body: dict[str, Any]) -> bool:
-    """Have the usage told in a stream; return whether the client did not ask for it."""
+    """Have a stream report its usage; return whether the client did not ask for it."""
     if body.get("stream") is not True:
         return False
     options = body.get("stream_options")
@@ -199,9 +166,9 @@ def _choices(body: dict[str, Any]) -> int:
     return asked if isinstance(asked, int) and 1 <= asked <= 128 else 1
 
 
-def _tell(closing: Closing) -> None:
+def _log_settlement(closing: Closing) -> None:
     opening = closing.opening
-    told = {
+    fields = {
         "request": opening.id,
         "user": opening.user,
         "server": opening.server,
@@ -214,7 +181,7 @@ def _tell(closing: Closing) -> None:
         "first_ms": closing.first_ms,
         "total_ms": closing.finished - opening.started,
     }
-    log.info("settled", extra={"told": told})
+    log.info("settled", extra={"fields": fields})
 
 
 async def _one(body: bytes) -> AsyncIterator[bytes]:

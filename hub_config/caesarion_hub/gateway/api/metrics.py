@@ -1,8 +1,8 @@
 """
-What Prometheus is told: requests, tokens, money, times, refusals, upstreams, the audit.
+The metrics for Prometheus: requests, tokens, money, times, refusals, upstreams, the audit.
 
-Called by ``meter``, which counts, and by ``handlers``, which shows. No label
-holds what users choose: models that nobody has answered as are ``other``.
+Counted by ``metering``, shown by ``status``. No label holds what users choose: a model that
+has never answered is ``other``.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,7 +22,7 @@ _SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320)
 
 
 class Metrics:
-    """One gateway's. ``known`` are the models that the values name."""
+    """The metrics of one gateway. ``known`` are the models that the values name."""
 
     def __init__(self, known: Iterable[str]) -> None:
         self._models = set(known)
@@ -30,7 +30,7 @@ class Metrics:
         registry = self._registry
         self._requests = Counter(
             "caesarion_gateway_requests",
-            "Requests that were let in, by model and status (499: the client went away)",
+            "Requests that were admitted, by model and status (499: the client went away)",
             ["model", "status"],
             registry=registry,
         )
@@ -42,7 +42,7 @@ class Metrics:
         )
         self._dollars = Counter(
             "caesarion_gateway_cost_dollars",
-            "What requests to models with a price cost",
+            "Cost of requests to models with a price",
             ["model"],
             registry=registry,
         )
@@ -62,13 +62,13 @@ class Metrics:
         )
         self._refusals = Counter(
             "caesarion_gateway_refusals",
-            "Requests that were not let in, by reason (budget_reached, too_many_requests ...)",
+            "Requests that were not admitted, by reason (budget_reached, too_many_requests ...)",
             ["reason"],
             registry=registry,
         )
-        self.under_way = Gauge(
+        self.in_progress = Gauge(
             "caesarion_gateway_requests_under_way",
-            "Requests that are being answered",
+            "Requests in progress",
             registry=registry,
         )
         self.audit_whole = Gauge(
@@ -82,19 +82,19 @@ class Metrics:
             registry=registry,
         )
 
-    def watch(
+    def observe(
         self, conditions: Callable[[], Iterable[Condition]], audit: Callable[[], int]
     ) -> None:
-        """Show, whenever asked, which upstreams may be asked and how long the audit is."""
+        """Read the upstreams' conditions and the audit's length at each scrape."""
         self._registry.register(_Upstreams(conditions))
         self._audit.set_function(audit)
 
-    def refused(self, reason: str) -> None:
-        """Count a request that was not let in."""
+    def count_refusal(self, reason: str) -> None:
+        """Count a request that was not admitted."""
         self._refusals.labels(reason).inc()
 
-    def settled(self, closing: Closing) -> None:
-        """Count a request at its end."""
+    def count_settlement(self, closing: Closing) -> None:
+        """Count a request that was settled."""
         model = self._label(closing.opening.model, closing.status)
         status = str(closing.status)
         self._requests.labels(model, status).inc()
@@ -126,10 +126,10 @@ class _Upstreams(Collector):
         self._conditions = conditions
 
     def collect(self) -> Iterable[Metric]:
-        """Yield whether each upstream may be asked now, and what came of asking it."""
+        """Yield whether each upstream may be asked now, and its attempts by outcome."""
         up = GaugeMetricFamily(
             "caesarion_gateway_upstream_up",
-            "Whether an upstream may be asked now, or is left alone for a while",
+            "Whether an upstream may be asked (1), or its circuit is open (0)",
             labels=["upstream"],
         )
         attempts = CounterMetricFamily(

@@ -75,7 +75,7 @@ class Budgets(Kept):
             }
 
         named = [(budget.scope, budget.name) for budget in here if budget.name]
-        told, unknown = await asyncio.gather(self.read(query), self.shared.hub.unknown(named))
+        told, unknown = await asyncio.gather(self.read(query), self.shared.hub.missing(named))
         models = told.pop("models")
         done = self.done(mine, told["edits"].get(mine), is_unknown=mine[:2] in unknown)
         self.show(
@@ -127,8 +127,8 @@ class Budgets(Kept):
         if budget == there:
             return "unchanged"
         await self.shared.journal.edit(Edit(budget, self.name))
-        told = {"user": self.name, "budget": " ".join(budget.key)}
-        log.info("a budget was edited", extra={"told": told})
+        fields = {"user": self.name, "budget": " ".join(budget.key)}
+        log.info("a budget was edited", extra={"fields": fields})
         return {"add": "added", "delete": "deleted"}.get(deed, "saved")
 
     def done(

@@ -25,7 +25,7 @@ class Overview(Page):
 
     async def get(self) -> None:
         """Show it."""
-        everyone: budgets.Place = ("everyone", "")
+        everyone: budgets.Account = ("everyone", "")
         kept, day = self.shared.journal.ledger.budgets, queries.today()
 
         def query(connection: Connection) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from tornado.web import HTTPError, RequestHandler
 
-from caesarion_hub.gateway.authentication import Hub
+from caesarion_hub.gateway.authentication import HubClient
 from caesarion_hub.gateway.pages import formatting, plots, queries
 from caesarion_hub.gateway.policy import budgets
 from caesarion_hub.gateway.store.write_queue import Journal
@@ -52,7 +52,7 @@ class Shared:
     """
 
     journal: Journal
-    hub: Hub
+    hub: HubClient
     backend: Backend
     priced: Collection[str]
     oauth: HubOAuth

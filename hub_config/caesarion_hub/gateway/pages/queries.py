@@ -13,7 +13,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, select
 
 from caesarion_hub.gateway.policy import budgets
-from caesarion_hub.gateway.policy.budgets import Budget, Key, Place
+from caesarion_hub.gateway.policy.budgets import Account, Budget, Key
 from caesarion_hub.gateway.store import tables
 from caesarion_hub.values.gateway import Window
 
@@ -52,7 +52,7 @@ class Left:
     """A budget, whose it is here, and what was spent of it in its present window."""
 
     budget: Budget
-    place: Place
+    place: Account
     tokens: int
     nanos: int
     renews: datetime | None
@@ -99,7 +99,7 @@ def today() -> date:
     return datetime.now(UTC).date()
 
 
-def by_day(connection: Connection, place: Place, days: int = 30) -> list[Sums]:
+def by_day(connection: Connection, place: Account, days: int = 30) -> list[Sums]:
     """Return the sums of each of the last ``days``, also of those without any."""
     first = today() - timedelta(days=days - 1)
     rows = connection.execute(
@@ -112,7 +112,7 @@ def by_day(connection: Connection, place: Place, days: int = 30) -> list[Sums]:
     return [found.get(name, Sums(name)) for name in names]
 
 
-def by_model(connection: Connection, place: Place, span: Span) -> list[Sums]:
+def by_model(connection: Connection, place: Account, span: Span) -> list[Sums]:
     """Return the sums of each model, the dearest first."""
     rows = connection.execute(
         select(_spending.model, *_SUMS)
@@ -155,18 +155,20 @@ def starting(column: ColumnElement[str], start: str) -> ColumnElement[bool]:
     return and_(column >= start, column < start + "\U0010ffff")
 
 
-def whole(connection: Connection, place: Place, span: Span) -> Sums:
+def whole(connection: Connection, place: Account, span: Span) -> Sums:
     """Return the sum of a place."""
     row = connection.execute(select(*_SUMS).where(*_at(place), *_within(span))).one()
     return _sums(("", *row))
 
 
-def left(connection: Connection, kept: Mapping[Key, Budget], places: Sequence[Place]) -> list[Left]:
+def left(
+    connection: Connection, kept: Mapping[Key, Budget], places: Sequence[Account]
+) -> list[Left]:
     """Return what is left of the budgets of ``places``."""
     return [
         _left(connection, budget, place)
         for place in places
-        for budget in budgets.applying(kept, place)
+        for budget in budgets.applicable(kept, place)
     ]
 
 
@@ -182,7 +184,7 @@ def lefts(connection: Connection, kept: Mapping[Key, Budget], budget: Budget) ->
         .where(_spending.scope == scope)
         .group_by(_spending.name)
     )
-    renews = budgets.renews(window, today())
+    renews = budgets.window_end(window, today())
     found = [
         Left(budget, (scope, name), int(tokens), int(nanos), renews, int(unpriced))
         for tokens, nanos, unpriced, name in rows
@@ -195,7 +197,7 @@ def standings(connection: Connection, kept: Mapping[Key, Budget]) -> list[Standi
     """Return how all budgets stand: everyone's first, then the nearest to their limits."""
     found: dict[Key, list[Left]] = {key: [] for key in kept}
     for scope, window in {(scope, window) for scope, _, window in kept}:
-        renews = budgets.renews(window, today())
+        renews = budgets.window_end(window, today())
         names = [name for its_scope, name, its in kept if (its_scope, its) == (scope, window)]
         asked = _spent(window).add_columns(_spending.name).where(_spending.scope == scope)
         if "" not in names and len(names) < _NAMED:
@@ -206,7 +208,7 @@ def standings(connection: Connection, kept: Mapping[Key, Budget]) -> list[Standi
                 found[budget.key].append(Left(budget, (scope, name), *spent))
     for key, ones in found.items():
         if not ones and (kept[key].name or kept[key].scope == "everyone"):
-            ones.append(Left(kept[key], key[:2], 0, 0, budgets.renews(key[2], today())))
+            ones.append(Left(kept[key], key[:2], 0, 0, budgets.window_end(key[2], today())))
     stand = [_standing(kept[key], ones) for key, ones in found.items()]
     return sorted(
         stand, key=lambda one: (one.budget.scope != "everyone", -one.part, one.budget.key)
@@ -234,25 +236,25 @@ def edits(
 
 def _standing(budget: Budget, found: Sequence[Left]) -> Standing:
     reached = sum(one.part >= 1 for one in found)
-    renews = budgets.renews(budget.window, today())
+    renews = budgets.window_end(budget.window, today())
     fullest = min(found, key=lambda one: (-one.part, one.place), default=None)
     return Standing(budget, fullest, reached, renews)
 
 
-def _left(connection: Connection, budget: Budget, place: Place) -> Left:
+def _left(connection: Connection, budget: Budget, place: Account) -> Left:
     row = connection.execute(_spent(budget.window).where(*_at(place))).one()
     tokens, nanos, unpriced = (int(one or 0) for one in row)
-    return Left(budget, place, tokens, nanos, budgets.renews(budget.window, today()), unpriced)
+    return Left(budget, place, tokens, nanos, budgets.window_end(budget.window, today()), unpriced)
 
 
 def _spent(window: Window) -> Select[Any]:
-    begin = budgets.begins(window, today())
+    begin = budgets.window_start(window, today())
     period = "day" if window in ("day", "week") else "month"
     since = (_spending.start >= begin.isoformat(),) if begin else ()
     return select(*_SUMS[2:]).where(_spending.period == period, *since)
 
 
-def _at(place: Place) -> tuple[ColumnElement[bool], ...]:
+def _at(place: Account) -> tuple[ColumnElement[bool], ...]:
     scope, name = place
     return _spending.scope == scope, _spending.name == name
 

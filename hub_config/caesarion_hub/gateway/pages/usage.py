@@ -48,13 +48,13 @@ class Usage(Whose):
         kept = self.shared.journal.ledger.budgets
 
         def query(connection: Connection) -> dict[str, Any]:
-            place: budgets.Place = ("user", user)
+            place: budgets.Account = ("user", user)
             groups = self.groups(connection, user)
             return {
                 "days": queries.by_day(connection, place),
                 "models": queries.by_model(connection, place, span),
                 "whole": queries.whole(connection, place, span),
-                "left": queries.left(connection, kept, budgets.places(user, groups)),
+                "left": queries.left(connection, kept, budgets.accounts(user, groups)),
                 "refused": lists.refusals(connection, user=user, rows=10),
                 "requests": lists.requests(connection, user=user, rows=20),
             }

@@ -17,7 +17,7 @@ from caesarion_hub.values.gateway import Scope, Window
 Key = tuple[Scope, str, Window]
 """What there is one budget of; an empty name means each user, each group, or everyone."""
 
-Place = tuple[Scope, str]
+Account = tuple[Scope, str]
 """Whose spending: ``("user", "ada")``, ``("group", "students")``, ``("everyone", "")``."""
 
 
@@ -62,21 +62,21 @@ def from_values(budgets: Iterable[BudgetValues]) -> list[Budget]:
     ]
 
 
-def places(user: str, groups: Iterable[str]) -> list[Place]:
+def accounts(user: str, groups: Iterable[str]) -> list[Account]:
     """Return whose spending a request of ``user`` is."""
     return [("user", user), *(("group", group) for group in sorted(set(groups))), ("everyone", "")]
 
 
-def applying(budgets: Mapping[Key, Budget], place: Place) -> Iterator[Budget]:
-    """Yield the budgets of ``place``: one by its name, else the one for each."""
-    scope, name = place
+def applicable(budgets: Mapping[Key, Budget], account: Account) -> Iterator[Budget]:
+    """Yield the budgets of ``account``: one by its name, else the one for each."""
+    scope, name = account
     windows: tuple[Window, ...] = ("day", "week", "month", "total")
     for window in windows:
         if budget := budgets.get((scope, name, window)) or budgets.get((scope, "", window)):
             yield budget
 
 
-def begins(window: Window, today: date) -> date | None:
+def window_start(window: Window, today: date) -> date | None:
     """Return the first day of the window that ``today`` is in; all time has none."""
     match window:
         case "day":
@@ -89,9 +89,9 @@ def begins(window: Window, today: date) -> date | None:
             return None
 
 
-def renews(window: Window, today: date) -> datetime | None:
+def window_end(window: Window, today: date) -> datetime | None:
     """Return when the window that ``today`` is in ends."""
-    begin = begins(window, today)
+    begin = window_start(window, today)
     if begin is None:
         return None
     match window:
@@ -104,14 +104,14 @@ def renews(window: Window, today: date) -> datetime | None:
     return datetime.combine(end, time(), UTC)
 
 
-def refusal(budget: Budget, place: Place, spent: Spent, now: datetime) -> GatewayError | None:
+def refusal(budget: Budget, account: Account, spent: Spent, now: datetime) -> GatewayError | None:
     """Return what to say to a request that ``budget`` has no room for; nothing if it has."""
     over_tokens = _reached(budget.tokens, spent.tokens + spent.reserved_tokens)
     over_nanos = _reached(budget.nanos, spent.nanos + spent.reserved_nanos)
     if not over_tokens and not over_nanos:
         return None
     if budget.tokens == 0 or budget.nanos == 0:
-        told = f"{_whose(place)} allows nothing; the operator can raise it."
+        told = f"{_whose(account)} allows nothing; the operator can raise it."
         return GatewayError(
             429, "budget_reached", told, "budget_error", {"X-Should-Retry": "false"}
         )
@@ -121,7 +121,7 @@ def refusal(budget: Budget, place: Place, spent: Spent, now: datetime) -> Gatewa
     else:
         limit, used, unit = dollars(budget.nanos or 0), dollars(spent.nanos), "is"
         waits = not _reached(budget.nanos, spent.nanos)
-    whose = f"{_whose(place)} of {limit} {_EACH[budget.window]}"
+    whose = f"{_whose(account)} of {limit} {_EACH[budget.window]}"
     if waits:
         return GatewayError(
             429,
@@ -131,7 +131,7 @@ def refusal(budget: Budget, place: Place, spent: Spent, now: datetime) -> Gatewa
             "budget_error",
             {"Retry-After": "5", "X-Should-Retry": "false"},
         )
-    when = renews(budget.window, now.date())
+    when = window_end(budget.window, now.date())
     told = (
         f"It renews on {when:%Y-%m-%d} at 00:00 UTC."
         if when
@@ -163,12 +163,12 @@ def dollars(nanos: int) -> str:
 _EACH = {"day": "a day", "week": "a week", "month": "a month", "total": "in all"}
 
 
-def _whose(place: Place) -> str:
-    match place[0]:
+def _whose(account: Account) -> str:
+    match account[0]:
         case "user":
             return "Your budget"
         case "group":
-            return f"The budget of the group {place[1]}"
+            return f"The budget of the group {account[1]}"
         case "everyone":
             return "The budget of everybody here"
 

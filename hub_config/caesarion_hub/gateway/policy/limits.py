@@ -20,7 +20,7 @@ _OUTPUT_FIELDS = ("max_tokens", "max_completion_tokens")
 
 
 @dataclass(frozen=True)
-class Terms:
+class CallerLimits:
     """One caller's limits; nothing means that there is none."""
 
     models: frozenset[str] | None
@@ -30,13 +30,13 @@ class Terms:
     concurrent_streams: int | None
 
 
-def terms(values: Gateway, groups: Iterable[str]) -> Terms:
+def caller_limits(values: Gateway, groups: Iterable[str]) -> CallerLimits:
     """Return the terms of somebody in ``groups``."""
     mine = [values.groups[group] for group in values.groups if group in set(groups)]
     lists = _each(mine, values.limits, lambda limits: limits.models)
     models = frozenset(name for names in lists for name in names) if None not in lists else None
     defaults = [limits.default_model for limits in (*mine, values.limits) if limits.default_model]
-    return Terms(
+    return CallerLimits(
         models=models,
         default_model=defaults[0] if defaults else values.model,
         max_output_tokens=_most(_each(mine, values.limits, lambda lim: lim.max_output_tokens)),
@@ -56,7 +56,7 @@ def _most(numbers: list[int | None]) -> int | None:
     return max(known) if len(known) == len(numbers) else None
 
 
-def model_for(asked: str, terms: Terms, values: Gateway) -> str:
+def model_for(asked: str, terms: CallerLimits, values: Gateway) -> str:
     """
     Return the model that ``asked`` means; raise GatewayError if it is not for this caller.
 
@@ -82,7 +82,7 @@ def model_for(asked: str, terms: Terms, values: Gateway) -> str:
     )
 
 
-def output_limit(body: dict[str, Any], terms: Terms) -> int | None:
+def output_limit(body: dict[str, Any], terms: CallerLimits) -> int | None:
     """Return the most tokens that the answer may have, and write our own limit into ``body``."""
     asked: list[int] = [
         body[name] for name in _OUTPUT_FIELDS if isinstance(body.get(name), int) and body[name] > 0

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, func, select
 
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.policy import budgets
-from caesarion_hub.gateway.policy.budgets import Budget, Key, Place, Spent
+from caesarion_hub.gateway.policy.budgets import Account, Budget, Key, Spent
 from caesarion_hub.gateway.store import tables
 from caesarion_hub.gateway.store.commands import Opening, day_of
 from caesarion_hub.gateway.store.statement import Statement
@@ -63,19 +63,19 @@ class Room:
         self, connection: Connection, kept: Mapping[Key, Budget], openings: Sequence[Opening]
     ) -> None:
         self._budgets = kept
-        self._spent: dict[tuple[Place, str, str], tuple[int, int]] = {}
+        self._spent: dict[tuple[Account, str, str], tuple[int, int]] = {}
         self._open: list[tuple[str, tuple[str, ...], int, int]] = []
         self._lately: dict[str, int] = {}
         self._connection = connection
-        places = {
-            place
+        accounts = {
+            account
             for opening in openings
-            for place in budgets.places(opening.user, opening.groups)
-            if any(budgets.applying(kept, place))
+            for account in budgets.accounts(opening.user, opening.groups)
+            if any(budgets.applicable(kept, account))
         }
-        if places:
-            self._read_spent(places, day_of(max(one.started for one in openings)))
-        if places or any(opening.at_once for opening in openings):
+        if accounts:
+            self._read_spent(accounts, day_of(max(one.started for one in openings)))
+        if accounts or any(opening.at_once for opening in openings):
             self._read_open()
         if any(opening.per_minute for opening in openings):
             self._read_lately(openings)
@@ -96,36 +96,36 @@ class Room:
         if opening.at_once and mine >= opening.at_once:
             return _too_many(opening.at_once)
         now = datetime.fromtimestamp(opening.started / 1000, UTC)
-        for place in budgets.places(opening.user, opening.groups):
-            for budget in budgets.applying(self._budgets, place):
-                spent = self._spent_of(place, budget, now.date())
-                if refusal := budgets.refusal(budget, place, spent, now):
+        for account in budgets.accounts(opening.user, opening.groups):
+            for budget in budgets.applicable(self._budgets, account):
+                spent = self._spent_of(account, budget, now.date())
+                if refusal := budgets.refusal(budget, account, spent, now):
                     return refusal
         return None
 
-    def _spent_of(self, place: Place, budget: Budget, today: date) -> Spent:
-        begin = budgets.begins(budget.window, today)
+    def _spent_of(self, account: Account, budget: Budget, today: date) -> Spent:
+        begin = budgets.window_start(budget.window, today)
         period = "day" if budget.window in ("day", "week") else "month"
         spent = [
             amounts
             for (whose, its_period, start), amounts in self._spent.items()
-            if (whose, its_period) == (place, period)
+            if (whose, its_period) == (account, period)
             and (begin is None or start >= begin.isoformat())
         ]
         reserved = [
             (tokens, nanos)
             for user, groups, tokens, nanos in self._open
-            if place in budgets.places(user, groups)
+            if account in budgets.accounts(user, groups)
         ]
         return Spent(*_sums(spent), *_sums(reserved))
 
-    def _read_spent(self, places: set[Place], today: date) -> None:
-        monday = budgets.begins("week", today)
+    def _read_spent(self, accounts: set[Account], today: date) -> None:
+        monday = budgets.window_start("week", today)
         assert monday is not None
-        for place in places:
-            asked = {"scope": place[0], "name": place[1], "monday": monday.isoformat()}
+        for account in accounts:
+            asked = {"scope": account[0], "name": account[1], "monday": monday.isoformat()}
             for period, start, tokens, nanos in _SPENT.rows(self._connection, **asked):
-                self._spent[place, period, start] = (int(tokens), int(nanos))
+                self._spent[account, period, start] = (int(tokens), int(nanos))
 
     def _read_open(self) -> None:
         for user, groups, tokens, nanos in _OPEN.rows(self._connection):

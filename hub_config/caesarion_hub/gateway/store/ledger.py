@@ -266,7 +266,7 @@ def _spending(closings: Iterable[Closing]) -> list[dict[str, Any]]:
     for closing in closings:
         opening = closing.opening
         day = day_of(opening.started)
-        for scope, name in budgets.places(opening.user, opening.groups):
+        for scope, name in budgets.accounts(opening.user, opening.groups):
             for period, start in (("day", day), ("month", day.replace(day=1))):
                 key = (period, start.isoformat(), scope, name, opening.model)
                 _count(changes.setdefault(key, _Change()), closing)
