@@ -35,7 +35,7 @@ from caesarion.config import (
 from caesarion.errors import CaesarionError
 from caesarion.files.attachments import Attachments
 from caesarion.files.uploads import Uploads
-from caesarion.kernels.registry import Kernels
+from caesarion.kernels.registry import KernelRegistry
 from caesarion.services import Services
 
 # Seconds after the first answer in which nothing is done that can wait: made up, as long as
@@ -85,7 +85,7 @@ class Caesarion(ExtensionApp):
         model_settings = CaesarionModel(parent=self)
         self.settings["caesarion"] = Services(
             model=Model(model_settings),
-            kernels=Kernels(CaesarionKernel(parent=self), self.serverapp),
+            kernels=KernelRegistry(CaesarionKernel(parent=self), self.serverapp),
             uploads=uploads,
             attachments=Attachments(model_settings, uploads, root),
             agent_settings=CaesarionAgent(parent=self),

@@ -15,7 +15,7 @@ from caesarion.config import CaesarionAgent, CaesarionWeather
 from caesarion.files.attachments import Attachments
 from caesarion.files.uploads import Uploads
 from caesarion.kernels.kernel import Kernel
-from caesarion.kernels.registry import Kernels
+from caesarion.kernels.registry import KernelRegistry
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Services:
     """
 
     model: Model
-    kernels: Kernels
+    kernels: KernelRegistry
     uploads: Uploads
     attachments: Attachments
     agent_settings: CaesarionAgent

@@ -15,7 +15,7 @@ import pytest_asyncio
 from caesarion.config import CaesarionKernel
 from caesarion.kernels.kernel import Kernel
 from caesarion.kernels.prewarm import Spare
-from caesarion.kernels.registry import Kernels
+from caesarion.kernels.registry import KernelRegistry
 
 from tests.hub import is_alive
 from tests.kernels import run, running_pool, start
@@ -176,11 +176,11 @@ async def test_the_first_conversation_adopts_it_and_the_second_starts_its_own(po
         contents_manager=None,
         kernel_spec_manager=pool.kernel_spec_manager,
     )
-    kernels = Kernels(CaesarionKernel(), server)
+    kernels = KernelRegistry(CaesarionKernel(), server)
     kernels.spare.start()
     process = await process_of(kernels.spare)
-    first = await kernels.of_conversation("one", "chats/one.chat", "one")
-    second = await kernels.of_conversation("two", "chats/two.chat", "two")
+    first = await kernels.for_conversation("one", "chats/one.chat", "one")
+    second = await kernels.for_conversation("two", "chats/two.chat", "two")
     assert pool.get_kernel(first.id).provisioner.pid == process.pid
     assert [session["kernel_id"] for session in sessions] == [first.id, second.id]
     assert (await run(first, "1 + 1")).end.digest == "2"

@@ -1,4 +1,4 @@
-"""Looking into a real kernel, which is the user's: what is told, and that no trace is left."""
+"""Inspecting a real kernel, which is the user's: what is told, and that no trace is left."""
 
 import asyncio
 import time
@@ -60,7 +60,7 @@ async def test_the_list_has_the_users_own_names_and_no_others(kernel: Kernel) ->
         "import math, pandas as pd\nx = 41\ntable = pd.DataFrame({'a': [1, 2]})\n_hidden = 1\n"
         "def double(x): return 2 * x",
     )
-    assert await variables.listed(kernel) == [
+    assert await variables.list_variables(kernel) == [
         {"name": "x", "type": "int", "shape": ""},
         {"name": "table", "type": "DataFrame", "shape": "2 rows x 1 column"},
         {"name": "double", "type": "function", "shape": ""},
@@ -80,7 +80,7 @@ async def test_a_look_leaves_no_trace(kernel: Kernel) -> None:
     before = await run(kernel, TRACES)
     # The second cell's own number and history line are all that may differ.
     again = await run(kernel, TRACES)
-    await variables.listed(kernel)
+    await variables.list_variables(kernel)
     await variables.digests(kernel, ["x"])
     after = await run(kernel, TRACES)
     counts = [
@@ -98,7 +98,7 @@ async def test_a_look_leaves_no_trace(kernel: Kernel) -> None:
 
 async def test_a_look_counts_on_no_name_that_the_user_may_have_taken(kernel: Kernel) -> None:
     await run(kernel, "exec = type = print = list = dict = repr = json = getattr = len = 3")
-    assert {"name": "exec", "type": "int", "shape": ""} in await variables.listed(kernel)
+    assert {"name": "exec", "type": "int", "shape": ""} in await variables.list_variables(kernel)
     assert await variables.digests(kernel, ["len"]) == {"len": "int\n3"}
 
 
@@ -110,7 +110,7 @@ async def test_a_busy_kernel_is_told_at_once(
     cell = await user.begin(gate.code)
     began = time.monotonic()
     with pytest.raises(BusyKernel, match="The kernel is busy: something runs in it"):
-        await variables.listed(kernel)
+        await variables.list_variables(kernel)
     assert time.monotonic() - began < 2
     gate.open()
     assert await user.reply(cell) == "ok"
@@ -122,7 +122,7 @@ async def test_a_run_of_ours_is_told_at_once_too(kernel: Kernel, tmp_path: Path)
     running = asyncio.ensure_future(run(kernel, gate.code))
     await asyncio.sleep(0)
     with pytest.raises(BusyKernel):
-        await variables.listed(kernel)
+        await variables.list_variables(kernel)
     gate.open()
     assert (await running).end.status == "ok"
 
@@ -171,4 +171,4 @@ async def test_of_a_kernel_that_was_shut_down_it_is_said(pool: Any) -> None:
     await pool.shutdown_kernel(gone.id, now=True)
     assert await gone.state() == "failed"
     with pytest.raises(KernelError, match=r"The kernel was shut down\."):
-        await variables.listed(gone)
+        await variables.list_variables(gone)

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
 import pytest
-from caesarion.kernels.inspector import DIGEST, NAMES, Looking, listed
+from caesarion.kernels.inspector import DIGEST, NAMES, Inspection, listed
 from hypothesis import given
 from hypothesis import strategies as st
 
 
 def digest(value: Any, look: float = 0.2, altogether: float = 1.0) -> str:
-    told = Looking(look, altogether).digest({"it": value}, "it")
+    told = Inspection(look, altogether).digest({"it": value}, "it")
     assert told is not None
     return told.replace(f" ({__name__.partition('.')[0]})", " (tests)")
 
@@ -219,7 +219,7 @@ def test_all_looks_together_take_a_bounded_time() -> None:
 
 
 def test_an_unknown_name_has_no_digest() -> None:
-    assert Looking().digest({"x": 1}, "y") is None
+    assert Inspection().digest({"x": 1}, "y") is None
 
 
 def test_the_list_runs_no_code_of_the_users() -> None:

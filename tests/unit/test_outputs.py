@@ -5,7 +5,6 @@ from typing import Any
 import nbformat
 import pytest
 from caesarion.kernels.outputs import Recorder, overwritten
-from caesarion.text import clip
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -211,7 +210,3 @@ def test_the_digest_keeps_the_spaces_before_a_tables_first_line() -> None:
 )
 def test_carriage_returns_and_backspaces_overwrite(written: str, seen: str) -> None:
     assert overwritten(written) == seen
-
-
-def test_a_clipped_text_says_how_much_is_missing() -> None:
-    assert clip("a" * 10, 4) == "aa\n[... 6 characters left out ...]\naa"

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from caesarion.config import CaesarionKernel
-from caesarion.kernels.registry import Kernels
+from caesarion.kernels.registry import KernelRegistry
 from tornado.web import HTTPError
 from traitlets import TraitError
 
@@ -26,5 +26,5 @@ async def test_a_kernel_is_listed_from_its_start_to_its_end() -> None:
     app = SimpleNamespace(
         kernel_manager=Pool(), session_manager=None, contents_manager=None, kernel_spec_manager=None
     )
-    kernels = Kernels(CaesarionKernel(), app)
+    kernels = KernelRegistry(CaesarionKernel(), app)
     assert await kernels.running() == [{"id": "runs", "name": "python3", "state": "idle"}]

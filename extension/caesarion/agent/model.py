@@ -21,7 +21,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from caesarion.config import CaesarionModel
 from caesarion.errors import ModelError
 from caesarion.events import Text, ToolCall, Usage
-from caesarion.text import clip
+from caesarion.text import clip, without_surrogates
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -285,13 +285,8 @@ def _sendable(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     try:
         text.encode()
     except UnicodeEncodeError:
-        return list(json.loads(_whole(text)))
+        return list(json.loads(without_surrogates(text)))
     return messages
-
-
-def _whole(text: str) -> str:
-    """Return ``text`` with surrogates joined, or replaced where the other half is missing."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 async def _chunks(answer: Any) -> AsyncGenerator[Any, None]:
@@ -329,7 +324,7 @@ def _read(chunk: Any, calls: "Calls") -> list[Text | Usage | Finish]:
         if choice.delta is None:
             return said
         if choice.delta.content:
-            said.append(Text(_whole(choice.delta.content)))
+            said.append(Text(without_surrogates(choice.delta.content)))
         for delta in choice.delta.tool_calls or ():
             calls.add(delta)
     except (AttributeError, TypeError) as error:
@@ -371,7 +366,7 @@ class Calls:
             call_id = part["id"]
             if not call_id or call_id in calls:
                 call_id = f"call_{uuid4().hex}"
-            calls[call_id] = ToolCall(call_id, part["name"], _whole(part["arguments"]))
+            calls[call_id] = ToolCall(call_id, part["name"], without_surrogates(part["arguments"]))
         return list(calls.values())
 
 

@@ -76,11 +76,11 @@ class BaseHandler(APIHandler):
         async with contextlib.AsyncExitStack() as stack:
             with self.uncut():
                 if named.kernel_id:
-                    found = await kernels.of_id(named.kernel_id)
+                    found = await kernels.get(named.kernel_id)
                 elif named.notebook_path:
-                    found = await kernels.of_notebook(named.notebook_path.lstrip("/"))
+                    found = await kernels.for_notebook(named.notebook_path.lstrip("/"))
                 elif named.session_id:
-                    found = await kernels.of_conversation(
+                    found = await kernels.for_conversation(
                         f"session {named.session_id}", named.session_id, named.session_id
                     )
                 else:

@@ -89,7 +89,7 @@ class NotebooksHandler(_NotebookHandler):
             folder = self.root
         chat_id = str((content.get("metadata") or {}).get("id", ""))
         kernels = self.services.kernels
-        kernel_id = await kernels.of_code(chat_id, place)
+        kernel_id = await kernels.kernel_id_of(chat_id, place)
         made = export.make(content, path, kernels.kernelspec(kernel_id))
         with self.storing():
             saved = await asyncio.to_thread(
@@ -135,7 +135,7 @@ class RunNotebookHandler(_NotebookHandler, StreamHandler):
         folder = posixpath.dirname(file.relative_to(self.root).as_posix())
         async with contextlib.AsyncExitStack() as stack:
             with self.uncut():
-                kernel_id = await stack.enter_async_context(kernels.fresh(folder, name))
+                kernel_id = await stack.enter_async_context(kernels.start_temporary(folder, name))
             self.begin_stream("application/x-ndjson")
             steps = run.run(read, kernels.manager(kernel_id), kernels.settings)
             progress = ""

@@ -54,6 +54,6 @@ class StatusHandler(BaseHandler):
         kernels = self.services.kernels
         kernel: Kernel | None = None
         with contextlib.suppress(KernelError):
-            kernel = await kernels.of_id(self.get_query_argument("kernel_id", ""))
-        kernel = kernel or kernels.running_of_conversation(self.get_query_argument("chat_id", ""))
+            kernel = await kernels.get(self.get_query_argument("kernel_id", ""))
+        kernel = kernel or kernels.running_for_conversation(self.get_query_argument("chat_id", ""))
         return {"id": kernel.id, "state": await kernel.state()} if kernel else None

@@ -40,12 +40,12 @@ class VariablesHandler(BaseHandler):
         kernels = self.services.kernels
         kernel: Kernel | None
         if named.kernel_id:
-            kernel = await kernels.of_id(named.kernel_id)
+            kernel = await kernels.get(named.kernel_id)
         elif named.notebook_path:
-            kernel = await kernels.running_of_notebook(named.notebook_path.lstrip("/"))
+            kernel = await kernels.running_for_notebook(named.notebook_path.lstrip("/"))
         elif named.session_id:
-            kernel = kernels.running_of_conversation(f"session {named.session_id}")
+            kernel = kernels.running_for_conversation(f"session {named.session_id}")
         else:
-            kernel = kernels.running_of_conversation(named.chat_id or "")
+            kernel = kernels.running_for_conversation(named.chat_id or "")
         # Without a kernel there are no variables; none is started to find that out.
-        self.finish(json.dumps(await variables.listed(kernel) if kernel else []))
+        self.finish(json.dumps(await variables.list_variables(kernel) if kernel else []))

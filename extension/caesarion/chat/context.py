@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, ValidationError
 from caesarion.errors import CaesarionError, OtherLanguage, UnknownKernel
 from caesarion.kernels import variables
 from caesarion.kernels.kernel import Kernel
-from caesarion.kernels.registry import Kernels
+from caesarion.kernels.registry import KernelRegistry
 from caesarion.text import clip
 
 # Begins what stands behind a question. The demo model, too, knows by it where the
@@ -86,7 +86,7 @@ class Place:
     told: str
 
 
-async def place(kernels: Kernels, stamp: Stamp, named: list[str], own: Place) -> Place:
+async def place(kernels: KernelRegistry, stamp: Stamp, named: list[str], own: Place) -> Place:
     """
     Return where code runs: by the notebook in front, else one of those ``named``.
 
@@ -96,20 +96,20 @@ async def place(kernels: Kernels, stamp: Stamp, named: list[str], own: Place) ->
     front, other = _shown(stamp.notebook_path), ""
     if stamp.kernel_id:
         try:
-            kernel = await kernels.of_id(stamp.kernel_id, stamp.notebook_path)
+            kernel = await kernels.get(stamp.kernel_id, stamp.notebook_path)
             return Place(_gives(kernel), _gives(kernel), _IN_FRONT.format(path=front))
         except OtherLanguage as error:
             other = _OTHER.format(path=front, language=error.language)
         except UnknownKernel:
             pass  # It was shut down; its notebook may have another.
     for path in filter(None, (stamp.notebook_path, *named)):
-        language = await kernels.language_of_notebook(path)
+        language = await kernels.notebook_language(path)
         is_front = path == stamp.notebook_path
         if language.lower() == "python":
             told = _IN_FRONT if is_front else _NAMED
             return Place(
-                lambda path=path: kernels.of_notebook(path),  # type: ignore[misc]
-                lambda path=path: kernels.running_of_notebook(path),  # type: ignore[misc]
+                lambda path=path: kernels.for_notebook(path),  # type: ignore[misc]
+                lambda path=path: kernels.running_for_notebook(path),  # type: ignore[misc]
                 told.format(path=_shown(path)),
             )
         if is_front and language:

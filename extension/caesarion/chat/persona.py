@@ -253,7 +253,7 @@ class CaesarionPersona(BasePersona):
         """Return where the code of this turn runs."""
         kernels, chat_id = self._shared.kernels, self.chat.get_id()
         own = context.own_place(
-            self._conversation_kernel, lambda: kernels.running_of_conversation(chat_id)
+            self._conversation_kernel, lambda: kernels.running_for_conversation(chat_id)
         )
         return await context.place(kernels, stamp, self._named_notebooks(message), own)
 
@@ -265,7 +265,9 @@ class CaesarionPersona(BasePersona):
 
     async def _conversation_kernel(self) -> Kernel:
         path = self.chat.get_path()
-        return await self._shared.kernels.of_conversation(self.chat.get_id(), path, Path(path).stem)
+        return await self._shared.kernels.for_conversation(
+            self.chat.get_id(), path, Path(path).stem
+        )
 
 
 def _replaced(message: Message) -> str:

@@ -68,8 +68,8 @@ def answer(namespace: dict[str, Any], names: list[str] | None) -> Answer:
     """
     if names is None:
         return Answer(listed(namespace))
-    looking = Looking()
-    return Answer({name: looking.digest(namespace, name) for name in names})
+    inspection = Inspection()
+    return Answer({name: inspection.digest(namespace, name) for name in names})
 
 
 def listed(namespace: dict[str, Any]) -> list[dict[str, str]]:
@@ -87,7 +87,7 @@ def listed(namespace: dict[str, Any]) -> list[dict[str, str]]:
     return found[::-1]
 
 
-class Looking:
+class Inspection:
     """One request's looks at values, which have a time in common."""
 
     def __init__(self, look: float = _LOOK, altogether: float = _ALL) -> None:
@@ -262,7 +262,7 @@ def _shape(value: Any) -> tuple[int, ...] | None:
     return lengths if all(type(length) is int for length in lengths) else None
 
 
-def _frame(value: Any, looking: Looking) -> str:
+def _frame(value: Any, inspection: Inspection) -> str:
     """Return columns with their types, and the first rows, of what is like a data frame."""
     shape = _shape(value)
     columns, types = getattr(value, "columns", None), getattr(value, "dtypes", None)
@@ -271,25 +271,25 @@ def _frame(value: Any, looking: Looking) -> str:
     rows = min(_ROWS, shape[0])
     few = value.iloc[:rows, :_COLUMNS] if hasattr(value, "iloc") else value.head(rows)
     names, kinds = list(few.columns)[:_COLUMNS], list(few.dtypes)[:_COLUMNS]
-    told = [f"{_column(name, looking)}: {kind}" for name, kind in zip(names, kinds, strict=True)]
+    told = [f"{_column(name, inspection)}: {kind}" for name, kind in zip(names, kinds, strict=True)]
     if shape[1] > len(told):
         told.append(f"... {shape[1] - len(told):,} more columns")
     few = few.iloc[:, :_SHOWN] if hasattr(few, "iloc") else few
-    head = looking.guarded(lambda: _printed(few, max_colwidth=30))
+    head = inspection.guarded(lambda: _printed(few, max_colwidth=30))
     return f"columns: {', '.join(told)}\nfirst rows:\n{head}"
 
 
-def _column(name: Any, looking: Looking) -> str:
-    return _clip(name, 60) if type(name) is str else looking.brief(name, _ITEMS)
+def _column(name: Any, inspection: Inspection) -> str:
+    return _clip(name, 60) if type(name) is str else inspection.brief(name, _ITEMS)
 
 
-def _series(value: Any, looking: Looking) -> str:
+def _series(value: Any, inspection: Inspection) -> str:
     """Return the type and the first values of what is like one column."""
     shape = _shape(value)
     if shape is None or len(shape) != 1 or not hasattr(value, "head"):
         return ""
     few = value.head(min(_ROWS, shape[0]))
-    head = looking.guarded(lambda: _printed(few))
+    head = inspection.guarded(lambda: _printed(few))
     return f"dtype: {value.dtype}\nfirst values:\n{head}"
 
 
@@ -297,7 +297,7 @@ def _printed(few: Any, **how: Any) -> str:
     return str(few.to_string(**how) if hasattr(few, "to_string") else few)
 
 
-def _array(value: Any, looking: Looking) -> str:
+def _array(value: Any, inspection: Inspection) -> str:
     """Return the type and the first values of what is like an array or a tensor."""
     shape, dtype = _shape(value), getattr(value, "dtype", None)
     if shape is None or dtype is None:
@@ -311,7 +311,7 @@ def _array(value: Any, looking: Looking) -> str:
         few = few[0] if length else None
     if few is not None and hasattr(few, "tolist"):
         first = few[:_ITEMS].tolist() if shape else few.tolist()
-        told += f"\nfirst values: {looking.brief(first, _ITEMS)}"
+        told += f"\nfirst values: {inspection.brief(first, _ITEMS)}"
     return told
 
 

@@ -22,7 +22,7 @@ from caesarion.kernels.kernel import Kernel
 from caesarion.kernels.prewarm import Spare
 
 
-class Kernels:
+class KernelRegistry:
     """All kernels of one server that the agent has had to do with."""
 
     def __init__(self, settings: CaesarionKernel, serverapp: Any) -> None:
@@ -41,7 +41,7 @@ class Kernels:
         # must not start two kernels for one notebook or conversation.
         self._starting = asyncio.Lock()
 
-    async def of_id(self, kernel_id: str, place: str = "") -> Kernel:
+    async def get(self, kernel_id: str, place: str = "") -> Kernel:
         """
         Return the running kernel; raise UnknownKernel, or KernelError if it is not Python.
 
@@ -57,12 +57,11 @@ class Kernels:
             raise OtherLanguage(language)
         return self._kernel(kernel_id, place)
 
-    async def of_notebook(self, path: str) -> Kernel:
+    async def for_notebook(self, path: str) -> Kernel:
         """Return the kernel of the notebook at ``path`` below the root, started if need be."""
         async with self._starting:
-            for session in await self._sessions.list_sessions():
-                if session["path"] == path and session["kernel"]:
-                    return await self.of_id(session["kernel"]["id"], path)
+            if kernel_id := await self._kernel_of_session(path):
+                return await self.get(kernel_id, path)
             try:
                 model = await ensure_async(self._contents.get(path, content=True, type="notebook"))
             except HTTPError as error:
@@ -79,40 +78,44 @@ class Kernels:
                     kernel_name=kernelspec.get("name"),
                 )
             )
-        return await self.of_id(session["kernel"]["id"], path)
+        return await self.get(session["kernel"]["id"], path)
 
-    async def language_of_notebook(self, path: str) -> str:
+    async def notebook_language(self, path: str) -> str:
         """
         Return what the notebook at ``path`` is written in, as its kernel says; starts nothing.
 
         It is "" where there is no such notebook, or no such kernel here.
         """
         try:
-            for session in await self._sessions.list_sessions():
-                if session["path"] == path and session["kernel"]:
-                    return self._language(session["kernel"]["name"])
+            if kernel_id := await self._kernel_of_session(path):
+                return self._language(self._pool.get_kernel(kernel_id).kernel_name)
             model = await ensure_async(self._contents.get(path, content=True, type="notebook"))
             named = model["content"]["metadata"].get("kernelspec", {}).get("name")
             return self._language(named or self._pool.default_kernel_name)
         except (HTTPError, NoSuchKernel):
             return ""
 
+    async def _kernel_of_session(self, path: str) -> str | None:
+        """Return the id of the kernel that runs for the notebook at ``path``, if there is one."""
+        for session in await self._sessions.list_sessions():
+            if session["path"] == path and session["kernel"]:
+                return str(session["kernel"]["id"])
+        return None
+
     def _language(self, kernel_name: str) -> str:
         return str(self._specs.get_kernel_spec(kernel_name).language)
 
-    async def running_of_notebook(self, path: str) -> Kernel | None:
+    async def running_for_notebook(self, path: str) -> Kernel | None:
         """Return the kernel of the notebook at ``path`` if it has one, else None; starts none."""
-        for session in await self._sessions.list_sessions():
-            if session["path"] == path and session["kernel"]:
-                return await self.of_id(session["kernel"]["id"], path)
-        return None
+        kernel_id = await self._kernel_of_session(path)
+        return await self.get(kernel_id, path) if kernel_id else None
 
-    def running_of_conversation(self, conversation: str) -> Kernel | None:
+    def running_for_conversation(self, conversation: str) -> Kernel | None:
         """Return the kernel that belongs to ``conversation`` if it lives, else None."""
         kernel_id = self._conversations.get(conversation)
         return self._kernel(kernel_id) if kernel_id and kernel_id in self._pool else None
 
-    async def of_conversation(self, conversation: str, path: str, name: str) -> Kernel:
+    async def for_conversation(self, conversation: str, path: str, name: str) -> Kernel:
         """
         Return the kernel that belongs to ``conversation``, started if need be.
 
@@ -135,7 +138,7 @@ class Kernels:
     @contextlib.asynccontextmanager
     async def temporary(self) -> AsyncIterator[Kernel]:
         """Provide a kernel that nobody else uses and that is gone afterwards."""
-        async with self.fresh() as kernel_id:
+        async with self.start_temporary() as kernel_id:
             try:
                 yield self._kernel(kernel_id)
             finally:
@@ -143,7 +146,9 @@ class Kernels:
                     await kernel.close()
 
     @contextlib.asynccontextmanager
-    async def fresh(self, folder: str = "", name: str | None = None) -> AsyncIterator[str]:
+    async def start_temporary(
+        self, folder: str = "", name: str | None = None
+    ) -> AsyncIterator[str]:
         """
         Provide the id of a new kernel that is gone afterwards.
 
@@ -166,15 +171,14 @@ class Kernels:
                 ending.add_done_callback(self._ending.discard)
                 await asyncio.shield(ending)
 
-    async def of_code(self, conversation: str, notebook: str) -> str | None:
+    async def kernel_id_of(self, conversation: str, notebook: str) -> str | None:
         """
         Return the id of the kernel that runs and that a conversation had its code run in.
 
         That is the kernel of ``notebook``, a path, or the conversation's own.
         """
-        for session in await self._sessions.list_sessions():
-            if notebook and session["path"] == notebook and session["kernel"]:
-                return str(session["kernel"]["id"])
+        if notebook and (kernel_id := await self._kernel_of_session(notebook)):
+            return kernel_id
         kernel_id = self._conversations.get(conversation)
         return kernel_id if kernel_id in self._pool else None
 

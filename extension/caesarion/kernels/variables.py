@@ -14,6 +14,7 @@ from typing import Any
 from caesarion.kernels import inspector
 from caesarion.kernels.kernel import Kernel
 from caesarion.kernels.outputs import ANSI
+from caesarion.text import without_surrogates
 
 # Digests that one question may carry.
 MOST = 8
@@ -23,11 +24,11 @@ MOST = 8
 _EXPRESSION = (
     "(lambda here, ours: (here.__builtins__['exec']({source!r}, ours),"
     " ours['answer'](here.__globals__, {names!r}))[1])"
-    "(lambda: None, {{'__name__': 'caesarion_in_kernel'}})"
+    "(lambda: None, {{'__name__': 'caesarion_inspector'}})"
 )
 
 
-async def listed(kernel: Kernel) -> list[dict[str, str]]:
+async def list_variables(kernel: Kernel) -> list[dict[str, str]]:
     """Return name, type and shape of the user's variables; KernelError where it cannot be told."""
     found: list[dict[str, str]] = await _asked(kernel, None)
     return found
@@ -41,15 +42,13 @@ async def digests(kernel: Kernel, names: list[str]) -> dict[str, str | None]:
 
 async def _asked(kernel: Kernel, names: list[str] | None) -> Any:
     shown = await kernel.evaluate(_EXPRESSION.format(source=_source(), names=names))
-    # Halves of characters go no further, as no request and no file can carry them.
-    return json.loads(shown, object_pairs_hook=_whole)
+    return json.loads(shown, object_pairs_hook=_plain)
 
 
-def _whole(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _plain(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object whose texts can be sent anywhere: no colours, no lone surrogates."""
     return {
-        name: ANSI.sub("", value.encode("utf-8", "replace").decode())
-        if isinstance(value, str)
-        else value
+        name: ANSI.sub("", without_surrogates(value)) if isinstance(value, str) else value
         for name, value in pairs
     }
 
