@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROXY := $(VENV)/share/caesarion/proxy
+AIMOCK := $(VENV)/share/caesarion/aimock
+LITELLM_VERSION := 1.108.7
 CHROMIUM := chromium chromium-browser google-chrome google-chrome-stable
 
 # For `make images`: what builds them, and what their names begin with.
@@ -54,7 +56,7 @@ help:
 up: $(VENV)/.up $(VENV)/.proxy
 	@exec $(BIN)/python -m caesarion_hub.up
 
-test: $(VENV)/.test $(VENV)/.proxy $(VENV)/.chromium $(VENV)/.helm $(VENV)/.postgres
+test: $(VENV)/.test $(VENV)/.proxy $(VENV)/.aimock $(VENV)/.litellm $(VENV)/.chromium $(VENV)/.helm $(VENV)/.postgres
 	@$(BIN)/python -m pytest -n $(WORKERS) $(TESTS)
 
 check: $(VENV)/.test $(VENV)/.node $(VENV)/.helm
@@ -118,6 +120,20 @@ $(VENV)/.proxy: $(VENV)/.venv hub_config/proxy/package.json hub_config/proxy/pac
 	@cp hub_config/proxy/package.json hub_config/proxy/package-lock.json $(PROXY)
 	$(call quietly,Installing the proxy,PATH="$(CURDIR)/$(BIN):$$PATH" \
 		npm ci --prefix $(PROXY) --ignore-scripts --no-audit --no-fund)
+	@touch $@
+
+# Model servers that other people wrote, each in a place of its own: what LiteLLM needs
+# is not what we need.
+$(VENV)/.aimock: $(VENV)/.venv tests/fakes/aimock/package-lock.json | $(VENV)/.node
+	@mkdir -p $(AIMOCK)
+	@cp tests/fakes/aimock/package.json tests/fakes/aimock/package-lock.json $(AIMOCK)
+	$(call quietly,Installing aimock,PATH="$(CURDIR)/$(BIN):$$PATH" \
+		npm ci --prefix $(AIMOCK) --ignore-scripts --no-audit --no-fund)
+	@touch $@
+
+$(VENV)/.litellm: $(VENV)/.venv
+	$(call quietly,Installing LiteLLM,$(PYTHON) -m venv $(VENV)/litellm && \
+		$(VENV)/litellm/bin/python -m pip install 'litellm[proxy]==$(LITELLM_VERSION)')
 	@touch $@
 
 $(VENV)/.uv: $(VENV)/.venv

@@ -10,7 +10,6 @@ too where it is installed.
 
 import asyncio
 import contextlib
-import importlib.util
 import json
 import os
 import statistics
@@ -26,8 +25,9 @@ import aiohttp
 import psutil
 
 from tests.bench.figures import Row
-from tests.fakes.bare_hub import bare_hub, free_port
+from tests.fakes.bare_hub import bare_hub
 from tests.fakes.gateway_process import gateway_process
+from tests.other_servers import LITELLM, litellm
 
 SCOPE = "access:services!service=gateway"
 _WORDS = 20
@@ -174,8 +174,9 @@ def _ways(folder: Path, reply: dict[str, Any]) -> Iterator[tuple[list[_Way], lis
             _Way("a pass-through", least, process),
             _Way("the gateway", gateway.base_url, psutil.Process(gateway.process.pid)),
         ]
-        if importlib.util.find_spec("litellm"):
-            ways.append(stack.enter_context(_litellm(folder, direct)))
+        if LITELLM.exists():
+            proxy = stack.enter_context(litellm(folder, direct))
+            ways.append(_Way("LiteLLM", proxy.base_url, psutil.Process(proxy.process.pid)))
         yield ways, [hub.make_token(user, [SCOPE]) for user in users]
 
 
@@ -189,39 +190,6 @@ def _running(words: Sequence[str]) -> Iterator[tuple[str, psutil.Process]]:
             yield process.stdout.readline().strip(), psutil.Process(process.pid)
         finally:
             process.terminate()
-
-
-@contextlib.contextmanager
-def _litellm(folder: Path, upstream: str) -> Iterator[_Way]:
-    port = free_port()
-    settings = folder / "litellm.json"
-    parameters = {"model": "openai/gpt-4.1", "api_base": upstream, "api_key": "none"}
-    model = {"model_name": "gpt-4.1", "litellm_params": parameters}
-    # Nobody but us asks it, with tokens that it does not know.
-    open_to_all = {"dangerously_permit_weak_or_unset_master_key": True}
-    settings.write_text(json.dumps({"model_list": [model], "general_settings": open_to_all}))
-    command = [str(Path(sys.executable).with_name("litellm")), "--config", str(settings)]
-    said = folder / "litellm.log"
-    with said.open("wb") as log:
-        process = subprocess.Popen([*command, "--port", str(port)], stdout=log, stderr=log)
-    try:
-        deadline = time.monotonic() + 120
-        url = f"http://127.0.0.1:{port}"
-        while not _answers(port) and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.5)
-        if not _answers(port):
-            raise RuntimeError(f"LiteLLM does not start: {said.read_text()[-2000:]}")
-        yield _Way("LiteLLM", f"{url}/v1", psutil.Process(process.pid))
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _answers(port: int) -> bool:
-    return any(
-        connection.laddr[1:] == (port,) and connection.status == psutil.CONN_LISTEN
-        for connection in psutil.net_connections("tcp4")
-    )
 
 
 @contextlib.asynccontextmanager
