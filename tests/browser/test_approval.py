@@ -65,7 +65,7 @@ def test_edited_code_runs_and_a_refusal_is_told_with_its_reason(
     expect(state(lab.cells.first)).to_contain_text("edited and approved by eve")
     last = lab.cells.last
     last.get_by_role("button", name="Refuse").click()
-    reason = last.get_by_label("Reason, told to the agent")
+    reason = last.get_by_label("Reason, sent to the agent")
     reason.fill("not by zero")
     visits.picture(lab, "refusing")
     reason.press("Enter")

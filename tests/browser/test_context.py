@@ -82,7 +82,7 @@ def test_a_variable_is_completed_and_its_digest_told(
     assert "The variable rain:\n| DataFrame (pandas), 2 rows x 2 columns\n" in told
     assert "| columns: day: int64, mm: float64\n" in told
     expect(chip).to_have_count(0)
-    told_of = lab.side.locator(".jp-Caesarion-told", has_text="@rain")
+    told_of = lab.side.locator(".jp-Caesarion-contextDetails", has_text="@rain")
     told_of.locator("summary").click()
     expect(told_of).to_contain_text("| columns: day: int64, mm: float64")
     visits.picture(lab, "told")

@@ -43,8 +43,8 @@ def test_a_suggestion_is_sent_with_all_that_goes_along(
 
 
 def test_the_light_says_what_is_wrong_and_what_to_do(lab: Lab, visits: Visits) -> None:
-    lamp = lab.side.locator(".jp-Caesarion-lamp")
-    told = lab.side.locator(".jp-Caesarion-lampTold")
+    lamp = lab.side.locator(".jp-Caesarion-statusButton")
+    told = lab.side.locator(".jp-Caesarion-statusTooltip")
     expect(lamp).to_have_text("Ready")
     lamp.focus()
     expect(told).to_contain_text("Model: gpt-4.1 answers.")
@@ -80,7 +80,7 @@ def test_the_light_says_what_is_wrong_and_what_to_do(lab: Lab, visits: Visits) -
 
 
 def test_a_page_that_is_not_seen_does_not_ask(lab: Lab) -> None:
-    lamp = lab.side.locator(".jp-Caesarion-lamp")
+    lamp = lab.side.locator(".jp-Caesarion-statusButton")
     expect(lamp).to_have_text("Ready")
     asked: list[str] = []
     lab.page.on("request", lambda request: asked.append(request.url))
@@ -98,7 +98,7 @@ def test_the_lab_asks_for_no_news_and_no_updates(lab: Lab) -> None:
     lab.page.on("request", lambda request: asked.append(request.url))
     lab.page.reload()
     lab.wait_for_chat()
-    expect(lab.side.locator(".jp-Caesarion-lamp").last).to_have_text("Ready")
+    expect(lab.side.locator(".jp-Caesarion-statusButton").last).to_have_text("Ready")
     assert any("/lab/api/" in url for url in asked)
     assert [url for url in asked if "/lab/api/news" in url or "/lab/api/update" in url] == []
     assert [url for url in asked if not url.startswith((lab.hub.url, "data:", "blob:"))] == []

@@ -1,32 +1,45 @@
 """
-Which personas a chat has: those of packages whose server extension is on.
+The persona manager: which personas a chat has.
 
 Jupyter AI makes one for each chat, as ``persona_manager.json`` names the class; it finds
-:mod:`caesarion.chat.persona` by its entry point. Its own would import, with the first chat and
-while the whole server waits, the personas of external agents too, whose server extension
-is off (0.25 s of CPU and 8 MB).
-
-Written against jupyter-ai-persona-manager 0.2; ``tests/integration/test_chat.py`` fails
-when what is overridden here changes upstream.
+:mod:`caesarion.chat.persona` by its entry point.
 """
 
-from importlib.metadata import EntryPoint, EntryPoints, entry_points
-from unittest import mock
+import traceback
+from importlib.metadata import EntryPoint, entry_points
 
-from jupyter_ai_persona_manager import persona_manager
+from jupyter_ai_persona_manager import PersonaRequirementsUnmet, persona_manager
 
 
 class PersonaManager(persona_manager.PersonaManager):
-    """Jupyter AI's, without the personas of what is switched off."""
+    """
+    Jupyter AI's persona manager, without the personas of disabled packages.
+
+    Upstream's imports every persona that is
+    installed when the first chat opens, those of external agents too, whose server extensions
+    are disabled: 0.25 s of CPU during which the whole server waits, and 8 MB. Written against
+    jupyter-ai-persona-manager 0.2; it can go when upstream skips disabled packages.
+    """
 
     def _init_ep_persona_classes(self) -> None:
-        found = entry_points(group=persona_manager.EPG_NAME)
-        wanted = EntryPoints(point for point in found if not self._is_off(point))
-        with mock.patch.object(persona_manager, "entry_points", return_value=wanted):
-            super()._init_ep_persona_classes()
+        found = []
+        points = entry_points(group=persona_manager.EPG_NAME)
+        enabled = [point for point in points if not self._is_disabled(point)]
+        self.log.info("Loading personas: %s", ", ".join(point.name for point in enabled))
+        for point in enabled:
+            try:
+                persona = {"persona_class": point.load(), "traceback": None}
+            except PersonaRequirementsUnmet as error:
+                self.log.warning("The persona %s is not available: %s", point.name, error)
+                continue
+            except Exception:
+                # Upstream shows the traceback in the chat, and the other personas go on.
+                persona = {"persona_class": None, "traceback": traceback.format_exc()}
+            found.append({"module": point.name, **persona})
+        persona_manager.PersonaManager._ep_persona_classes = found
 
-    def _is_off(self, point: EntryPoint) -> bool:
-        """Whether the server extension of the persona's package is known, and not enabled."""
+    def _is_disabled(self, point: EntryPoint) -> bool:
+        """Whether the server extension of the persona's package is known, and disabled."""
         package = point.module.partition(".")[0]
         server = getattr(self.parent, "serverapp", None)
         return server is not None and server.jpserver_extensions.get(package) is False

@@ -1,14 +1,14 @@
 /**
- * What a person does with a call that waits for them: run it, edit its code first, or
- * refuse it and say why. Drawn by call.ts in the cell; the answer goes to the server,
- * which shows every tab what became of it.
+ * The approval card: the buttons of a call that waits for a person, who runs it, edits its
+ * code first, or refuses it with a reason. Drawn by call.ts in the call's cell. The decision
+ * goes to the server, which shows it in every tab.
  */
 
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
-/** What is kept of a call that waited. */
-export interface IDecided {
+/** The recorded decision about a call that waited. */
+export interface IDecision {
   readonly decision: 'run' | 'refuse';
   readonly by: string;
   /** UTC, ISO 8601. */
@@ -22,11 +22,11 @@ interface IAnswer {
   reason?: string;
 }
 
-/** Code that is being edited, by approval: a cell is drawn anew when its chat is. */
+/** Edited code by approval id. It outlives the card, which every update of the chat draws anew. */
 const drafts = new Map<string, string>();
 
 /** "approved by hana 14:02", in the reader's own time. */
-export function inWordsOf(decided: IDecided): string {
+export function describeDecision(decided: IDecision): string {
   const at = new Date(decided.at);
   const today = at.toDateString() === new Date().toDateString();
   const time = today
@@ -41,7 +41,7 @@ export function inWordsOf(decided: IDecided): string {
   return `${did} by ${decided.by} ${time}`;
 }
 
-/** Send the answer; return what stood in its way, or nothing. */
+/** Send the decision; return an error sentence, or an empty text. */
 async function send(approval: string, answer: IAnswer): Promise<string> {
   const settings = ServerConnection.makeSettings();
   const url = URLExt.join(
@@ -58,21 +58,21 @@ async function send(approval: string, answer: IAnswer): Promise<string> {
     const { message } = (await told.json()) as { message?: string };
     return message ?? `The server answered ${told.status}.`;
   } catch {
-    return 'The server does not answer, so nothing was decided. Try again when it is back.';
+    return 'The server does not answer, so the call still waits. Try again when the server is back.';
   }
 }
 
 function button(label: string, press: () => void): HTMLButtonElement {
   const made = document.createElement('button');
   made.type = 'button';
-  made.className = 'caesarion-deciding-button';
+  made.className = 'caesarion-approval-button';
   made.textContent = label;
   made.addEventListener('click', press);
   return made;
 }
 
-/** Run is where Enter goes, unless somebody is busy elsewhere, typing above all. */
-function focusGently(run: HTMLButtonElement): void {
+/** Focus the Run button, unless the user's focus is elsewhere, in an input above all. */
+function focusIfIdle(run: HTMLButtonElement): void {
   requestAnimationFrame(() => {
     const at = document.activeElement;
     if (run.isConnected && (at === null || at === document.body)) {
@@ -82,31 +82,31 @@ function focusGently(run: HTMLButtonElement): void {
 }
 
 /**
- * Make the buttons of a call that waits. `code` is undefined where there is none to be
- * edited; `shown` is the drawn code, which the editor takes the place of.
+ * Make the card of a waiting call. `code` is undefined if the call has no code to edit;
+ * `shown` is the drawn code, which the editor replaces.
  */
-export function deciding(
+export function makeApprovalCard(
   approval: string,
   code: string | undefined,
   shown: HTMLElement | undefined
 ): HTMLElement {
   const node = document.createElement('div');
-  node.className = 'caesarion-deciding';
+  node.className = 'caesarion-approval';
   const problem = document.createElement('div');
-  problem.className = 'caesarion-deciding-problem';
+  problem.className = 'caesarion-approval-problem';
   problem.setAttribute('role', 'alert');
   const buttons = document.createElement('div');
-  buttons.className = 'caesarion-deciding-buttons';
+  buttons.className = 'caesarion-approval-buttons';
   node.append(buttons, problem);
 
   const editor = document.createElement('textarea');
-  editor.className = 'caesarion-deciding-code';
+  editor.className = 'caesarion-approval-code';
   editor.setAttribute('aria-label', 'Code to run');
   editor.spellcheck = false;
   const reason = document.createElement('input');
-  reason.className = 'caesarion-deciding-reason';
-  reason.setAttribute('aria-label', 'Reason, told to the agent');
-  reason.placeholder = 'Reason, told to the agent (optional)';
+  reason.className = 'caesarion-approval-reason';
+  reason.setAttribute('aria-label', 'Reason, sent to the agent');
+  reason.placeholder = 'Reason, sent to the agent (optional)';
   reason.maxLength = 2000;
 
   const answer = async (given: IAnswer): Promise<void> => {
@@ -122,7 +122,7 @@ export function deciding(
     const edited = drafts.get(approval);
     void answer({ decision: 'run', ...(edited === undefined ? {} : { code: edited }) });
   });
-  run.classList.add('caesarion-deciding-run');
+  run.classList.add('caesarion-approval-run');
   const fit = (): void => {
     editor.rows = Math.min(20, Math.max(2, editor.value.split('\n').length));
     run.disabled = editor.value.trim() === '';
@@ -151,7 +151,7 @@ export function deciding(
     const draft = drafts.get(approval);
     run.disabled = false;
     editor.remove();
-    shown?.classList.toggle('caesarion-deciding-hidden', draft !== undefined);
+    shown?.classList.toggle('caesarion-approval-hidden', draft !== undefined);
     if (draft === undefined) {
       buttons.replaceChildren(run, ...(code === undefined ? [] : [edit]), refuse);
     } else {
@@ -182,6 +182,6 @@ export function deciding(
     }
   });
   show();
-  focusGently(run);
+  focusIfIdle(run);
   return node;
 }

@@ -100,8 +100,8 @@ function picker(
   };
 }
 
-export const approval: JupyterFrontEndPlugin<void> = {
-  id: '@caesarion/labextension:approval',
+export const approvalMode: JupyterFrontEndPlugin<void> = {
+  id: '@caesarion/labextension:approval-mode',
   description: 'Lets people choose whether code of the agent waits for them.',
   autoStart: true,
   optional: [IChatTracker],

@@ -1,19 +1,20 @@
 /**
- * The end of an answer stays in view while it grows. Started by index.ts.
+ * Auto-scroll: the end of an answer stays in view while the answer grows, until its
+ * reader scrolls up. A new question scrolls to the end again.
  *
- * jupyterlab-chat 0.25 follows changes of its DOM, but not a plot that gets its
- * height when it is decoded, and it loses the end when messages come in quick
- * succession. Here only who reads scrolls away from the end, until they ask again.
+ * jupyterlab-chat 0.25 scrolls when its DOM changes, but not when a decoded plot gets
+ * its height, and it loses the end when messages come in quick succession.
  */
 
-import type { IChatPanel, IChatTracker } from '@jupyter/chat';
+import { IChatTracker, type IChatPanel } from '@jupyter/chat';
+import type { JupyterFrontEndPlugin } from '@jupyterlab/application';
 
 const MESSAGES = '.jp-chat-messages-container';
 
 /** Pixels from the end that count as the end: the room below the last message is 64. */
 const NEAR = 80;
 
-/** Keep the end of `messages` in view unless somebody scrolls up; return what goes there again. */
+/** Keep the end of `messages` in view unless the reader scrolls up; return a function that returns there. */
 function followMessages(messages: HTMLElement): () => void {
   const view = messages.parentElement!;
   let following = true;
@@ -78,8 +79,13 @@ function follow(chat: IChatPanel): void {
   });
 }
 
-/** Follow every chat for as long as it is open. */
-export function followAnswers(chats: IChatTracker): void {
-  chats.forEach(follow);
-  chats.widgetAdded.connect((_, chat) => follow(chat));
-}
+export const autoScroll: JupyterFrontEndPlugin<void> = {
+  id: '@caesarion/labextension:auto-scroll',
+  description: 'Keeps the end of an answer in view while it grows.',
+  autoStart: true,
+  optional: [IChatTracker],
+  activate: (_app, chats: IChatTracker | null) => {
+    chats?.forEach(follow);
+    chats?.widgetAdded.connect((_, chat) => follow(chat));
+  }
+};

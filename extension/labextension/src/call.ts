@@ -15,8 +15,8 @@ import {
 } from '@jupyterlab/ui-components';
 import { Panel, Widget } from '@lumino/widgets';
 
-import { deciding, inWordsOf, type IDecided } from './approval_card';
-import { folded, toggle } from './fold_state';
+import { describeDecision, makeApprovalCard, type IDecision } from './approval_card';
+import { isFolded, toggleOutputs } from './fold_state';
 
 export const CALL_MIME = 'application/vnd.caesarion.call+json';
 
@@ -49,7 +49,7 @@ export interface ICall {
   readonly seconds?: number;
   /** What answers it while it waits for a person, and what they said. */
   readonly approval_id?: string;
-  readonly decided?: IDecided;
+  readonly decided?: IDecision;
   /** What the model was told, where there is nothing else to see. */
   readonly told?: string;
 }
@@ -74,7 +74,7 @@ const STATUS_WORDS: Record<CallStatus, string> = {
 };
 
 /** Seconds as people say them. */
-export function inWords(seconds: number): string {
+export function formatSeconds(seconds: number): string {
   if (seconds < 10) {
     // Nothing takes no time.
     return `${Math.max(0.1, seconds).toFixed(1)} s`;
@@ -89,15 +89,15 @@ export function inWords(seconds: number): string {
 function describe(call: ICall): string {
   const words = [STATUS_WORDS[call.status] ?? call.status];
   if (call.status === 'running' && call.started) {
-    words.push(inWords(Math.max(0, Date.now() / 1000 - call.started)));
+    words.push(formatSeconds(Math.max(0, Date.now() / 1000 - call.started)));
   } else if (call.seconds !== undefined) {
-    words.push(inWords(call.seconds));
+    words.push(formatSeconds(call.seconds));
   }
   if (call.place) {
     words.push(`in ${call.place}`);
   }
   if (call.decided) {
-    words.push(inWordsOf(call.decided));
+    words.push(describeDecision(call.decided));
   }
   return words.join(' · ');
 }
@@ -152,11 +152,11 @@ export class CallRenderer extends Panel implements IRenderMime.IRenderer {
       await this._addCode(call, model);
     }
     if (call.told) {
-      this.addWidget(new Widget({ node: element('div', 'told', call.told) }));
+      this.addWidget(new Widget({ node: element('div', 'result', call.told) }));
     }
     if (call.approval_id) {
       const code = this.node.querySelector<HTMLElement>('.caesarion-call-code');
-      const node = deciding(call.approval_id, call.code, code ?? undefined);
+      const node = makeApprovalCard(call.approval_id, call.code, code ?? undefined);
       this.addWidget(new Widget({ node }));
     }
     this._addFoot(call);
@@ -222,7 +222,7 @@ export class CallRenderer extends Panel implements IRenderMime.IRenderer {
     });
     rerun.disabled = ['queued', 'waiting', 'running'].includes(call.status);
     const fold = button('', caretDownIcon, pressed => {
-      toggle(call.id);
+      toggleOutputs(call.id);
       this._showFold(call.id, pressed);
     });
     this._showFold(call.id, fold);
@@ -230,7 +230,7 @@ export class CallRenderer extends Panel implements IRenderMime.IRenderer {
   }
 
   private _showFold(call: string, fold: HTMLButtonElement): void {
-    const shut = folded(call);
+    const shut = isFolded(call);
     fold.replaceChildren();
     (shut ? caretRightIcon : caretDownIcon).element({
       container: fold,

@@ -13,7 +13,7 @@ import { PageConfig, URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 import { Widget } from '@lumino/widgets';
 
-import { putIntoLine } from './input_bar';
+import { addToInputBar } from './input_bar';
 
 /** Milliseconds between two looks at the socket, which cost nothing. */
 const EVERY = 1_000;
@@ -42,10 +42,10 @@ function startUrl(): string {
 class Watch {
   constructor(private _chat: IChatPanel) {
     this._widget = new Widget();
-    this._widget.addClass('jp-Caesarion-away');
+    this._widget.addClass('jp-Caesarion-connection');
     this._widget.node.setAttribute('role', 'status');
     this._widget.hide();
-    putIntoLine(_chat, this._widget);
+    addToInputBar(_chat, this._widget);
     this._guard();
     const timer = window.setInterval(() => this._look(), EVERY);
     const online = (): void => this._look();
@@ -112,9 +112,9 @@ class Watch {
     this._away = true;
     this._show(this._told || AWAY);
     // Said again, where it stands already.
-    this._widget.node.classList.remove('jp-Caesarion-awayAgain');
+    this._widget.node.classList.remove('jp-Caesarion-connectionFlash');
     void this._widget.node.offsetWidth;
-    this._widget.node.classList.add('jp-Caesarion-awayAgain');
+    this._widget.node.classList.add('jp-Caesarion-connectionFlash');
   }
 
   private _look(): void {
@@ -172,7 +172,7 @@ class Watch {
       return;
     }
     node.dataset.sentence = sentence;
-    node.classList.toggle('jp-Caesarion-awayBack', sentence.startsWith(RETURNED));
+    node.classList.toggle('jp-Caesarion-connectionRestored', sentence.startsWith(RETURNED));
     node.textContent = sentence;
     const start = startUrl();
     if (sentence === AWAY && start) {

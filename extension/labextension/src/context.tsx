@@ -24,7 +24,7 @@ import {
 import { Signal, type ISignal } from '@lumino/signaling';
 import * as React from 'react';
 
-import { putIntoLine } from './input_bar';
+import { addToInputBar } from './input_bar';
 import {
   mentions,
   unmentioned,
@@ -278,7 +278,7 @@ function Chip({ chip }: { chip: IChip }): JSX.Element {
     >
       <chip.icon.react tag="span" className="jp-Caesarion-chipIcon" />
       <span className="jp-Caesarion-chipLabel">{chip.label}</span>
-      <span className="jp-Caesarion-chipSign" aria-hidden="true">
+      <span className="jp-Caesarion-chipAction" aria-hidden="true">
         {chip.on ? '×' : '+'}
       </span>
     </button>
@@ -323,7 +323,7 @@ function stampChats(
     const context = new Context(chat, notebooks, variables);
     contexts.set(chat, context);
     chat.disposed.connect(() => contexts.delete(chat));
-    putIntoLine(chat, new Chips(context));
+    addToInputBar(chat, new Chips(context));
   };
   const of = (input: IInputModel): Context | undefined =>
     [...contexts].find(([chat]) => chat.model.input === input)?.[1];

@@ -19,7 +19,7 @@ interface IKnown {
 }
 
 /** The names of what context.tsx has stamped on a message. */
-function wentAlong(metadata: Readonly<Record<string, unknown>>): string[] {
+function partNames(metadata: Readonly<Record<string, unknown>>): string[] {
   const cell = metadata['cell'] as { number?: number } | undefined;
   const variables = metadata['variables'];
   return [
@@ -28,7 +28,7 @@ function wentAlong(metadata: Readonly<Record<string, unknown>>): string[] {
   ];
 }
 
-function Told({ message }: IPreambleProps): React.JSX.Element | null {
+function ContextDetails({ message }: IPreambleProps): React.JSX.Element | null {
   const ours = message.metadata?.['caesarion'] as
     { attached?: Record<string, IKnown>; context?: string } | undefined;
   const files = Object.values(ours?.attached ?? {});
@@ -37,14 +37,14 @@ function Told({ message }: IPreambleProps): React.JSX.Element | null {
     parts.push(files.length > 1 ? `${files.length} files` : PathExt.basename(files[0]!.path));
   }
   if (ours?.context) {
-    parts.push(...wentAlong(message.metadata ?? {}));
+    parts.push(...partNames(message.metadata ?? {}));
   }
   if (parts.length === 0) {
     return null;
   }
   const what = parts.join(', ');
   return (
-    <details className="jp-Caesarion-told">
+    <details className="jp-Caesarion-contextDetails">
       <summary>What the agent was told of {what}</summary>
       {files.map(file => (
         <React.Fragment key={file.path}>
@@ -57,12 +57,12 @@ function Told({ message }: IPreambleProps): React.JSX.Element | null {
   );
 }
 
-export const told: JupyterFrontEndPlugin<void> = {
-  id: '@caesarion/labextension:told',
+export const contextDetails: JupyterFrontEndPlugin<void> = {
+  id: '@caesarion/labextension:context-details',
   description: 'Shows what the agent was told of the files attached to a message.',
   autoStart: true,
   optional: [IMessagePreambleRegistry],
   activate: (_app, preambles: IMessagePreambleRegistry | null) => {
-    preambles?.addComponent(Told);
+    preambles?.addComponent(ContextDetails);
   }
 };

@@ -1,14 +1,18 @@
 /**
- * The first visit: a lab that remembers no layout opens a chat in its sidebar.
- * Started by index.ts; later visits are left to what the workspace remembers.
+ * The first visit: a new workspace, which remembers no layout, opens a chat in its
+ * sidebar. Later visits restore the workspace's own layout.
  */
 
-import type { IChatTracker } from '@jupyter/chat';
-import type { ILabShell, JupyterFrontEnd } from '@jupyterlab/application';
+import { IChatTracker } from '@jupyter/chat';
+import {
+  ILabShell,
+  type JupyterFrontEnd,
+  type JupyterFrontEndPlugin
+} from '@jupyterlab/application';
 import { SplitPanel, type Widget } from '@lumino/widgets';
-import type { IWidgetConfig } from 'jupyterlab-chat';
+import { IMultiChatPanel, IWidgetConfig } from 'jupyterlab-chat';
 
-/** What the sidebar gets of the room that it shares with the main area. */
+/** The sidebar's share of the width that it and the main area have together. */
 const SIDEBAR_SHARE = 0.4;
 
 /** Resolve when the chat knows its folder and has made it. */
@@ -44,8 +48,8 @@ function widen(panel: Widget): void {
   split.setRelativeSizes(sizes);
 }
 
-/** Open the chat named "Chat", making it if need be, beside a new workspace. */
-export async function openOnFirstVisit(
+/** Open the chat named "Chat" beside a new workspace; create it if need be. */
+async function openOnFirstVisit(
   app: JupyterFrontEnd,
   shell: ILabShell,
   settings: IWidgetConfig,
@@ -64,13 +68,13 @@ export async function openOnFirstVisit(
 }
 
 /**
- * Call a chat in the side panel what the panel's own list calls it.
+ * Give a chat in the side panel the name that the panel's own list gives it.
  *
- * A command or a remembered layout opens `chats/Chat` where the list says `Chat`:
+ * A command or a restored layout opens `chats/Chat`, the list opens `Chat`:
  * jupyterlab-chat 0.25 takes them for two chats, shows both, and leaves one behind
  * when the chat moves to the main area.
  */
-export function nameAsListed(
+function normalizeChatName(
   chats: IChatTracker,
   settings: IWidgetConfig
 ): void {
@@ -82,3 +86,26 @@ export function nameAsListed(
     }
   });
 }
+
+export const firstVisit: JupyterFrontEndPlugin<void> = {
+  id: '@caesarion/labextension:first-visit',
+  description: 'Opens a chat in the sidebar of a new workspace.',
+  autoStart: true,
+  optional: [ILabShell, IChatTracker, IWidgetConfig, IMultiChatPanel],
+  activate: (
+    app,
+    shell: ILabShell | null,
+    chats: IChatTracker | null,
+    settings: IWidgetConfig | null,
+    panel: Widget | null
+  ) => {
+    if (chats && settings) {
+      normalizeChatName(chats, settings);
+    }
+    if (shell && settings && panel) {
+      openOnFirstVisit(app, shell, settings, panel).catch((reason: unknown) => {
+        console.warn('The chat could not be opened.', reason);
+      });
+    }
+  }
+};

@@ -1,6 +1,7 @@
 /**
- * What of a chat is folded away. Used by call.ts and output.ts, whose renderers live
- * only until the next update: this is what outlives them, for as long as the page.
+ * Fold state: which outputs of the chat are hidden, scrolled or shown whole. Used by call.ts
+ * and output.ts, whose renderers are replaced with every update; this state lives as long
+ * as the page.
  */
 
 /** Calls whose outputs are hidden. */
@@ -17,12 +18,12 @@ const whole = new Set<string>();
 const scrolled = new Map<string, number>();
 
 /** Whether the outputs of a call are hidden. */
-export function folded(call: string): boolean {
+export function isFolded(call: string): boolean {
   return hidden.has(call);
 }
 
 /** Hide the outputs of a call, or show them again. */
-export function toggle(call: string): void {
+export function toggleOutputs(call: string): void {
   if (!hidden.delete(call)) {
     hidden.add(call);
   }
@@ -36,7 +37,7 @@ export function toggle(call: string): void {
 }
 
 /** Let a long output scroll in a box, or show it whole; `button` toggles. */
-export function boxed(
+export function makeScrollBox(
   key: string,
   box: HTMLElement,
   button: HTMLButtonElement

@@ -6,12 +6,12 @@
 import type { IChatPanel } from '@jupyter/chat';
 import { Widget } from '@lumino/widgets';
 
-const LINE = 'jp-Caesarion-line';
+const LINE = 'jp-Caesarion-inputBar';
 
 const lines = new WeakMap<IChatPanel, HTMLElement>();
 
 /** The line of `chat`, kept above the input however often the chat is drawn anew. */
-function lineOf(chat: IChatPanel): HTMLElement {
+function barOf(chat: IChatPanel): HTMLElement {
   const known = lines.get(chat);
   if (known) {
     return known;
@@ -34,8 +34,8 @@ function lineOf(chat: IChatPanel): HTMLElement {
 }
 
 /** Put `widget` into the line of `chat` as soon as the chat is drawn. */
-export function putIntoLine(chat: IChatPanel, widget: Widget): void {
-  const line = lineOf(chat);
+export function addToInputBar(chat: IChatPanel, widget: Widget): void {
+  const line = barOf(chat);
   const attach = (): boolean => {
     if (line.isConnected && !widget.isDisposed) {
       Widget.attach(widget, line);

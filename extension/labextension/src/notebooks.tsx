@@ -20,7 +20,7 @@ import { fastForwardIcon, notebookIcon } from '@jupyterlab/ui-components';
 import { Signal, type ISignal } from '@lumino/signaling';
 import * as React from 'react';
 
-import { putIntoLine } from './input_bar';
+import { addToInputBar } from './input_bar';
 
 const SAVE = 'caesarion:save-chat-as-notebook';
 const RUN = 'caesarion:run-chat-as-notebook';
@@ -226,7 +226,7 @@ function Progress(props: { notebook: Notebook }): JSX.Element {
               max={of || 1}
               value={Math.max(0, cell - 1)}
             />
-            <span className="jp-Caesarion-runTold" role="status" title={path}>
+            <span className="jp-Caesarion-runProgress" role="status" title={path}>
               {cell
                 ? `Running ${path}: cell ${cell} of ${of}`
                 : `Starting a kernel for ${path}`}
@@ -246,7 +246,7 @@ const opened = new WeakMap<IChatPanel, Notebook>();
 function addButtons(chat: IChatPanel, documents: IDocumentManager): void {
   const notebook = new Notebook(chat, documents);
   opened.set(chat, notebook);
-  putIntoLine(chat, ReactWidget.create(<Progress notebook={notebook} />));
+  addToInputBar(chat, ReactWidget.create(<Progress notebook={notebook} />));
   const buttons = {
     [SAVE]: new ToolbarButton({
       icon: notebookIcon,

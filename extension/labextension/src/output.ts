@@ -10,7 +10,7 @@ import type { IRenderMime, IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import { Panel, Widget } from '@lumino/widgets';
 
-import { boxed } from './fold_state';
+import { makeScrollBox } from './fold_state';
 
 export const OUTPUT_MIME = 'application/vnd.caesarion.output+json';
 
@@ -92,7 +92,7 @@ export class OutputRenderer extends Panel implements IRenderMime.IRenderer {
         button.className = 'caesarion-output-all';
         this.addWidget(new Widget({ node: button }));
         box.node.tabIndex = 0;
-        boxed(key, box.node, button);
+        makeScrollBox(key, box.node, button);
       }
     });
     observer.observe(drawn);

@@ -17,7 +17,7 @@ import { ServerConnection } from '@jupyterlab/services';
 import { Signal, type ISignal } from '@lumino/signaling';
 import * as React from 'react';
 
-import { putIntoLine } from './input_bar';
+import { addToInputBar } from './input_bar';
 
 /** Milliseconds between two looks at the server, of a page that is seen. */
 const EVERY = 20_000;
@@ -71,7 +71,7 @@ const WORDS: Record<State, string> = {
 };
 
 /** The state of one chat, looked at gently. */
-class Light {
+class Status {
   constructor(
     private _chat: IChatPanel,
     private _notebooks: INotebookTracker | null
@@ -199,50 +199,50 @@ class Light {
   private _changed = new Signal<this, void>(this);
 }
 
-function Lamp({ shown, id }: { shown: IShown; id: string }): JSX.Element {
+function StatusButton({ shown, id }: { shown: IShown; id: string }): JSX.Element {
   return (
     <>
       <button
         type="button"
-        className="jp-Caesarion-lamp"
+        className="jp-Caesarion-statusButton"
         data-state={shown.state}
         aria-describedby={id}
         onClick={event => event.stopPropagation()}
       >
-        <span className="jp-Caesarion-lampDot" aria-hidden="true" />
-        <span className="jp-Caesarion-lampWord">{shown.word}</span>
+        <span className="jp-Caesarion-statusDot" aria-hidden="true" />
+        <span className="jp-Caesarion-statusLabel">{shown.word}</span>
       </button>
-      <div className="jp-Caesarion-lampTold" id={id} role="tooltip">
+      <div className="jp-Caesarion-statusTooltip" id={id} role="tooltip">
         {shown.lines.map(line => (
           <div key={line}>{line}</div>
         ))}
       </div>
-      <span className="jp-Caesarion-lampAlert" role="alert">
+      <span className="jp-Caesarion-statusAlert" role="alert">
         {shown.state === 'failed' ? shown.word : ''}
       </span>
     </>
   );
 }
 
-class LampWidget extends ReactWidget {
-  constructor(private _light: Light) {
+class StatusWidget extends ReactWidget {
+  constructor(private _status: Status) {
     super();
-    this.addClass('jp-Caesarion-light');
+    this.addClass('jp-Caesarion-status');
   }
 
   protected override render(): JSX.Element {
     return (
-      <UseSignal signal={this._light.changed}>
-        {() => <Lamp shown={this._light.shown} id={`${this.id}-told`} />}
+      <UseSignal signal={this._status.changed}>
+        {() => <StatusButton shown={this._status.shown} id={`${this.id}-tooltip`} />}
       </UseSignal>
     );
   }
 }
 
-let lamps = 0;
+let widgets = 0;
 
-export const light: JupyterFrontEndPlugin<void> = {
-  id: '@caesarion/labextension:light',
+export const statusIndicator: JupyterFrontEndPlugin<void> = {
+  id: '@caesarion/labextension:status-indicator',
   description: 'Shows in the chat whether model and kernel are ready.',
   autoStart: true,
   optional: [IChatTracker, INotebookTracker],
@@ -252,9 +252,9 @@ export const light: JupyterFrontEndPlugin<void> = {
     notebooks: INotebookTracker | null
   ) => {
     const open = (chat: IChatPanel): void => {
-      const widget = new LampWidget(new Light(chat, notebooks));
-      widget.id = `jp-Caesarion-light-${lamps++}`;
-      putIntoLine(chat, widget);
+      const widget = new StatusWidget(new Status(chat, notebooks));
+      widget.id = `jp-Caesarion-status-${widgets++}`;
+      addToInputBar(chat, widget);
     };
     chats?.forEach(open);
     chats?.widgetAdded.connect((_, chat) => open(chat));

@@ -173,9 +173,9 @@ export const suggestions: JupyterFrontEndPlugin<IChatBodyPlaceholderFactory> = {
   activate: () => ({ create: () => <Suggestions lab={lab} /> })
 };
 
-/** Apart from the factory, since the tracker of the chats is made with it. */
-export const suggesting: JupyterFrontEndPlugin<void> = {
-  id: '@caesarion/labextension:suggesting',
+/** A plugin of its own: the chat tracker itself requires the factory above. */
+export const suggestionsTarget: JupyterFrontEndPlugin<void> = {
+  id: '@caesarion/labextension:suggestions-target',
   description: 'Tells the questions of an empty chat where they are sent from.',
   autoStart: true,
   optional: [IChatTracker, IChatCommandRegistry],

@@ -25,8 +25,8 @@ function disarm(chat: IChatPanel): void {
   chat.node.addEventListener('submit', event => event.preventDefault(), true);
 }
 
-export const untrusted: JupyterFrontEndPlugin<void> = {
-  id: '@caesarion/labextension:untrusted',
+export const untrustedContent: JupyterFrontEndPlugin<void> = {
+  id: '@caesarion/labextension:untrusted-content',
   description: 'Keeps what was written into a chat from doing anything.',
   autoStart: true,
   optional: [IChatTracker],

@@ -22,7 +22,7 @@ export interface ILimits {
 type State = 'waiting' | 'sending' | 'checking' | 'refused' | 'broken';
 
 /** One file. */
-export interface ITransfer {
+export interface IUpload {
   readonly name: string;
   /** Nothing of what is refused before it is sent. */
   readonly file: File | null;
@@ -95,7 +95,7 @@ function refusal(file: File, limits: ILimits | null): string {
 }
 
 /** The files of one chat. */
-export class Transfers {
+export class UploadQueue {
   constructor(
     private _input: IInputModel,
     private _limits: Limits
@@ -106,7 +106,7 @@ export class Transfers {
   }
 
   /** All that are to be seen: those on their way, and those that did not arrive. */
-  get all(): readonly ITransfer[] {
+  get all(): readonly IUpload[] {
     return this._all;
   }
 
@@ -140,28 +140,28 @@ export class Transfers {
   }
 
   /** Give up a file that is on its way; nothing of it stays on the server. */
-  cancel(transfer: ITransfer): void {
+  cancel(upload: IUpload): void {
     if (this.awaited) {
-      this._end(transfer, 'refused', `The upload was cancelled. ${NOT_SENT}`);
+      this._end(upload, 'refused', `The upload was cancelled. ${NOT_SENT}`);
     } else {
-      this.dismiss(transfer);
+      this.dismiss(upload);
     }
-    if (transfer === this._current) {
+    if (upload === this._current) {
       this._stop();
     }
     this._settle(false);
   }
 
   /** Send a file again that did not arrive. */
-  retry(transfer: ITransfer): void {
-    Object.assign(transfer, { state: 'waiting', sent: 0, sentence: '' });
+  retry(upload: IUpload): void {
+    Object.assign(upload, { state: 'waiting', sent: 0, sentence: '' });
     this._changed.emit();
     void this._work();
   }
 
   /** See no more of a file. */
-  dismiss(transfer: ITransfer): void {
-    this._all = this._all.filter(one => one !== transfer);
+  dismiss(upload: IUpload): void {
+    this._all = this._all.filter(one => one !== upload);
     this._changed.emit();
   }
 
@@ -189,7 +189,7 @@ export class Transfers {
     this._working = true;
     try {
       const limits = await this._limits.get();
-      let next: ITransfer | undefined;
+      let next: IUpload | undefined;
       while ((next = this._all.find(one => one.state === 'waiting'))) {
         const sentence = refusal(next.file!, limits);
         if (sentence) {
@@ -207,25 +207,25 @@ export class Transfers {
   }
 
   /** Send one file; resolves whatever becomes of it. */
-  private _send(transfer: ITransfer): Promise<void> {
+  private _send(upload: IUpload): Promise<void> {
     const request = new XMLHttpRequest();
-    this._current = transfer;
+    this._current = upload;
     return new Promise<void>(resolve => {
-      const isOver = (): boolean => !this._all.includes(transfer) || !isRunning(transfer);
+      const isOver = (): boolean => !this._all.includes(upload) || !isRunning(upload);
       this._stop = () => {
         // What was sent whole may be stored by now; the answer says under which name.
-        if (transfer.sent < transfer.file!.size) {
+        if (upload.sent < upload.file!.size) {
           request.abort();
         }
       };
       request.upload.onprogress = event => {
-        transfer.sent = Math.min(event.loaded, transfer.file!.size);
+        upload.sent = Math.min(event.loaded, upload.file!.size);
         this._changed.emit();
       };
       request.upload.onload = () => {
-        transfer.sent = transfer.file!.size;
+        upload.sent = upload.file!.size;
         if (!isOver()) {
-          transfer.state = 'checking';
+          upload.state = 'checking';
           this._changed.emit();
         }
       };
@@ -235,15 +235,15 @@ export class Transfers {
           if (isOver()) {
             void this._delete(uploaded.name);
           } else {
-            this._arrived(transfer, uploaded);
+            this._arrived(upload, uploaded);
           }
         } else if (!isOver()) {
-          this._refused(transfer, request);
+          this._refused(upload, request);
         }
       };
       request.onerror = () => {
         if (!isOver()) {
-          this._end(transfer, 'broken', 'The connection to the server broke off.');
+          this._end(upload, 'broken', 'The connection to the server broke off.');
         }
       };
       request.onloadend = () => {
@@ -253,8 +253,8 @@ export class Transfers {
       };
       this._open(request, 'POST', UPLOADS);
       const form = new FormData();
-      form.append('file', transfer.file!);
-      transfer.state = 'sending';
+      form.append('file', upload.file!);
+      upload.state = 'sending';
       this._changed.emit();
       request.send(form);
     });
@@ -285,28 +285,28 @@ export class Transfers {
     }
   }
 
-  private _arrived(transfer: ITransfer, uploaded: IUploaded): void {
+  private _arrived(upload: IUpload, uploaded: IUploaded): void {
     this._news = `${uploaded.name} is attached to your next message.`;
     this._input.addAttachment({ type: 'file', value: uploaded.attachment });
-    this.dismiss(transfer);
+    this.dismiss(upload);
   }
 
-  private _refused(transfer: ITransfer, request: XMLHttpRequest): void {
+  private _refused(upload: IUpload, request: XMLHttpRequest): void {
     const { status, responseText } = request;
     const sentence = sentenceOf(responseText);
     if (sentence) {
-      this._end(transfer, 'refused', sentence);
+      this._end(upload, 'refused', sentence);
     } else if (status >= 400 && status < 500) {
       // Not the server's own answer but that of something on the way, as below.
-      this._end(transfer, 'refused', `This was refused on its way to the server (${status}).`);
+      this._end(upload, 'refused', `This was refused on its way to the server (${status}).`);
     } else {
-      this._end(transfer, 'broken', `The server cannot be reached now (${status}).`);
+      this._end(upload, 'broken', `The server cannot be reached now (${status}).`);
     }
   }
 
-  private _end(transfer: ITransfer, state: State, sentence: string): void {
+  private _end(upload: IUpload, state: State, sentence: string): void {
     const added = this.awaited && !sentence.endsWith(NOT_SENT) ? ` ${NOT_SENT}` : '';
-    Object.assign(transfer, { state, sentence: sentence + added });
+    Object.assign(upload, { state, sentence: sentence + added });
     this._settle(false);
     this._changed.emit();
   }
@@ -321,8 +321,8 @@ export class Transfers {
     }
   }
 
-  private _all: ITransfer[] = [];
-  private _current: ITransfer | null = null;
+  private _all: IUpload[] = [];
+  private _current: IUpload | null = null;
   private _working = false;
   private _waiting: ((whole: boolean) => void)[] = [];
   private _news = '';
@@ -331,8 +331,8 @@ export class Transfers {
 }
 
 /** Whether a file is on its way. */
-export function isRunning(transfer: ITransfer): boolean {
-  return ['waiting', 'sending', 'checking'].includes(transfer.state);
+export function isRunning(upload: IUpload): boolean {
+  return ['waiting', 'sending', 'checking'].includes(upload.state);
 }
 
 /** Whether there is anything to send: browsers give folders, too, as files. */

@@ -29,8 +29,8 @@ import {
   isRunning,
   Limits,
   sizeOf,
-  Transfers,
-  type ITransfer
+  UploadQueue,
+  type IUpload
 } from './upload_queue';
 
 const clipIcon = new LabIcon({
@@ -43,20 +43,20 @@ const clipIcon = new LabIcon({
 });
 
 /** The bar of one file, and the bytes beside it. */
-function Progress({ transfer }: { transfer: ITransfer }): React.JSX.Element {
-  const size = transfer.file!.size;
-  const percent = size ? Math.floor((100 * transfer.sent) / size) : 100;
+function Progress({ upload }: { upload: IUpload }): React.JSX.Element {
+  const size = upload.file!.size;
+  const percent = size ? Math.floor((100 * upload.sent) / size) : 100;
   const told = {
     waiting: 'waits for the file before it',
     sending: `${percent} % of ${sizeOf(size)}`,
     checking: 'is being looked into'
-  }[transfer.state as 'waiting' | 'sending' | 'checking'];
+  }[upload.state as 'waiting' | 'sending' | 'checking'];
   return (
     <>
       <div
         className="jp-Caesarion-uploadBar"
         role="progressbar"
-        aria-label={`Upload of ${transfer.name}`}
+        aria-label={`Upload of ${upload.name}`}
         aria-valuemin={0}
         aria-valuemax={100}
         aria-valuenow={percent}
@@ -88,8 +88,8 @@ function IconButton(props: {
 }
 
 /** One file: how far it is, or why it did not arrive. */
-function Row(props: { transfers: Transfers; one: ITransfer }): React.JSX.Element {
-  const { transfers, one } = props;
+function Row(props: { queue: UploadQueue; one: IUpload }): React.JSX.Element {
+  const { queue, one } = props;
   const running = isRunning(one);
   return (
     <li className="jp-Caesarion-upload" data-state={one.state}>
@@ -98,7 +98,7 @@ function Row(props: { transfers: Transfers; one: ITransfer }): React.JSX.Element
         {one.name}
       </span>
       {running ? (
-        <Progress transfer={one} />
+        <Progress upload={one} />
       ) : (
         <span className="jp-Caesarion-uploadSentence" role="alert">
           {one.sentence}
@@ -108,36 +108,36 @@ function Row(props: { transfers: Transfers; one: ITransfer }): React.JSX.Element
         <IconButton
           icon={refreshIcon}
           label={`Upload ${one.name} again`}
-          onClick={() => transfers.retry(one)}
+          onClick={() => queue.retry(one)}
         />
       )}
       <IconButton
         icon={closeIcon}
         label={running ? `Cancel the upload of ${one.name}` : `Dismiss ${one.name}`}
-        onClick={() => (running ? transfers.cancel(one) : transfers.dismiss(one))}
+        onClick={() => (running ? queue.cancel(one) : queue.dismiss(one))}
       />
     </li>
   );
 }
 
 /** The files of one chat. */
-function Rows({ transfers }: { transfers: Transfers }): React.JSX.Element {
+function Rows({ queue }: { queue: UploadQueue }): React.JSX.Element {
   return (
-    <UseSignal signal={transfers.changed}>
+    <UseSignal signal={queue.changed}>
       {() => (
         <>
-          {transfers.all.length > 0 && (
+          {queue.all.length > 0 && (
             <ul className="jp-Caesarion-uploads" aria-label="Uploads">
-              {transfers.all.map((one, index) => (
-                <Row key={`${index} ${one.name}`} transfers={transfers} one={one} />
+              {queue.all.map((one, index) => (
+                <Row key={`${index} ${one.name}`} queue={queue} one={one} />
               ))}
             </ul>
           )}
           <div className="jp-Caesarion-uploadsNote" role="status">
-            {transfers.awaited ? (
+            {queue.awaited ? (
               'Your message is sent as soon as the upload is done.'
             ) : (
-              <span className="jp-Caesarion-forScreenReaders">{transfers.news}</span>
+              <span className="jp-Caesarion-forScreenReaders">{queue.news}</span>
             )}
           </div>
         </>
@@ -170,7 +170,7 @@ function putAboveInput(chat: IChatPanel, widget: Widget): void {
 }
 
 /** Let files from the desktop be dropped on `chat`. Drags within the lab are not the browser's. */
-function takeDrops(chat: IChatPanel, transfers: Transfers): void {
+function takeDrops(chat: IChatPanel, queue: UploadQueue): void {
   const { node } = chat.widget;
   const target = document.createElement('div');
   target.className = 'jp-Caesarion-dropTarget';
@@ -203,7 +203,7 @@ function takeDrops(chat: IChatPanel, transfers: Transfers): void {
         event.preventDefault();
         event.stopPropagation();
         const { files, folders } = dropped(event.dataTransfer!);
-        transfers.add(files, folders);
+        queue.add(files, folders);
         chat.model.input.focus();
       }
     },
@@ -212,7 +212,7 @@ function takeDrops(chat: IChatPanel, transfers: Transfers): void {
 }
 
 /** Let images that are pasted into the box of `chat` be uploaded, such as a picture of the screen. */
-function takePastes(chat: IChatPanel, transfers: Transfers): void {
+function takePastes(chat: IChatPanel, queue: UploadQueue): void {
   chat.widget.node.addEventListener(
     'paste',
     event => {
@@ -221,7 +221,7 @@ function takePastes(chat: IChatPanel, transfers: Transfers): void {
       if (files.length > 0 && !types.includes('text/plain')) {
         event.preventDefault();
         event.stopPropagation();
-        transfers.add(files);
+        queue.add(files);
       }
     },
     true
@@ -247,12 +247,12 @@ function dropped(data: DataTransfer): { files: File[]; folders: string[] } {
  * Keep Enter from breaking the line where a message waits for an upload: the chat
  * forbids it only when the message goes.
  */
-function keepLineWhole(chat: IChatPanel, transfers: Transfers): void {
+function keepLineWhole(chat: IChatPanel, queue: UploadQueue): void {
   chat.widget.node.addEventListener(
     'keydown',
     event => {
       const sends = event.shiftKey === !!chat.model.input.config.sendWithShiftEnter;
-      if (event.key === 'Enter' && sends && transfers.running) {
+      if (event.key === 'Enter' && sends && queue.running) {
         event.preventDefault();
       }
     },
@@ -261,12 +261,12 @@ function keepLineWhole(chat: IChatPanel, transfers: Transfers): void {
 }
 
 /** Let the user choose files of this computer. */
-function choose(transfers: Transfers, limits: Limits): void {
+function choose(queue: UploadQueue, limits: Limits): void {
   const chooser = document.createElement('input');
   chooser.type = 'file';
   chooser.multiple = true;
   chooser.accept = (limits.known?.types ?? []).map(type => `.${type}`).join(',');
-  chooser.onchange = () => transfers.add(chooser.files ?? []);
+  chooser.onchange = () => queue.add(chooser.files ?? []);
   chooser.click();
 }
 
@@ -296,13 +296,13 @@ function AttachButton({ model }: IToolbarItemProps): React.JSX.Element | null {
   ) : null;
 }
 
-function uploadButton(transfers: Transfers, limits: Limits) {
+function uploadButton(queue: UploadQueue, limits: Limits) {
   return function UploadButton({ edit }: IToolbarItemProps): React.JSX.Element | null {
     const label = 'Upload files from this computer';
     return edit ? null : (
       <TooltippedIconButton
         tooltip={label}
-        onClick={() => choose(transfers, limits)}
+        onClick={() => choose(queue, limits)}
         buttonProps={{ title: label, className: 'jp-Caesarion-uploadFiles' }}
       >
         <clipIcon.react tag="span" width="16px" height="16px" />
@@ -318,15 +318,15 @@ class Uploads implements IChatCommandProvider {
   constructor(readonly limits: Limits) {}
 
   /** The files of `chat`: they go on while another chat is shown in its place. */
-  of(chat: IChatPanel): Transfers {
+  of(chat: IChatPanel): UploadQueue {
     const { input } = chat.model;
-    let transfers = this._transfers.get(input);
-    if (!transfers) {
-      const begun = (transfers = new Transfers(input, this.limits));
-      this._transfers.set(input, begun);
+    let queue = this._queues.get(input);
+    if (!queue) {
+      const begun = (queue = new UploadQueue(input, this.limits));
+      this._queues.set(input, begun);
       chat.model.disposed.connect(() => begun.dispose());
     }
-    return transfers;
+    return queue;
   }
 
   async listCommandCompletions(): Promise<[]> {
@@ -334,14 +334,14 @@ class Uploads implements IChatCommandProvider {
   }
 
   async onSubmit(input: IInputModel): Promise<void> {
-    if (!((await this._transfers.get(input)?.settled()) ?? true)) {
+    if (!((await this._queues.get(input)?.settled()) ?? true)) {
       // A promise that is kept by nobody: the message stays in the box. To reject
       // would be an uncaught error in the chat.
       await new Promise(() => undefined);
     }
   }
 
-  private _transfers = new WeakMap<IInputModel, Transfers>();
+  private _queues = new WeakMap<IInputModel, UploadQueue>();
 }
 
 export const uploads: JupyterFrontEndPlugin<void> = {
@@ -358,16 +358,16 @@ export const uploads: JupyterFrontEndPlugin<void> = {
     const all = new Uploads(limits);
     commands?.addProvider(all);
     const serve = (chat: IChatPanel): void => {
-      const transfers = all.of(chat);
-      putAboveInput(chat, ReactWidget.create(<Rows transfers={transfers} />));
-      takeDrops(chat, transfers);
-      takePastes(chat, transfers);
-      keepLineWhole(chat, transfers);
+      const queue = all.of(chat);
+      putAboveInput(chat, ReactWidget.create(<Rows queue={queue} />));
+      takeDrops(chat, queue);
+      takePastes(chat, queue);
+      keepLineWhole(chat, queue);
       const toolbar = chat.widget.inputToolbarRegistry;
       toolbar?.hide('attach'); // Ours says where the files are that it attaches.
       toolbar?.addItem('caesarion-attach', { element: AttachButton, position: 20 });
       toolbar?.addItem('caesarion-upload', {
-        element: uploadButton(transfers, limits),
+        element: uploadButton(queue, limits),
         position: 21
       });
     };

@@ -6,7 +6,7 @@
 import type { IRenderMime } from '@jupyterlab/rendermime';
 import { Widget } from '@lumino/widgets';
 
-import { weatherSign } from './weather_icon';
+import { weatherIcon } from './weather_icon';
 
 export const WEATHER_MIME = 'application/vnd.caesarion.weather+json';
 
@@ -78,7 +78,7 @@ export class WeatherRenderer extends Widget implements IRenderMime.IRenderer {
     const [first, ...rest] = card.now;
     const head = element(
       'head',
-      element('sign', weatherSign(card.code)),
+      element('icon', weatherIcon(card.code)),
       element('degrees', first?.[1] ?? ''),
       element(
         'where',

@@ -38,7 +38,7 @@ const KINDS: readonly (readonly [number, readonly Shape[]])[] = [
 const SVG = 'http://www.w3.org/2000/svg';
 
 /** Return the picture for WMO's code of the weather; an unknown code has a cloud. */
-export function weatherSign(code: number): SVGElement {
+export function weatherIcon(code: number): SVGElement {
   const picture = document.createElementNS(SVG, 'svg');
   picture.setAttribute('viewBox', '0 0 48 48');
   picture.setAttribute('aria-hidden', 'true');
