@@ -27,7 +27,7 @@ from caesarion.events import Done, Failure
 from caesarion_hub.gateway.store import tables
 from caesarion_hub.gateway.store.audit_log import verify
 from caesarion_hub.gateway.store.database import Database
-from caesarion_hub.gateway.store.ledger import LOST
+from caesarion_hub.gateway.store.settlements import LOST
 from sqlalchemy import func, select
 
 from tests.fakes.bare_hub import ADMIN_TOKEN, BareHub, bare_hub

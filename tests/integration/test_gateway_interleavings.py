@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from caesarion_hub.gateway.policy.budgets import Budget
 from caesarion_hub.gateway.store import tables
-from caesarion_hub.gateway.store.commands import Beat, Closing, Opening, milliseconds
+from caesarion_hub.gateway.store.commands import Heartbeat, Reservation, Settlement, milliseconds
 from caesarion_hub.gateway.store.database import Database
 from caesarion_hub.gateway.store.ledger import Ledger
 from hypothesis import HealthCheck, settings
@@ -25,7 +25,7 @@ LIMIT = 1000
 MOST = 90
 """Tokens that one answer takes at most."""
 
-BEAT = Beat(lease=600_000, retention_days=400, audit_retention_days=0)
+BEAT = Heartbeat(lease=600_000, retention_days=400, audit_retention_days=0)
 BUDGETS = [
     Budget("user", "", "day", LIMIT // 3, None),
     Budget("everyone", "", "month", LIMIT, None),
@@ -42,8 +42,8 @@ class Interleavings(RuleBasedStateMachine):
         self.database = Database(f"sqlite:///{Path(self.folder.name)}/gateway.sqlite")
         self.database.migrate()
         self.ledgers = [self.make(), self.make()]
-        self.open: list[dict[str, Opening]] = [{}, {}]
-        self.old: list[Closing] = []
+        self.open: list[dict[str, Reservation]] = [{}, {}]
+        self.old: list[Settlement] = []
         self.spent: dict[str, int] = {}
         self.users: dict[str, str] = {}
 
@@ -54,32 +54,33 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(which=WHICH, users=st.lists(st.sampled_from("abc"), min_size=1, max_size=4))
     def ask(self, which: int, users: list[str]) -> None:
-        openings = [
-            Opening(uuid4().hex, milliseconds(), user, "", (), "m", "", "", 10, MOST, 0)
+        reservations = [
+            Reservation(uuid4().hex, milliseconds(), user, "", (), "m", "", "", 10, MOST, 0)
             for user in users
         ]
-        results = self.ledgers[which].apply(openings)
-        for opening, refusal in zip(openings, results, strict=True):
+        results = self.ledgers[which].apply(reservations)
+        for reservation, refusal in zip(reservations, results, strict=True):
             if refusal is None:
-                self.open[which][opening.id] = opening
-                self.users[opening.id] = opening.user
+                self.open[which][reservation.id] = reservation
+                self.users[reservation.id] = reservation.user
 
     @rule(which=WHICH, number=st.integers(0, 20), tokens=st.integers(0, MOST), twice=st.booleans())
     def settle(self, which: int, number: int, tokens: int, twice: bool) -> None:
         if not self.open[which]:
             return
-        opening = list(self.open[which].values())[number % len(self.open[which])]
-        made = Closing(opening, milliseconds(), completion_tokens=tokens)
+        reservation = list(self.open[which].values())[number % len(self.open[which])]
+        made = Settlement(reservation, milliseconds(), completion_tokens=tokens)
         self.ledgers[which].apply([made, replace(made, completion_tokens=5)][: 1 + twice])
         if not twice:
-            self.spent[opening.id] = tokens
+            self.spent[reservation.id] = tokens
         else:  # either of them, but one
             with self.database.reading() as connection:
                 row = tables.request.c
-                found = connection.scalar(select(row.completion_tokens).where(row.id == opening.id))
+                mine = select(row.completion_tokens).where(row.id == reservation.id)
+                found = connection.scalar(mine)
             assert found in (tokens, 5)
-            self.spent[opening.id] = found
-        del self.open[which][opening.id]
+            self.spent[reservation.id] = found
+        del self.open[which][reservation.id]
         self.old.append(made)
 
     @rule(which=WHICH, number=st.integers(0, 20))
@@ -95,7 +96,7 @@ class Interleavings(RuleBasedStateMachine):
             connection.execute(delete(tables.replica).where(gone))
         self.ledgers[1 - which].apply([BEAT])
         self.spent |= dict.fromkeys(self.open[which], MOST)
-        self.old += [Closing(one, milliseconds()) for one in self.open[which].values()]
+        self.old += [Settlement(one, milliseconds()) for one in self.open[which].values()]
         self.open[which] = {}
         self.ledgers[which] = self.make()
 

@@ -15,26 +15,27 @@ from caesarion_hub.gateway.pages import lists, queries
 from caesarion_hub.gateway.pages.lists import Search
 from caesarion_hub.gateway.policy.budgets import Budget
 from caesarion_hub.gateway.store import tables
-from caesarion_hub.gateway.store.audit_chain import Entry
 from caesarion_hub.gateway.store.audit_log import verify
 from caesarion_hub.gateway.store.commands import (
-    Append,
-    Beat,
-    Closing,
-    Edit,
-    Leave,
-    Opening,
+    AuditEntries,
+    AuditEntry,
+    BudgetEdit,
+    Deregistration,
+    Heartbeat,
     Refusal,
+    Reservation,
+    Settlement,
     milliseconds,
 )
 from caesarion_hub.gateway.store.database import Database, DatabaseError
-from caesarion_hub.gateway.store.ledger import LOST, Ledger
+from caesarion_hub.gateway.store.ledger import Ledger
+from caesarion_hub.gateway.store.settlements import LOST
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import OperationalError
 
 from tests.fakes.postgres import Postgres
 
-BEAT = Beat(lease=60_000, retention_days=400, audit_retention_days=0)
+BEAT = Heartbeat(lease=60_000, retention_days=400, audit_retention_days=0)
 DAY = 86_400_000
 
 
@@ -59,8 +60,8 @@ def make_ledger(database: Database, *budgets: Budget, replica: str = "one") -> L
     return ledger
 
 
-def make_opening(user: str = "ada", tokens: int = 100, **changes: object) -> Opening:
-    opening = Opening(
+def make_reservation(user: str = "ada", tokens: int = 100, **changes: object) -> Reservation:
+    reservation = Reservation(
         id=uuid4().hex,
         started=milliseconds(),
         user=user,
@@ -73,12 +74,12 @@ def make_opening(user: str = "ada", tokens: int = 100, **changes: object) -> Ope
         reserved_tokens=tokens,
         reserved_nanos=tokens * 1000,
     )
-    return replace(opening, **changes)  # type: ignore[arg-type]
+    return replace(reservation, **changes)  # type: ignore[arg-type]
 
 
-def settled(opening: Opening, tokens: int = 100) -> Closing:
-    return Closing(
-        opening,
+def settled(reservation: Reservation, tokens: int = 100) -> Settlement:
+    return Settlement(
+        reservation,
         milliseconds(),
         prompt_tokens=10,
         completion_tokens=tokens - 10,
@@ -86,12 +87,12 @@ def settled(opening: Opening, tokens: int = 100) -> Closing:
     )
 
 
-def let_in(ledger: Ledger, opening: Opening) -> bool:
-    return ledger.apply([opening]) == [None]
+def let_in(ledger: Ledger, reservation: Reservation) -> bool:
+    return ledger.apply([reservation]) == [None]
 
 
-def said(ledger: Ledger, opening: Opening) -> str:
-    (refusal,) = ledger.apply([opening])
+def said(ledger: Ledger, reservation: Reservation) -> str:
+    (refusal,) = ledger.apply([reservation])
     assert refusal is not None
     return refusal.message
 
@@ -140,9 +141,9 @@ def test_a_database_that_cannot_be_used_is_a_sentence_without_the_password(
 
 def test_a_request_is_counted_for_its_user_its_groups_and_everyone(database: Database) -> None:
     ledger = make_ledger(database)
-    opening = make_opening(groups=("staff", "students"))
-    assert let_in(ledger, opening)
-    ledger.apply([settled(opening, 70)])
+    reservation = make_reservation(groups=("staff", "students"))
+    assert let_in(ledger, reservation)
+    ledger.apply([settled(reservation, 70)])
     for scope, name in (
         *(("user", "ada"), ("group", "staff")),
         *(("group", "students"), ("everyone", "")),
@@ -153,17 +154,17 @@ def test_a_request_is_counted_for_its_user_its_groups_and_everyone(database: Dat
 
 def test_a_request_is_settled_once(database: Database) -> None:
     ledger, other = make_ledger(database), make_ledger(database, replica="two")
-    opening = make_opening()
-    assert let_in(ledger, opening)
-    ledger.apply([settled(opening, 70), settled(opening, 70)])
-    ledger.apply([settled(opening, 70)])
-    other.apply([settled(opening, 500)])
+    reservation = make_reservation()
+    assert let_in(ledger, reservation)
+    ledger.apply([settled(reservation, 70), settled(reservation, 70)])
+    ledger.apply([settled(reservation, 70)])
+    other.apply([settled(reservation, 500)])
     assert spent(database, "everyone", "") == (1, 70)
 
 
 def test_a_refused_request_is_not_in_the_ledger(database: Database) -> None:
     ledger = make_ledger(database, Budget("user", "ada", "day", 0, None))
-    (refusal,) = ledger.apply([make_opening()])
+    (refusal,) = ledger.apply([make_reservation()])
     assert refusal is not None
     assert (refusal.status, refusal.code, refusal.kind) == (429, "budget_reached", "budget_error")
     with database.reading() as connection:
@@ -172,14 +173,14 @@ def test_a_refused_request_is_not_in_the_ledger(database: Database) -> None:
 
 def test_what_answers_under_way_may_spend_is_reserved(database: Database) -> None:
     ledger = make_ledger(database, Budget("user", "", "day", 150, None))
-    first, second, third = (make_opening() for _ in range(3))
+    first, second, third = (make_reservation() for _ in range(3))
     assert let_in(ledger, first)
     assert let_in(ledger, second)
     assert said(ledger, third) == (
         "Your budget of 150 tokens a day has no room for one more answer now: 0 are used, and the "
         "answers under way may use the rest. Ask again when they have ended."
     )
-    assert let_in(ledger, make_opening("bob"))
+    assert let_in(ledger, make_reservation("bob"))
     ledger.apply([settled(first, 40)])
     assert let_in(ledger, third)
 
@@ -188,9 +189,9 @@ def test_a_budget_of_a_name_stands_in_the_place_of_each_ones(database: Database)
     ledger = make_ledger(
         database, Budget("user", "", "day", 0, None), Budget("user", "ada", "day", 50, None)
     )
-    assert let_in(ledger, make_opening("ada"))
+    assert let_in(ledger, make_reservation("ada"))
     assert (
-        said(ledger, make_opening("bob"))
+        said(ledger, make_reservation("bob"))
         == "Your budget allows nothing; the operator can raise it."
     )
 
@@ -202,17 +203,17 @@ def test_a_groups_budget_is_shared_and_so_is_everybodys_money(database: Database
         Budget("everyone", "", "total", None, 200_000),
     )
     for user in ("ada", "bob"):
-        opening = make_opening(user, groups=("students",))
+        reservation = make_reservation(user, groups=("students",))
         if user == "ada":
-            assert let_in(ledger, opening)
-            ledger.apply([settled(opening)])
+            assert let_in(ledger, reservation)
+            ledger.apply([settled(reservation)])
     assert "The budget of the group students of 100 tokens a month is used up: 100 are" in said(
-        ledger, make_opening("bob", groups=("students",))
+        ledger, make_reservation("bob", groups=("students",))
     )
-    opening = make_opening("eve")
-    assert let_in(ledger, opening)
-    ledger.apply([settled(opening)])
-    assert said(ledger, make_opening("eve")) == (
+    reservation = make_reservation("eve")
+    assert let_in(ledger, reservation)
+    ledger.apply([settled(reservation)])
+    assert said(ledger, make_reservation("eve")) == (
         "The budget of everybody here of $0.0002 in all is used up: $0.0002 is used. "
         "It does not renew; the operator can raise it."
     )
@@ -222,20 +223,20 @@ def test_yesterday_counts_for_the_month_and_not_for_the_day(database: Database) 
     noon = 1_767_960_000_000  # 2026-01-09 12:00 UTC, a Friday
     budgets = [Budget("user", "", "day", 100, None), Budget("user", "", "week", 150, None)]
     ledger = make_ledger(database, *budgets)
-    opening = make_opening(started=noon)
-    assert let_in(ledger, opening)
-    ledger.apply([settled(opening)])
-    assert said(ledger, make_opening(started=noon + DAY - 1 - DAY // 2)) == (
+    reservation = make_reservation(started=noon)
+    assert let_in(ledger, reservation)
+    ledger.apply([settled(reservation)])
+    assert said(ledger, make_reservation(started=noon + DAY - 1 - DAY // 2)) == (
         "Your budget of 100 tokens a day is used up: 100 are used. "
         "It renews on 2026-01-10 at 00:00 UTC."
     )
-    opening = make_opening(started=noon + DAY)
-    assert let_in(ledger, opening)
-    ledger.apply([settled(opening)])
-    assert said(ledger, make_opening(started=noon + 2 * DAY)).endswith(
+    reservation = make_reservation(started=noon + DAY)
+    assert let_in(ledger, reservation)
+    ledger.apply([settled(reservation)])
+    assert said(ledger, make_reservation(started=noon + 2 * DAY)).endswith(
         "on 2026-01-12 at 00:00 UTC."
     )
-    assert let_in(ledger, make_opening(started=noon + 3 * DAY))
+    assert let_in(ledger, make_reservation(started=noon + 3 * DAY))
 
 
 def test_a_budget_edited_in_place_holds_for_all_replicas_and_is_recorded(
@@ -243,12 +244,12 @@ def test_a_budget_edited_in_place_holds_for_all_replicas_and_is_recorded(
 ) -> None:
     given = Budget("user", "ada", "day", 100, None)
     ledger, other = make_ledger(database, given), make_ledger(database, given, replica="two")
-    ledger.apply([Edit(replace(given, tokens=0), "root")])
-    assert not let_in(ledger, make_opening())
+    ledger.apply([BudgetEdit(replace(given, tokens=0), "root")])
+    assert not let_in(ledger, make_reservation())
     other.apply([BEAT])
-    assert not let_in(other, make_opening())
-    ledger.apply([Edit(replace(given, tokens=None), "root")])
-    assert let_in(ledger, make_opening())
+    assert not let_in(other, make_reservation())
+    ledger.apply([BudgetEdit(replace(given, tokens=None), "root")])
+    assert let_in(ledger, make_reservation())
     with database.reading() as connection:
         links = list(verify(connection))
     assert [(link.kind, link.user) for link in links] == [("budget", "root")] * 2
@@ -258,22 +259,26 @@ def test_a_budget_edited_in_place_holds_for_all_replicas_and_is_recorded(
 def test_requests_in_a_minute_and_at_once_are_limited(database: Database) -> None:
     ledger = make_ledger(database)
     now = milliseconds()
-    often = [make_opening(per_minute=2, started=now - 50_000 + number) for number in range(3)]
+    often = [
+        make_reservation(requests_per_minute=2, started=now - 50_000 + number)
+        for number in range(3)
+    ]
     assert ledger.apply(often)[:2] == [None, None]
     assert said(ledger, replace(often[2], started=now)) == (
         "You asked 2 times within a minute, which is your limit. Ask again in 10 seconds."
     )
     assert let_in(ledger, replace(often[2], started=now + 11_000))
-    assert said(ledger, make_opening(at_once=3)) == (
+    assert said(ledger, make_reservation(concurrent_streams=3)) == (
         "3 of your answers are under way, which is your limit. Ask again when one has ended."
     )
     ledger.apply([settled(often[0])])
-    assert let_in(ledger, make_opening(at_once=3))
+    assert let_in(ledger, make_reservation(concurrent_streams=3))
 
 
 def test_what_a_dead_replica_left_is_settled_by_another_as_reserved(database: Database) -> None:
     dead, alive = make_ledger(database, replica="dead"), make_ledger(database, replica="alive")
-    done, left, free = make_opening(), make_opening(tokens=300), make_opening(reserved_nanos=None)
+    done, left = make_reservation(), make_reservation(tokens=300)
+    free = make_reservation(reserved_nanos=None)
     dead.apply([done, left, free])
     dead.apply([settled(done, 70)])
     alive.apply([BEAT])
@@ -293,15 +298,15 @@ def test_what_a_dead_replica_left_is_settled_by_another_as_reserved(database: Da
 
 def test_a_replica_that_leaves_is_not_waited_for(database: Database) -> None:
     leaving, staying = make_ledger(database, replica="leaving"), make_ledger(database)
-    leaving.apply([make_opening()])
-    leaving.apply([Leave()])
+    leaving.apply([make_reservation()])
+    leaving.apply([Deregistration()])
     staying.apply([BEAT])
     assert spent(database, "everyone", "") == (1, 100)
 
 
 def test_what_is_older_than_its_retention_is_deleted_and_months_stay(database: Database) -> None:
     ledger = make_ledger(database)
-    old = make_opening(started=milliseconds() - 12 * DAY)
+    old = make_reservation(started=milliseconds() - 12 * DAY)
     ledger.apply([old])
     ledger.apply([settled(old)])
     ledger.apply([replace(BEAT, retention_days=10)])
@@ -316,7 +321,7 @@ def test_the_audit_grows_from_all_replicas_as_one_chain(database: Database) -> N
 
     def record(ledger: Ledger) -> None:
         for number in range(10):
-            ledger.apply([Append([Entry("call", "ada", "c", "", {"n": number})] * 2)])
+            ledger.apply([AuditEntries([AuditEntry("call", "ada", "c", "", {"n": number})] * 2)])
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(record, ledgers))
@@ -330,9 +335,9 @@ def test_many_at_once_overspend_by_no_more_than_one_answer(database: Database) -
 
     def ask(ledger: Ledger) -> None:
         for _ in range(15):
-            opening = make_opening(uuid4().hex)
-            if let_in(ledger, opening):
-                ledger.apply([settled(opening)])
+            reservation = make_reservation(uuid4().hex)
+            if let_in(ledger, reservation):
+                ledger.apply([settled(reservation)])
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(ask, ledgers))
@@ -342,14 +347,15 @@ def test_many_at_once_overspend_by_no_more_than_one_answer(database: Database) -
 def test_what_the_pages_ask_is_answered(database: Database) -> None:
     budgets = [Budget("user", "", "week", 1000, None), Budget("everyone", "", "total", None, 10**9)]
     ledger = make_ledger(database, *budgets)
-    done, failed, under_way = make_opening(), make_opening("bob"), make_opening(groups=("staff",))
+    done, failed = make_reservation(), make_reservation("bob")
+    under_way = make_reservation(groups=("staff",))
     ledger.apply([done, failed, under_way])
     ledger.apply(
         [
             settled(done, 70),
             replace(settled(failed, 30), status=502, error="upstream_error", nanos=None),
-            Append([Entry("call", "ada", "c", "call_1", {"tool": "100%_sure"})]),
-            Append([Entry("outcome", "ada", "", "call_1", {"outcome": "ok"})]),
+            AuditEntries([AuditEntry("call", "ada", "c", "call_1", {"tool": "100%_sure"})]),
+            AuditEntries([AuditEntry("outcome", "ada", "", "call_1", {"outcome": "ok"})]),
             *[Refusal(milliseconds(), "bob", "m", "budget_reached", words) for words in ("a", "b")],
         ]
     )
@@ -411,7 +417,7 @@ def test_a_connection_that_the_server_cut_fails_one_batch_and_no_more(postgres: 
         with database.reading() as connection:
             connection.execute(text("SELECT pg_terminate_backend(:process)"), {"process": process})
         with pytest.raises(OperationalError):
-            ledger.apply([make_opening()])
-        assert let_in(ledger, make_opening())
+            ledger.apply([make_reservation()])
+        assert let_in(ledger, make_reservation())
         with database.reading() as connection:
             assert connection.scalar(select(func.count()).select_from(tables.request)) == 1

@@ -17,8 +17,8 @@ from caesarion_hub.gateway.pages import queries
 from caesarion_hub.gateway.pages.download import Download
 from caesarion_hub.gateway.pages.lists import BATCH
 from caesarion_hub.gateway.store import tables
-from caesarion_hub.gateway.store.audit_chain import Entry
 from caesarion_hub.gateway.store.audit_log import append
+from caesarion_hub.gateway.store.commands import AuditEntry
 from caesarion_hub.gateway.store.database import Database
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
@@ -101,9 +101,9 @@ def fill(connection: Connection) -> None:
     )
     for number in range(60):
         said = {"tool": "python_interpreter", "text": f"print({number}) # <b>", "sha256": "ab" * 32}
-        append(connection, [Entry("call", f"user-{number % 2}", "c", f"call_{number}", said)])
+        append(connection, [AuditEntry("call", f"user-{number % 2}", "c", f"call_{number}", said)])
     ended = {"outcome": "refused", "approval": "refuse by user-1", "server": ""}
-    append(connection, [Entry("outcome", "user-1", "", "call_59", ended)])
+    append(connection, [AuditEntry("outcome", "user-1", "", "call_59", ended)])
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -19,7 +18,6 @@ from caesarion_hub.gateway.policy.budgets import (
     window_end,
 )
 from caesarion_hub.gateway.policy.prices import Usage, cost, prompt_tokens, read_usage, tokens_of
-from caesarion_hub.gateway.store.audit_chain import START, BrokenError, Entry, Link, link, verified
 from caesarion_hub.gateway.upstream.stream_reader import LONGEST, Tap
 from caesarion_hub.values.gateway import Gateway, Price, check
 from hypothesis import given
@@ -317,46 +315,3 @@ def test_odd_chunks_pass(odd: Any) -> None:
     tap = Tap(is_stream=True, strip=True)
     data = f"data: {json.dumps(odd)}\n\n".encode()
     assert tap.feed(data) + tap.finish() == data
-
-
-# The audit's chain.
-
-
-def chain(length: int) -> list[Link]:
-    links: list[Link] = []
-    for number in range(1, length + 1):
-        previous = links[-1].hash if links else START
-        links.append(link(Entry("call", "ada", "c", "", {"n": number}), number, 1000, previous))
-    return links
-
-
-def test_a_whole_chain_is_verified() -> None:
-    assert list(verified(chain(5), {})) == chain(5)
-    assert list(verified([], {})) == []
-
-
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        ({"record": '{"n":3}'}, "Record 3 was changed: its hash does not fit."),
-        ({"user": "bob"}, "Record 3 was changed: its column 'user' differs."),
-        ({"previous": "0" * 64}, "Record 3 does not follow the one before it."),
-        ({"hash": "1" * 64}, "Record 3 was changed: its hash does not fit."),
-        (None, "Record 3 is missing: record 4 follows."),
-    ],
-)
-def test_the_first_broken_link_is_named(change: dict[str, Any] | None, sentence: str) -> None:
-    links = chain(5)
-    links[2:3] = [replace(links[2], **change)] if change else []
-    with pytest.raises(BrokenError) as caught:
-        list(verified(links, {}))
-    assert str(caught.value) == sentence
-
-
-def test_a_beginning_is_gone_only_by_a_recorded_cut() -> None:
-    links = chain(5)
-    assert list(verified(links[2:], {2: links[1].hash})) == links[2:]
-    with pytest.raises(BrokenError, match=r"^Record 3 is the first, and no retention cut says"):
-        list(verified(links[2:], {}))
-    with pytest.raises(BrokenError, match=r"^Record 3 does not follow"):
-        list(verified(links[2:], {2: "1" * 64}))

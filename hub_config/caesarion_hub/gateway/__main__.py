@@ -28,10 +28,10 @@ from caesarion_hub.gateway.authentication import CACHE_SECONDS, HubClient
 from caesarion_hub.gateway.config import Config, ConfigError, from_environment
 from caesarion_hub.gateway.pages import views
 from caesarion_hub.gateway.policy.budgets import from_values
-from caesarion_hub.gateway.store.commands import Beat
+from caesarion_hub.gateway.store.commands import Heartbeat
 from caesarion_hub.gateway.store.database import Database, DatabaseError
 from caesarion_hub.gateway.store.ledger import Ledger
-from caesarion_hub.gateway.store.write_queue import Journal
+from caesarion_hub.gateway.store.write_queue import WriteQueue
 from caesarion_hub.gateway.upstream.backend import Backend
 from caesarion_hub.gateway.upstream.demo.model import Demo
 from caesarion_hub.gateway.upstream.router import Providers
@@ -54,12 +54,12 @@ async def serve(config: Config) -> None:
             backend = await stack.enter_async_context(providers)
         hub = HubClient(config)
         stack.push_async_callback(hub.close)
-        journal = await stack.enter_async_context(_journal(config, stack))
+        write_queue = await stack.enter_async_context(_write_queue(config, stack))
         metrics = Metrics(_known_models(config))
-        metrics.observe(backend.conditions, lambda: journal.ledger.head[0])
-        metered = MeteredBackend(config.values, backend, journal, metrics)
-        pages = _pages(config, journal, hub, backend)
-        app = GatewayApplication(config, hub, metered, journal, metrics, **pages)
+        metrics.observe(backend.conditions, lambda: write_queue.ledger.head[0])
+        metered = MeteredBackend(config.values, backend, write_queue, metrics)
+        pages = _pages(config, write_queue, hub, backend)
+        app = GatewayApplication(config, hub, metered, write_queue, metrics, **pages)
         server = HTTPServer(app, max_body_size=_MAX_READ)
         server.add_sockets(sockets)
         host, port = sockets[0].getsockname()[:2]
@@ -68,7 +68,7 @@ async def serve(config: Config) -> None:
         log.info("http://%s:%s%s answers with %s", host, port, config.prefix, what)
         if config.warning:
             log.warning("%s", config.warning)
-        proving = asyncio.create_task(_prove(journal, metrics))
+        proving = asyncio.create_task(_prove(write_queue, metrics))
         await stop.wait()
         proving.cancel()
         server.stop()
@@ -76,7 +76,7 @@ async def serve(config: Config) -> None:
         await server.close_all_connections()
 
 
-def _journal(config: Config, stack: AsyncExitStack) -> Journal:
+def _write_queue(config: Config, stack: AsyncExitStack) -> WriteQueue:
     """Open the ledger, its tables brought up to date."""
     secret = config.values.database.url
     if secret is None:
@@ -92,17 +92,19 @@ def _journal(config: Config, stack: AsyncExitStack) -> Journal:
     database.migrate()
     ledger = Ledger(database, uuid4().hex, from_values(config.values.budgets))
     retention = (config.values.retention_days, config.values.audit.retention_days)
-    return Journal(ledger, Beat(round(config.lease * 1000), *retention))
+    return WriteQueue(ledger, Heartbeat(round(config.lease * 1000), *retention))
 
 
-async def _prove(journal: Journal, metrics: Metrics) -> None:
+async def _prove(write_queue: WriteQueue, metrics: Metrics) -> None:
     """Verify the audit that an earlier gateway left, beside the first requests."""
-    whole, said = await journal.proof()
+    whole, said = await write_queue.verify_audit()
     metrics.audit_whole.set(whole)
     log.log(logging.INFO if whole else logging.ERROR, "%s", said)
 
 
-def _pages(config: Config, journal: Journal, hub: HubClient, backend: Backend) -> dict[str, Any]:
+def _pages(
+    config: Config, write_queue: WriteQueue, hub: HubClient, backend: Backend
+) -> dict[str, Any]:
     """Return the pages' routes and settings; none without a token of the gateway's own."""
     if not config.api_token:
         return {}
@@ -117,7 +119,7 @@ def _pages(config: Config, journal: Journal, hub: HubClient, backend: Backend) -
         cache_max_age=CACHE_SECONDS,
     )
     shared = views.Shared(
-        *(journal, hub, backend, frozenset(config.values.prices), oauth),
+        *(write_queue, hub, backend, frozenset(config.values.prices), oauth),
         *(config.prefix, base_url),
     )
     return {"pages": views.routes(shared), **views.settings(config.api_token)}

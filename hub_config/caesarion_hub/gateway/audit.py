@@ -16,7 +16,7 @@ from pathlib import Path
 
 from caesarion_hub.gateway.config import ConfigError, read_values
 from caesarion_hub.gateway.store import audit_log
-from caesarion_hub.gateway.store.audit_chain import BrokenError
+from caesarion_hub.gateway.store.audit_log import BrokenChainError
 from caesarion_hub.gateway.store.database import Database, DatabaseError
 
 
@@ -34,7 +34,7 @@ def main() -> int:
                     _export(database)
                 case _:
                     _cut(database, options.before)
-    except (BrokenError, ConfigError, DatabaseError) as problem:
+    except (BrokenChainError, ConfigError, DatabaseError) as problem:
         print(problem, file=sys.stderr)
         return 1
     return 0
@@ -86,7 +86,7 @@ def _database_url() -> str:
 
 def _verify(database: Database) -> bool:
     with database.reading() as connection:
-        whole, said = audit_log.proof(connection)
+        whole, said = audit_log.verification(connection)
     print(said, file=sys.stdout if whole else sys.stderr)
     return whole
 

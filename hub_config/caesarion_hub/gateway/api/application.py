@@ -18,7 +18,7 @@ from caesarion_hub.gateway.api.outcomes import OutcomesHandler
 from caesarion_hub.gateway.api.status import HealthHandler, MetricsHandler, ReadyHandler
 from caesarion_hub.gateway.authentication import HubClient
 from caesarion_hub.gateway.config import Config
-from caesarion_hub.gateway.store.write_queue import Journal
+from caesarion_hub.gateway.store.write_queue import WriteQueue
 
 
 class GatewayApplication(Application):
@@ -33,7 +33,7 @@ class GatewayApplication(Application):
         config: Config,
         hub: HubClient,
         backend: MeteredBackend,
-        journal: Journal,
+        write_queue: WriteQueue,
         metrics: Metrics,
         *,
         pages: Sequence[Any] = (),
@@ -42,7 +42,7 @@ class GatewayApplication(Application):
         self.config = config
         self.hub = hub
         self.backend = backend
-        self.journal = journal
+        self.write_queue = write_queue
         self.metrics = metrics
         self.in_progress: set[asyncio.Task[None]] = set()
         prefix = config.prefix

@@ -24,8 +24,8 @@ from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.policy import limits
 from caesarion_hub.gateway.policy.limits import CallerLimits
 from caesarion_hub.gateway.policy.prices import Usage, cost, prompt_tokens
-from caesarion_hub.gateway.store.commands import Closing, Opening, Refusal, milliseconds
-from caesarion_hub.gateway.store.write_queue import Journal
+from caesarion_hub.gateway.store.commands import Refusal, Reservation, Settlement, milliseconds
+from caesarion_hub.gateway.store.write_queue import WriteQueue
 from caesarion_hub.gateway.upstream.backend import Answer, Backend, json_answer
 from caesarion_hub.values.gateway import Gateway
 
@@ -39,12 +39,12 @@ class MeteredBackend:
     """``backend``, metered. ``stopping`` is set when the gateway cancels what is in progress."""
 
     def __init__(
-        self, values: Gateway, backend: Backend, journal: Journal, metrics: Metrics
+        self, values: Gateway, backend: Backend, write_queue: WriteQueue, metrics: Metrics
     ) -> None:
         self.stopping = False
         self._values = values
         self._backend = backend
-        self._journal = journal
+        self._write_queue = write_queue
         self._metrics = metrics
 
     @contextlib.asynccontextmanager
@@ -64,14 +64,14 @@ class MeteredBackend:
             terms = limits.caller_limits(self._values, request.caller.groups)
             allowed = limits.model_for(body["model"], terms, self._values)
             body["model"] = self._backend.named(allowed)
-            opening = self._opening(request, body, terms, limits.output_limit(body, terms))
-            await self._journal.open(opening)
+            reservation = self._reservation(request, body, terms, limits.output_limit(body, terms))
+            await self._write_queue.reserve(reservation)
         except GatewayError as refusal:
             self._record_refusal(request, body["model"], refusal)
             raise
         strip = _ask_for_usage(body)
         raw = request.raw if body == request.body else json.dumps(body).encode()
-        answering = Answering(opening, _choices(body), strip, self._journal, self._values)
+        answering = Answering(reservation, _choices(body), strip, self._write_queue, self._values)
         self._metrics.in_progress.inc()
         try:
             async with self._backend.complete(raw, body) as answer:
@@ -84,9 +84,9 @@ class MeteredBackend:
             raise
         finally:
             self._metrics.in_progress.dec()
-            closing = answering.settle()
-            self._metrics.count_settlement(closing)
-            _log_settlement(closing)
+            settlement = answering.settle()
+            self._metrics.count_settlement(settlement)
+            _log_settlement(settlement)
 
     def trouble(self) -> str:
         """Return why no model can be asked now, as a sentence, or nothing."""
@@ -112,7 +112,7 @@ class MeteredBackend:
 
     def _record_refusal(self, request: ChatRequest, model: str, refusal: GatewayError) -> None:
         self._metrics.count_refusal(refusal.code)
-        self._journal.refuse(
+        self._write_queue.count_refusal(
             Refusal(
                 milliseconds(),
                 request.caller.name,
@@ -122,17 +122,17 @@ class MeteredBackend:
             )
         )
 
-    def _opening(
+    def _reservation(
         self,
         request: ChatRequest,
         body: dict[str, Any],
         terms: CallerLimits,
         output: int | None,
-    ) -> Opening:
+    ) -> Reservation:
         prompt = prompt_tokens(request.raw, request.body)
         answer = (output or RESERVED_OUTPUT) * _choices(body)
         price = self._values.prices.get(body["model"])
-        return Opening(
+        return Reservation(
             id=request.id,
             started=milliseconds(),
             user=request.caller.name,
@@ -144,8 +144,8 @@ class MeteredBackend:
             prompt_tokens=prompt,
             reserved_tokens=prompt + answer,
             reserved_nanos=cost(Usage(prompt, answer), price),
-            per_minute=terms.requests_per_minute,
-            at_once=terms.concurrent_streams,
+            requests_per_minute=terms.requests_per_minute,
+            concurrent_streams=terms.concurrent_streams,
         )
 
 
@@ -166,20 +166,20 @@ def _choices(body: dict[str, Any]) -> int:
     return asked if isinstance(asked, int) and 1 <= asked <= 128 else 1
 
 
-def _log_settlement(closing: Closing) -> None:
-    opening = closing.opening
+def _log_settlement(settlement: Settlement) -> None:
+    reservation = settlement.reservation
     fields = {
-        "request": opening.id,
-        "user": opening.user,
-        "server": opening.server,
-        "model": opening.model,
-        "upstream": closing.upstream,
-        "status": closing.status,
-        "error": closing.error,
-        "prompt_tokens": closing.prompt_tokens,
-        "completion_tokens": closing.completion_tokens,
-        "first_ms": closing.first_ms,
-        "total_ms": closing.finished - opening.started,
+        "request": reservation.id,
+        "user": reservation.user,
+        "server": reservation.server,
+        "model": reservation.model,
+        "upstream": settlement.upstream,
+        "status": settlement.status,
+        "error": settlement.error,
+        "prompt_tokens": settlement.prompt_tokens,
+        "completion_tokens": settlement.completion_tokens,
+        "first_ms": settlement.first_ms,
+        "total_ms": settlement.finished - reservation.started,
     }
     log.info("settled", extra={"fields": fields})
 

@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from caesarion_hub.gateway.policy.prices import NANOS
-from caesarion_hub.gateway.store.commands import Closing
+from caesarion_hub.gateway.store.commands import Settlement
 from caesarion_hub.gateway.upstream.backend import Condition
 
 MODELS = 100
@@ -93,19 +93,19 @@ class Metrics:
         """Count a request that was not admitted."""
         self._refusals.labels(reason).inc()
 
-    def count_settlement(self, closing: Closing) -> None:
+    def count_settlement(self, settlement: Settlement) -> None:
         """Count a request that was settled."""
-        model = self._label(closing.opening.model, closing.status)
-        status = str(closing.status)
+        model = self._label(settlement.reservation.model, settlement.status)
+        status = str(settlement.status)
         self._requests.labels(model, status).inc()
-        self._tokens.labels(model, "prompt").inc(closing.prompt_tokens)
-        self._tokens.labels(model, "completion").inc(closing.completion_tokens)
-        self._tokens.labels(model, "cached").inc(closing.cached_tokens)
-        if closing.nanos is not None:
-            self._dollars.labels(model).inc(closing.nanos / NANOS)
-        if closing.first_ms is not None:
-            self._first.labels(model).observe(closing.first_ms / 1000)
-        took = (closing.finished - closing.opening.started) / 1000
+        self._tokens.labels(model, "prompt").inc(settlement.prompt_tokens)
+        self._tokens.labels(model, "completion").inc(settlement.completion_tokens)
+        self._tokens.labels(model, "cached").inc(settlement.cached_tokens)
+        if settlement.nanos is not None:
+            self._dollars.labels(model).inc(settlement.nanos / NANOS)
+        if settlement.first_ms is not None:
+            self._first.labels(model).observe(settlement.first_ms / 1000)
+        took = (settlement.finished - settlement.reservation.started) / 1000
         self._whole.labels(model, status).observe(max(0.0, took))
 
     def text(self) -> bytes:

@@ -12,8 +12,8 @@ from caesarion_hub.gateway.api.handler import UserHandler
 from caesarion_hub.gateway.api.request import bad_request
 from caesarion_hub.gateway.api.response import plain
 from caesarion_hub.gateway.authentication import Caller
-from caesarion_hub.gateway.store.audit_chain import Entry
-from caesarion_hub.gateway.store.write_queue import Journal
+from caesarion_hub.gateway.store.commands import AuditEntry
+from caesarion_hub.gateway.store.write_queue import WriteQueue
 
 MAX_OUTCOMES = 100
 """Outcomes in one report; a made-up number, more than a turn has calls."""
@@ -35,7 +35,7 @@ class OutcomesHandler(UserHandler):
         """Record the outcomes, and answer how many were of calls without one."""
         self.check()
         outcomes = read_outcomes(bytes(self.body))
-        number = await record_outcomes(self.application.journal, self.caller, outcomes)
+        number = await record_outcomes(self.application.write_queue, self.caller, outcomes)
         self.write({"recorded": number})
 
 
@@ -60,13 +60,13 @@ def read_outcomes(raw: bytes) -> list[Outcome]:
     return outcomes
 
 
-async def record_outcomes(journal: Journal, caller: Caller, outcomes: list[Outcome]) -> int:
+async def record_outcomes(write_queue: WriteQueue, caller: Caller, outcomes: list[Outcome]) -> int:
     """Record the outcomes of calls that have none yet; return how many those are."""
-    waiting = await journal.unreported(caller.name, [one.call for one in outcomes])
+    waiting = await write_queue.calls_without_outcome(caller.name, [one.call for one in outcomes])
     reported = {one.call: one for one in outcomes if one.call in waiting}
-    await journal.append(
+    await write_queue.append_audit(
         [
-            Entry(
+            AuditEntry(
                 *("outcome", caller.name, "", one.call),
                 {
                     "server": caller.server,

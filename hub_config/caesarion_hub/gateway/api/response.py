@@ -1,5 +1,5 @@
 """
-One answer under way, from its opening to its settlement.
+One answer under way, from its reservation to its settlement.
 
 Called by ``meter``. Whatever ends an answer, what was used is handed in once; a
 tool call is in the audit before the end of the answer that asks for it goes on.
@@ -14,9 +14,8 @@ from dataclasses import replace
 
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.policy.prices import Usage, cost
-from caesarion_hub.gateway.store.audit_chain import Entry
-from caesarion_hub.gateway.store.commands import Closing, Opening, milliseconds
-from caesarion_hub.gateway.store.write_queue import Journal
+from caesarion_hub.gateway.store.commands import AuditEntry, Reservation, Settlement, milliseconds
+from caesarion_hub.gateway.store.write_queue import WriteQueue
 from caesarion_hub.gateway.upstream.backend import Answer
 from caesarion_hub.gateway.upstream.stream_reader import Call, Tap
 from caesarion_hub.values.gateway import Gateway
@@ -29,12 +28,17 @@ class Answering:
     """An answer of so many ``choices``; ``strip``: its client did not ask for the usage."""
 
     def __init__(
-        self, opening: Opening, choices: int, strip: bool, journal: Journal, values: Gateway
+        self,
+        reservation: Reservation,
+        choices: int,
+        strip: bool,
+        write_queue: WriteQueue,
+        values: Gateway,
     ) -> None:
-        self.opening = opening
+        self.reservation = reservation
         self._choices = choices
         self._strip = strip
-        self._journal = journal
+        self._write_queue = write_queue
         self._values = values
         self._began = time.monotonic()
         self._first_ms: int | None = None
@@ -63,20 +67,20 @@ class Answering:
         """Take that nobody hears the answer any longer."""
         self._status, self._error = GONE, why
 
-    def settle(self) -> Closing:
+    def settle(self) -> Settlement:
         """Hand in what was used, and return it."""
         tap = self._tap
         if tap and len(tap.calls) > self._recorded:
-            self._journal.append_later(self._entries(tap))
+            self._write_queue.append_audit_later(self._entries(tap))
         used = self._usage(tap)
-        closing = Closing(
-            self.opening,
+        settlement = Settlement(
+            self.reservation,
             milliseconds(),
             prompt_tokens=used.prompt,
             completion_tokens=used.completion,
             cached_tokens=used.cached,
             estimated=used.estimated,
-            nanos=cost(used, self._values.prices.get(self.opening.model)),
+            nanos=cost(used, self._values.prices.get(self.reservation.model)),
             first_ms=self._first_ms,
             status=self._status or GONE,
             error=self._error,
@@ -84,15 +88,15 @@ class Answering:
             upstream=plain(self._upstream),
             calls=len(tap.calls) if tap else 0,
         )
-        self._journal.close(closing)
-        return closing
+        self._write_queue.settle(settlement)
+        return settlement
 
     def _usage(self, tap: Tap | None) -> Usage:
         if tap and tap.usage:
             return tap.usage
         if not self._asked:
             return Usage(0, 0)
-        return Usage(self.opening.prompt_tokens, tap.counted() if tap else 0, estimated=True)
+        return Usage(self.reservation.prompt_tokens, tap.counted() if tap else 0, estimated=True)
 
     async def _content(self, content: AsyncIterator[bytes], tap: Tap) -> AsyncIterator[bytes]:
         try:
@@ -118,16 +122,16 @@ class Answering:
 
     async def _record(self, tap: Tap) -> None:
         entries = self._entries(tap)
-        await self._journal.append(entries)
+        await self._write_queue.append_audit(entries)
         self._recorded += len(entries)
 
-    def _entries(self, tap: Tap) -> list[Entry]:
+    def _entries(self, tap: Tap) -> list[AuditEntry]:
         text = self._values.audit.text
         calls = tap.calls[self._recorded :]
-        return [call_entry(call, self.opening, tap.ended, text) for call in calls]
+        return [call_entry(call, self.reservation, tap.ended, text) for call in calls]
 
 
-def call_entry(call: Call, opening: Opening, complete: bool, text: bool) -> Entry:
+def call_entry(call: Call, reservation: Reservation, complete: bool, text: bool) -> AuditEntry:
     """
     Return a tool call as it is recorded.
 
@@ -136,16 +140,16 @@ def call_entry(call: Call, opening: Opening, complete: bool, text: bool) -> Entr
     """
     code = _code(call.arguments)
     said = {
-        "server": opening.server,
-        "request": opening.id,
-        "message": opening.message,
-        "model": opening.model,
+        "server": reservation.server,
+        "request": reservation.id,
+        "message": reservation.message,
+        "model": reservation.model,
         "tool": plain(call.name),
         "complete": complete,
         "sha256": hashlib.sha256(code.encode("utf-8", "surrogatepass")).hexdigest(),
         **({"text": code} if text else {}),
     }
-    return Entry("call", opening.user, opening.conversation, plain(call.id), said)
+    return AuditEntry("call", reservation.user, reservation.conversation, plain(call.id), said)
 
 
 def plain(text: str, most: int = 255) -> str:

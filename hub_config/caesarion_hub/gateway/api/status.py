@@ -22,7 +22,7 @@ class ReadyHandler(BaseHandler):
 
     async def get(self) -> None:
         """Answer ``{"status": "ready"}``, or 503 with a sentence for each problem."""
-        database = await self.application.journal.answers()
+        database = await self.application.write_queue.database_answers()
         problems = [
             *([] if database else ["The database does not answer."]),
             *filter(None, [self.application.backend.trouble()]),

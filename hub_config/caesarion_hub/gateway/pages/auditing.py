@@ -52,7 +52,7 @@ class Audit(Page):
             return len(rows), lines(connection, shown)
 
         found, shown = await self.read(query)
-        proof = await self.shared.journal.proof() if self.argument("verify") else None
+        proof = await self.shared.write_queue.verify_audit() if self.argument("verify") else None
         more = found > queries.PAGE
         self.show(
             "audit.html",

@@ -17,7 +17,7 @@ from caesarion_hub.gateway.pages import budget_form, formatting, queries
 from caesarion_hub.gateway.pages.download import Download
 from caesarion_hub.gateway.pages.page import Page
 from caesarion_hub.gateway.policy.budgets import Budget, Key
-from caesarion_hub.gateway.store.commands import Edit
+from caesarion_hub.gateway.store.commands import BudgetEdit
 from caesarion_hub.values.gateway import Scope, Window
 
 _BLANK = dict.fromkeys(("scope", "name", "window", "tokens", "dollars"), "")
@@ -41,7 +41,7 @@ class Kept(Page):
     @property
     def kept(self) -> Mapping[Key, Budget]:
         """The budgets that hold."""
-        return self.shared.journal.ledger.budgets
+        return self.shared.write_queue.ledger.budgets
 
     def named(self, key: tuple[str, ...]) -> Budget | None:
         """Return a budget by its scope, name and window."""
@@ -126,7 +126,7 @@ class Budgets(Kept):
             raise GatewayError(404, "no_budget", "There is no such budget: it is deleted already.")
         if budget == there:
             return "unchanged"
-        await self.shared.journal.edit(Edit(budget, self.name))
+        await self.shared.write_queue.edit_budget(BudgetEdit(budget, self.name))
         fields = {"user": self.name, "budget": " ".join(budget.key)}
         log.info("a budget was edited", extra={"fields": fields})
         return {"add": "added", "delete": "deleted"}.get(deed, "saved")
@@ -195,7 +195,7 @@ class BudgetsCsv(Kept, Download):
         kept = self.kept
         rows = sorted(kept.values(), key=lambda budget: budget.key)
         for begin in range(0, len(rows), _AT_ONCE):
-            with self.shared.journal.ledger.database.reading() as connection:
+            with self.shared.write_queue.ledger.database.reading() as connection:
                 yield [
                     row
                     for budget in rows[begin : begin + _AT_ONCE]

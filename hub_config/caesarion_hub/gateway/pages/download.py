@@ -61,7 +61,7 @@ class Download(Page):
         """Yield what ``finish`` makes of the batches of ``query``, which is given the last row."""
         last: Row[Any] | None = None
         while True:
-            with self.shared.journal.ledger.database.reading() as connection:
+            with self.shared.write_queue.ledger.database.reading() as connection:
                 rows = query(connection, last)
                 made = finish(connection, rows)
             if rows:

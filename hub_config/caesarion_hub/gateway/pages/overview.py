@@ -26,7 +26,7 @@ class Overview(Page):
     async def get(self) -> None:
         """Show it."""
         everyone: budgets.Account = ("everyone", "")
-        kept, day = self.shared.journal.ledger.budgets, queries.today()
+        kept, day = self.shared.write_queue.ledger.budgets, queries.today()
 
         def query(connection: Connection) -> dict[str, Any]:
             return {

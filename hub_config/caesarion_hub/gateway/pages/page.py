@@ -5,7 +5,6 @@ Built upon by all of them. The hub says who it is, by OAuth; reading takes place
 a thread.
 """
 
-import asyncio
 import hashlib
 import logging
 from collections.abc import Callable, Collection
@@ -22,7 +21,7 @@ from tornado.web import HTTPError, RequestHandler
 from caesarion_hub.gateway.authentication import HubClient
 from caesarion_hub.gateway.pages import formatting, plots, queries
 from caesarion_hub.gateway.policy import budgets
-from caesarion_hub.gateway.store.write_queue import Journal
+from caesarion_hub.gateway.store.write_queue import WriteQueue
 from caesarion_hub.gateway.upstream.backend import Backend
 
 ADMIN_SCOPE = "admin-ui"
@@ -51,7 +50,7 @@ class Shared:
     have a price.
     """
 
-    journal: Journal
+    write_queue: WriteQueue
     hub: HubClient
     backend: Backend
     priced: Collection[str]
@@ -112,13 +111,8 @@ class Page(HubOAuthenticated, RequestHandler):  # type: ignore[misc]
 
     async def read(self, query: Callable[[Connection], _Read]) -> _Read:
         """Run ``query`` in a thread."""
-
-        def run() -> _Read:
-            with self.shared.journal.ledger.database.reading() as connection:
-                return query(connection)
-
         try:
-            return await asyncio.to_thread(run)
+            return await self.shared.write_queue.ledger.database.read(query)
         except SQLAlchemyError as error:
             raise HTTPError(503, "The database does not answer. Load the page again.") from error
 

@@ -45,7 +45,7 @@ class Usage(Whose):
     async def get(self) -> None:
         """Show it."""
         user, span = self.whose(), self.span()
-        kept = self.shared.journal.ledger.budgets
+        kept = self.shared.write_queue.ledger.budgets
 
         def query(connection: Connection) -> dict[str, Any]:
             place: budgets.Account = ("user", user)

@@ -1,24 +1,27 @@
 """
-What the ledger is told to do: values, as they travel from ``meter`` and the pages to ``ledger``.
+Commands to the ledger: plain values, from ``metering`` and the pages through the write queue.
+
+Times are whole milliseconds since 1970, money is whole billionths of a dollar ("nanos").
 """
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from typing import Any
 
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.policy.budgets import Budget
-from caesarion_hub.gateway.store.audit_chain import Entry
 
 
 @dataclass(frozen=True)
-class Opening:
+class Reservation:
     """
-    A request before it is asked: who, what, and what it may spend at most, or nearly so.
+    Admit a request and reserve what it may spend, before the model is asked.
 
-    ``reserved_nanos`` is nothing if its model has no price. ``per_minute`` and
-    ``at_once`` are the caller's limits on requests.
+    ``prompt_tokens`` is our estimate, ``reserved_tokens`` adds the longest answer.
+    ``reserved_nanos`` is None if the model has no price. ``requests_per_minute`` and
+    ``concurrent_streams`` are the caller's limits, None for no limit.
     """
 
     id: str
@@ -32,15 +35,15 @@ class Opening:
     prompt_tokens: int
     reserved_tokens: int
     reserved_nanos: int | None
-    per_minute: int | None = None
-    at_once: int | None = None
+    requests_per_minute: int | None = None
+    concurrent_streams: int | None = None
 
 
 @dataclass(frozen=True)
-class Closing:
-    """A request after its end; ``nanos`` is nothing if its model has no price."""
+class Settlement:
+    """Replace a reservation by what the request used; ``nanos`` is None without a price."""
 
-    opening: Opening
+    reservation: Reservation
     finished: int
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -57,7 +60,7 @@ class Closing:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A request that was not let in: when, whose, for which model, and why, also in words."""
+    """Count a request that was refused at the moment ``last``; ``message`` is what its user saw."""
 
     last: int
     user: str
@@ -67,24 +70,40 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Append:
-    """Entries for the audit."""
+class AuditEntry:
+    """
+    What a new record of the audit says.
 
-    entries: Sequence[Entry]
+    ``kind`` is ``call``, ``outcome``, ``budget`` or ``cut``; ``call`` is the id of the tool
+    call that it is about, if any; ``fields`` is the rest, in values that JSON has.
+    """
+
+    kind: str
+    user: str
+    conversation: str = ""
+    call: str = ""
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Edit:
-    """A budget put in the place of another; without tokens and nanos, taken away."""
+class AuditEntries:
+    """Append records to the audit."""
+
+    entries: Sequence[AuditEntry]
+
+
+@dataclass(frozen=True)
+class BudgetEdit:
+    """Put a budget in force in place of the one with its key; one without limits deletes it."""
 
     budget: Budget
     editor: str
 
 
 @dataclass(frozen=True)
-class Beat:
+class Heartbeat:
     """
-    The replica says that it lives, and looks after what others left behind.
+    Register the replica as alive; settle what dead ones left, and delete what has expired.
 
     A replica that was silent for ``lease`` milliseconds is taken for dead.
     """
@@ -95,20 +114,22 @@ class Beat:
 
 
 @dataclass(frozen=True)
-class Leave:
-    """The replica says that it ends."""
+class Deregistration:
+    """Remove the replica, which ends."""
 
 
-Job = Opening | Closing | Refusal | Append | Edit | Beat | Leave
+Command = (
+    Reservation | Settlement | Refusal | AuditEntries | BudgetEdit | Heartbeat | Deregistration
+)
 Result = GatewayError | None
-"""What became of a job: a refusal, or nothing to say."""
+"""What a command came to: the refusal of a reservation, else nothing."""
 
 
 def milliseconds() -> int:
-    """Return the time as the tables have it."""
+    """Return the present time as the tables have it."""
     return time.time_ns() // 1_000_000
 
 
 def day_of(at: int) -> date:
-    """Return the day, in UTC, that the millisecond ``at`` is in."""
+    """Return the day in UTC of the millisecond ``at``."""
     return datetime.fromtimestamp(at / 1000, UTC).date()

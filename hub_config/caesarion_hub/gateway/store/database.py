@@ -1,16 +1,17 @@
 """
-The gateway's database: its connections, its lock, and its tables brought up to date.
+The gateway's database: connections, transactions, and migrations.
 
-Called by ``journal``, the pages and ``audit``. SQLAlchemy is used as it is, in
-threads, not by its asyncio extension: a transaction of the hot path has half a
-dozen steps, each of which would be a turn of the loop and, with SQLite, a hop
-between threads (measured: 1.9 ms against 0.35 ms for three statements).
+Called by ``ledger``, ``write_queue``, the pages and ``audit``. Transactions run in threads,
+not by SQLAlchemy's asyncio extension: each statement would be a turn of the loop and, with
+SQLite, a hop between threads (measured for three statements: 1.9 ms against 0.35 ms).
 """
 
+import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import alembic.command
 import alembic.config
@@ -18,13 +19,13 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from caesarion_hub.gateway.store.statement import Statement
-
-# PostgreSQL's advisory locks are numbers; this one is ours, made up.
+# The number of our advisory lock in PostgreSQL; made up.
 _LOCK = text("SELECT pg_advisory_xact_lock(7226134016)")
-_BEGIN, _BEGIN_EXCLUSIVE = Statement(text("BEGIN")), Statement(text("BEGIN IMMEDIATE"))
-_PATIENCE = 10
-"""Seconds that a locked or silent database gets before a statement fails; made up."""
+_BEGIN, _BEGIN_EXCLUSIVE = text("BEGIN"), text("BEGIN IMMEDIATE")
+_TIMEOUT = 10
+"""Seconds that a statement waits for a locked or silent database; made up."""
+
+_Read = TypeVar("_Read")
 
 
 class DatabaseError(Exception):
@@ -33,10 +34,10 @@ class DatabaseError(Exception):
 
 class Database:
     """
-    One database. Give it back with :meth:`close`.
+    One database; end its use with :meth:`close`.
 
-    ``exclusive`` transactions come one after the other, whichever process of
-    however many replicas they are of; ``reading`` ones wait for nobody.
+    ``exclusive`` transactions come one after the other, across all replicas; ``reading``
+    ones wait for nobody.
     """
 
     def __init__(self, url: str) -> None:
@@ -46,8 +47,8 @@ class Database:
                 self.url = self.url.set(drivername="postgresql+psycopg")
             self.is_sqlite = self.url.get_backend_name() == "sqlite"
             self.engine = _sqlite(self.url) if self.is_sqlite else _server(self.url)
-            self._in_turn = threading.Lock()
-            self._kept: Connection | None = None
+            self._lock = threading.Lock()  # protects the exclusive connection
+            self._exclusive: Connection | None = None
         except (ArgumentError, ImportError) as error:
             # Not quoted: the address holds a password.
             raise DatabaseError(
@@ -57,39 +58,48 @@ class Database:
 
     def close(self) -> None:
         """Close all connections."""
-        self._give_back()
+        self._close_exclusive()
         self.engine.dispose()
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[Connection]:
-        """Provide a transaction that no other exclusive one runs beside."""
-        with self._in_turn:
-            # Kept: to take one out of the pool and to give it back takes as long as a request's
+        """Provide a transaction that runs while no other exclusive one does."""
+        with self._lock:
+            # Kept open: to check one out of the pool and in again takes as long as a request's
             # whole transaction.
-            if self._kept is None:
-                self._kept = self.engine.connect().execution_options(exclusive=True)
+            if self._exclusive is None:
+                self._exclusive = self.engine.connect().execution_options(exclusive=True)
             try:
-                with self._kept.begin():
+                with self._exclusive.begin():
                     if not self.is_sqlite:
-                        self._kept.execute(_LOCK)
-                    yield self._kept
+                        self._exclusive.execute(_LOCK)
+                    yield self._exclusive
             except BaseException:
-                self._give_back()
+                self._close_exclusive()
                 raise
 
-    def _give_back(self) -> None:
-        if self._kept:
-            self._kept.close()
-            self._kept = None
+    def _close_exclusive(self) -> None:
+        if self._exclusive:
+            self._exclusive.close()
+            self._exclusive = None
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Provide a transaction for reading, which sees one moment however long it takes."""
+        """Provide a transaction for reading, which sees the database as it was at its start."""
         with self.engine.connect() as connection:
             if not self.is_sqlite:
                 connection.execution_options(isolation_level="REPEATABLE READ")
             with connection.begin():
                 yield connection
+
+    async def read(self, query: Callable[[Connection], _Read]) -> _Read:
+        """Run ``query`` in a thread, in a transaction for reading."""
+
+        def run() -> _Read:
+            with self.reading() as connection:
+                return query(connection)
+
+        return await asyncio.to_thread(run)
 
     def answers(self) -> bool:
         """Whether the database answers."""
@@ -122,21 +132,22 @@ def _server(url: URL) -> Engine:
         url,
         pool_size=4,
         max_overflow=4,
-        pool_pre_ping=False,  # the journal tries again by itself, pages say so
+        pool_pre_ping=False,  # the write queue tries again, and pages name the failure
         pool_recycle=1800,
         connect_args={
-            "connect_timeout": _PATIENCE,
-            "options": f"-c statement_timeout={2 * _PATIENCE * 1000}",
+            "connect_timeout": _TIMEOUT,
+            "options": f"-c statement_timeout={2 * _TIMEOUT * 1000}",
         },
     )
 
 
 def _sqlite(url: URL) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": _PATIENCE, "check_same_thread": False})
+    engine = create_engine(url, connect_args={"timeout": _TIMEOUT, "check_same_thread": False})
 
     @event.listens_for(engine, "connect")
     def _set_up(connection: object, _: object) -> None:
-        # We begin transactions ourselves; the driver would begin them late.
+        # SQLAlchemy's recipe for SQLite: sqlite3 begins transactions at the first write only,
+        # so _begin does it. Python 3.12's sqlite3 has an ``autocommit`` of its own for that.
         connection.isolation_level = None  # type: ignore[attr-defined]
         cursor = connection.cursor()  # type: ignore[attr-defined]
         cursor.execute("PRAGMA journal_mode = WAL")
@@ -147,6 +158,6 @@ def _sqlite(url: URL) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         exclusive = connection.get_execution_options().get("exclusive")
-        (_BEGIN_EXCLUSIVE if exclusive else _BEGIN).change(connection, {})
+        connection.execute(_BEGIN_EXCLUSIVE if exclusive else _BEGIN)
 
     return engine

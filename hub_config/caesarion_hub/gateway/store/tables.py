@@ -1,8 +1,8 @@
 """
 The tables of the gateway's database, as the migrations leave them.
 
-Used by ``ledger``, ``audit`` and the pages. Times are whole milliseconds since
-1970, days are ISO dates in UTC, money is whole billionths of a dollar.
+Used by all of the store and by the pages. Times are whole milliseconds since 1970, days
+are ISO dates in UTC, money is whole billionths of a dollar.
 """
 
 from sqlalchemy import (
@@ -17,8 +17,15 @@ from sqlalchemy import (
     Text,
     text,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 
 metadata = MetaData()
+
+
+def insert(dialect: str, table: Table) -> postgresql.Insert | sqlite.Insert:
+    """Return an insert with ``on_conflict_do_update``, which each dialect has of its own."""
+    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+
 
 request = Table(
     "request",
@@ -26,7 +33,7 @@ request = Table(
     Column("id", String(32), primary_key=True),
     Column("replica", String(32), nullable=False),
     Column("started", BigInteger, nullable=False),
-    Column("finished", BigInteger),  # nothing while the answer is under way
+    Column("finished", BigInteger),  # NULL while the answer is under way
     Column("user", String(255), nullable=False),
     Column("server", String(255), nullable=False),
     Column("groups", Text, nullable=False),  # a JSON list
@@ -35,13 +42,13 @@ request = Table(
     Column("conversation", String(255), nullable=False),
     Column("message", String(255), nullable=False),
     Column("reserved_tokens", BigInteger, nullable=False),
-    Column("reserved_nanos", BigInteger),  # nothing if the model has no price
+    Column("reserved_nanos", BigInteger),  # NULL if the model has no price
     Column("prompt_tokens", BigInteger, nullable=False),
     Column("completion_tokens", BigInteger, nullable=False),
     Column("cached_tokens", BigInteger, nullable=False),
     Column("estimated", Boolean, nullable=False),
-    Column("nanos", BigInteger),  # nothing if the model has no price
-    Column("first_ms", Integer),  # nothing if not a word came
+    Column("nanos", BigInteger),  # NULL if the model has no price
+    Column("first_ms", Integer),  # NULL without a first word
     Column("total_ms", Integer),
     Column("status", Integer, nullable=False),  # HTTP's; 499 for a client that went away
     Column("error", String(64), nullable=False),
@@ -73,7 +80,7 @@ spending = Table(
 )
 Index("spending_name", spending.c.scope, spending.c.name, spending.c.period, spending.c.start)
 
-# Counted, not listed: who asks again and again does not fill the database.
+# Counted, not listed: a client that retries forever must not fill the database.
 refusal = Table(
     "refusal",
     metadata,
@@ -94,7 +101,7 @@ budget_edit = Table(
     Column("name", String(255), primary_key=True),
     Column("window", String(5), primary_key=True),
     Column("tokens", BigInteger),
-    Column("nanos", BigInteger),  # neither of them: there is no such budget
+    Column("nanos", BigInteger),  # both NULL: the budget was deleted
     Column("edited", BigInteger, nullable=False),
     Column("editor", String(255), nullable=False),
 )

@@ -1,122 +1,265 @@
 """
-The way into the ledger: jobs are collected, and done in batches by one thread.
+The write queue: the way from the event loop to the ledger, in batches, through one thread.
 
-Called by ``meter`` and the pages; calls ``ledger`` by way of ``writer``. A request
-waits for its own opening only, and what is settled meanwhile goes with it in one
-transaction. While the database is away no request is opened, and what is to be
-settled waits.
+Called by ``metering`` and the pages; calls ``ledger``. A request waits for its own
+reservation only; settlements that wait meanwhile share its transaction. While the database
+cannot be used, reservations fail and settlements wait. Its law: every caller that waits for
+a command gets an answer, and no settlement is lost.
 """
 
 import asyncio
+import logging
+import threading
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import Self
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
+from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.store import audit_log
-from caesarion_hub.gateway.store.audit_chain import Entry
 from caesarion_hub.gateway.store.commands import (
-    Append,
-    Beat,
-    Closing,
-    Edit,
-    Job,
-    Leave,
-    Opening,
+    AuditEntries,
+    AuditEntry,
+    BudgetEdit,
+    Command,
+    Deregistration,
+    Heartbeat,
     Refusal,
+    Reservation,
     Result,
+    Settlement,
+    milliseconds,
 )
 from caesarion_hub.gateway.store.ledger import Ledger
-from caesarion_hub.gateway.store.writer import Writer, away, reason
+
+BATCHING_WINDOW = 0.02
+"""Seconds that a settlement waits for others to share its transaction; made up."""
+
+RETRY_AFTER = 1.0
+"""Seconds between two tries while the database cannot be used; made up."""
+
+LAST_TRIES = 3
+"""Tries to settle what is left when the gateway ends; made up."""
+
+_BATCH = 200  # commands in one transaction
+
+log = logging.getLogger("gateway")
 
 
-class Journal:
+class WriteQueue:
     """
-    The ledger's only door, as an async context; leaving it settles all.
+    The queue, as an async context; leaving it applies all that is left.
 
-    ``beat`` is done at the start and then four times within its lease.
+    ``heartbeat`` is applied at the start, and then four times within its lease.
     """
 
-    def __init__(self, ledger: Ledger, beat: Beat) -> None:
+    def __init__(self, ledger: Ledger, heartbeat: Heartbeat) -> None:
         self.ledger = ledger
-        self._beat = beat
-        self._asking: asyncio.Task[bool] | None = None
+        self._heartbeat = heartbeat
+        self._probe: asyncio.Task[bool] | None = None
 
     async def __aenter__(self) -> Self:
-        await asyncio.to_thread(self.ledger.apply, [self._beat])
-        self._writer = Writer(self.ledger, asyncio.get_running_loop())
+        await asyncio.to_thread(self.ledger.apply, [self._heartbeat])
+        self._thread = _LedgerThread(self.ledger, asyncio.get_running_loop())
         self._beating = asyncio.create_task(self._keep_beating())
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._beating.cancel()
-        await self._writer.close(Leave())
+        await self._thread.close(Deregistration())
 
-    async def open(self, opening: Opening) -> None:
-        """Let a request in; raise the refusal."""
-        if refusal := await self._do(opening):
+    async def reserve(self, reservation: Reservation) -> None:
+        """Admit a request; raise its refusal."""
+        if refusal := await self._apply(reservation):
             raise refusal
 
-    def refuse(self, refusal: Refusal) -> None:
-        """Count a request that was not let in, soon; while the database is away, not at all."""
-        self._writer.put(refusal)
-
-    def close(self, closing: Closing) -> None:
+    def settle(self, settlement: Settlement) -> None:
         """Settle a request, soon."""
-        self._writer.put(closing)
+        self._thread.put(settlement)
 
-    async def append(self, entries: Sequence[Entry]) -> None:
-        """Record ``entries`` in the audit; they are in it when this returns."""
-        await self._do(Append(entries))
+    def count_refusal(self, refusal: Refusal) -> None:
+        """Count a refused request, soon; while the database cannot be used, not at all."""
+        self._thread.put(refusal)
 
-    def append_later(self, entries: Sequence[Entry]) -> None:
-        """Record ``entries`` in the audit, soon."""
-        self._writer.put(Append(entries))
+    async def append_audit(self, entries: Sequence[AuditEntry]) -> None:
+        """Append records to the audit; they are in the database when this returns."""
+        await self._apply(AuditEntries(entries))
 
-    async def answers(self, seconds: float = 2.0) -> bool:
-        """Whether the database answers within so many ``seconds``; many askers share one look."""
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(asyncio.to_thread(self.ledger.database.answers))
+    def append_audit_later(self, entries: Sequence[AuditEntry]) -> None:
+        """Append records to the audit, soon."""
+        self._thread.put(AuditEntries(entries))
+
+    async def edit_budget(self, edit: BudgetEdit) -> None:
+        """Edit a budget; in force here when this returns, elsewhere after the next heartbeat."""
+        await self._apply(edit)
+
+    async def database_answers(self, seconds: float = 2.0) -> bool:
+        """Whether the database answers within so many ``seconds``; callers share one probe."""
+        if self._probe is None or self._probe.done():
+            self._probe = asyncio.create_task(asyncio.to_thread(self.ledger.database.answers))
         try:
             async with asyncio.timeout(seconds):
-                return await asyncio.shield(self._asking)
+                return await asyncio.shield(self._probe)
         except TimeoutError:
             return False
 
-    async def proof(self) -> tuple[bool, str]:
-        """Return whether the audit is whole, and that in words; takes long for a long one."""
-
-        def read() -> tuple[bool, str]:
-            with self.ledger.database.reading() as connection:
-                return audit_log.proof(connection)
-
+    async def verify_audit(self) -> tuple[bool, str]:
+        """Return whether the audit is whole, and that in words; slow for a long audit."""
         try:
-            return await asyncio.to_thread(read)
+            return await self.ledger.database.read(audit_log.verification)
         except SQLAlchemyError as error:
             return False, f"The audit could not be read: {reason(error)}"
 
-    async def unreported(self, user: str, calls: Sequence[str]) -> set[str]:
-        """Return which of ``calls`` the audit has from this user, without an outcome."""
-
-        def read() -> set[str]:
-            with self.ledger.database.reading() as connection:
-                return audit_log.unreported(connection, user, calls)
-
+    async def calls_without_outcome(self, user: str, calls: Sequence[str]) -> set[str]:
+        """Return those of ``calls`` that the audit has from this user, without an outcome."""
         try:
-            return await asyncio.to_thread(read)
+            return await self.ledger.database.read(
+                lambda connection: audit_log.calls_without_outcome(connection, user, calls)
+            )
         except SQLAlchemyError as error:
-            raise away() from error
+            raise unavailable() from error
 
-    async def edit(self, edit: Edit) -> None:
-        """Change a budget; it holds here when this returns, and elsewhere at the next beat."""
-        await self._do(edit)
-
-    async def _do(self, job: Job) -> Result:
-        done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._writer.put(job, done)
-        return await done
+    async def _apply(self, command: Command) -> Result:
+        result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._thread.put(command, result)
+        return await result
 
     async def _keep_beating(self) -> None:
         while True:
-            await asyncio.sleep(self._beat.lease / 4000)
-            self._writer.put(self._beat)
+            await asyncio.sleep(self._heartbeat.lease / 4000)
+            self._thread.put(self._heartbeat)
+
+
+@dataclass
+class _Queued:
+    """A command, and the future of the caller that waits for it, if one does."""
+
+    command: Command
+    result: "asyncio.Future[Result] | None" = None
+
+
+class _LedgerThread:
+    """
+    Applies commands in the order in which they come; futures belong to ``loop``.
+
+    A thread and a queue, not an executor: its futures would cost a request two more turns
+    of the loop.
+    """
+
+    def __init__(self, ledger: Ledger, loop: asyncio.AbstractEventLoop) -> None:
+        self._ledger = ledger
+        self._loop = loop
+        self._queue: SimpleQueue[_Queued] = SimpleQueue()
+        self._retries: list[_Queued] = []
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+        self._thread.start()
+
+    def put(self, command: Command, result: "asyncio.Future[Result] | None" = None) -> None:
+        """Queue a command; it is applied at once if a caller waits for it."""
+        self._queue.put(_Queued(command, result))
+
+    async def close(self, last: Command) -> None:
+        """Apply all that is left, and the ``last`` command."""
+        self._closing = True
+        self.put(last)
+        await asyncio.to_thread(self._thread.join)
+        if not self._queue.empty():  # settlements of callers that left while they waited
+            await asyncio.to_thread(self._run)
+
+    def _run(self) -> None:
+        tries_left = LAST_TRIES
+        while not self._closing or self._retries or not self._queue.empty():
+            if not self._try(self._next_batch()) and self._closing:
+                tries_left -= 1
+                if not tries_left:
+                    left = sum(isinstance(one.command, Settlement) for one in self._retries)
+                    log.error("%d requests are not settled: the next start settles them.", left)
+                    return
+
+    def _next_batch(self) -> list[_Queued]:
+        """Return the next commands: wait for the first, and for more while no caller waits."""
+        batch, self._retries = self._retries[:_BATCH], self._retries[_BATCH:]
+        batch = batch or [self._queue.get()]
+        end = time.monotonic() + BATCHING_WINDOW
+        timeout = 0.0 if any(one.result for one in batch) else BATCHING_WINDOW
+        while len(batch) < _BATCH:
+            try:
+                one = self._queue.get(timeout=timeout) if timeout else self._queue.get_nowait()
+            except Empty:
+                break
+            batch.append(one)
+            timeout = max(0.0, end - time.monotonic()) if timeout and not one.result else 0.0
+        return batch
+
+    def _try(self, batch: list[_Queued]) -> bool:
+        """Apply a batch; return False, and keep what must not be lost, if the database is away."""
+        try:
+            results = self._ledger.apply([one.command for one in batch])
+        except (OperationalError, InterfaceError) as error:
+            log.error("The ledger's database cannot be used: %s", reason(error))
+            self._loop.call_soon_threadsafe(_fail, batch)
+            self._retries = [again for one in batch if (again := _retry(one))] + self._retries
+            time.sleep(RETRY_AFTER)
+            return False
+        except Exception as error:  # Our own defects, too: the thread must go on.
+            if len(batch) > 1:
+                for one in batch:
+                    self._try([one])
+                return True
+            kind = type(batch[0].command).__name__
+            log.error("The ledger does not take one %s: %s", kind, reason(error))
+            self._loop.call_soon_threadsafe(_fail, batch)
+            return True
+        self._loop.call_soon_threadsafe(self._deliver, batch, results)
+        return True
+
+    def _deliver(self, batch: list[_Queued], results: Sequence[Result]) -> None:
+        for one, result in zip(batch, results, strict=True):
+            if one.result and not one.result.done():
+                one.result.set_result(result)
+            elif one.result and isinstance(one.command, Reservation) and result is None:
+                # The caller left while it waited, so nobody else settles this.
+                self.put(_not_asked(one.command, 499, "client_gone"))
+
+
+def _retry(one: _Queued) -> _Queued | None:
+    """Return what to apply again of a command that failed, whose outcome may be unknown."""
+    if isinstance(one.command, Reservation):
+        # In case it was reserved after all: nobody else would settle it.
+        return _Queued(_not_asked(one.command, 503, "ledger_unavailable"))
+    is_kept = isinstance(one.command, Settlement | Deregistration) or (
+        isinstance(one.command, AuditEntries) and not one.result
+    )
+    return one if is_kept else None
+
+
+def _not_asked(reservation: Reservation, status: int, error: str) -> Settlement:
+    return Settlement(reservation, milliseconds(), status=status, error=error)
+
+
+def _fail(batch: list[_Queued]) -> None:
+    for one in batch:
+        if one.result and not one.result.done():
+            one.result.set_exception(unavailable())
+
+
+def unavailable() -> GatewayError:
+    """Return the error for requests while the database cannot be used."""
+    return GatewayError(
+        503,
+        "ledger_unavailable",
+        "The gateway cannot use its ledger just now. Ask again in a moment; if it stays so, the "
+        "operator should look at its database.",
+        "server_error",
+        {"Retry-After": "2"},
+    )
+
+
+def reason(error: Exception) -> str:
+    """Return the database's message without the statement, which holds what users sent."""
+    message = str(getattr(error, "orig", None) or type(error).__name__).strip()
+    return message.splitlines()[0] if message else type(error).__name__

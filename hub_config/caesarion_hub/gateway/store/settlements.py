@@ -1,0 +1,138 @@
+"""
+Settle requests: complete their rows, and add what they used to the sums in ``spending``.
+
+Called by ``ledger`` within its transaction. A request is settled once: what comes later,
+such as from a gateway that was taken for dead and was not, changes nothing.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, Insert, Row, bindparam, select, update
+
+from caesarion_hub.gateway.policy import budgets
+from caesarion_hub.gateway.store import tables
+from caesarion_hub.gateway.store.commands import Reservation, Settlement, day_of
+
+LOST = "gateway_lost"
+"""The error of a request whose gateway ended before it was settled."""
+
+_SETTLED_COLUMNS = (
+    *("finished", "total_ms", "first_ms", "status", "error", "finish_reason", "upstream"),
+    *("prompt_tokens", "completion_tokens", "cached_tokens", "estimated", "nanos", "calls"),
+)
+_COMPLETE = (
+    update(tables.request)
+    .where(tables.request.c.id == bindparam("settled_id"), tables.request.c.finished.is_(None))
+    .values({name: bindparam(name) for name in _SETTLED_COLUMNS})
+)
+
+
+@dataclass
+class _Sums:
+    """What a batch adds to one row of ``spending``."""
+
+    requests: int = 0
+    failures: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    nanos: int = 0
+    unpriced_tokens: int = 0
+
+    def add(self, settlement: Settlement) -> None:
+        self.requests += 1
+        self.failures += settlement.status >= 400
+        self.prompt_tokens += settlement.prompt_tokens
+        self.completion_tokens += settlement.completion_tokens
+        self.cached_tokens += settlement.cached_tokens
+        self.nanos += settlement.nanos or 0
+        if settlement.nanos is None:
+            self.unpriced_tokens += settlement.prompt_tokens + settlement.completion_tokens
+
+
+def settle(connection: Connection, settlements: Iterable[Settlement]) -> None:
+    """Settle the requests that are still under way."""
+    settled = [
+        one for one in settlements if connection.execute(_COMPLETE, _completed(one)).rowcount
+    ]
+    if settled:
+        connection.execute(_add_to_sums(connection.dialect.name), _sums(settled))
+
+
+def settle_lost(connection: Connection, now: int) -> None:
+    """Settle requests of gateways that are gone, as if each had used all that it reserved."""
+    request = tables.request.c
+    lost = connection.execute(
+        select(tables.request).where(
+            request.finished.is_(None), request.replica.not_in(select(tables.replica.c.id))
+        )
+    )
+    settle(connection, [_lost(row, now) for row in lost.all()])
+
+
+@cache
+def _add_to_sums(dialect: str) -> Insert:
+    spending = tables.spending
+    insert = tables.insert(dialect, spending)
+    return insert.on_conflict_do_update(
+        index_elements=list(spending.primary_key),
+        set_={name: spending.c[name] + insert.excluded[name] for name in asdict(_Sums())},
+    )
+
+
+def _completed(settlement: Settlement) -> dict[str, Any]:
+    return {
+        "settled_id": settlement.reservation.id,
+        "finished": settlement.finished,
+        # The clock may have been set meanwhile, by any amount.
+        "total_ms": min(max(0, settlement.finished - settlement.reservation.started), 2**31 - 1),
+        "first_ms": settlement.first_ms,
+        "prompt_tokens": settlement.prompt_tokens,
+        "completion_tokens": settlement.completion_tokens,
+        "cached_tokens": settlement.cached_tokens,
+        "estimated": settlement.estimated,
+        "nanos": settlement.nanos,
+        "status": settlement.status,
+        "error": settlement.error,
+        "finish_reason": settlement.finish_reason,
+        "upstream": settlement.upstream,
+        "calls": settlement.calls,
+    }
+
+
+def _sums(settlements: Sequence[Settlement]) -> list[dict[str, Any]]:
+    """Return rows for ``spending``, sorted: in another order two gateways could deadlock."""
+    sums: dict[tuple[str, ...], _Sums] = {}
+    for settlement in settlements:
+        reservation = settlement.reservation
+        day = day_of(reservation.started)
+        month = budgets.window_start("month", day)
+        assert month is not None
+        for scope, name in budgets.accounts(reservation.user, reservation.groups):
+            for period, start in (("day", day), ("month", month)):
+                key = (period, start.isoformat(), scope, name, reservation.model)
+                sums.setdefault(key, _Sums()).add(settlement)
+    names = [column.name for column in tables.spending.primary_key]
+    return [{**dict(zip(names, key, strict=True)), **vars(sums[key])} for key in sorted(sums)]
+
+
+def _lost(row: Row[Any], now: int) -> Settlement:
+    reservation = Reservation(
+        *(row.id, row.started, row.user, row.server, tuple(json.loads(row.groups)), row.model),
+        *(row.conversation, row.message, row.prompt_tokens),
+        *(row.reserved_tokens, row.reserved_nanos),
+    )
+    return Settlement(
+        reservation,
+        now,
+        prompt_tokens=row.prompt_tokens,
+        completion_tokens=max(0, row.reserved_tokens - row.prompt_tokens),
+        estimated=True,
+        nanos=row.reserved_nanos,
+        status=500,
+        error=LOST,
+    )
