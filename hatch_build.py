@@ -1,8 +1,8 @@
 """
-The step of the build that Python's own tools do not know: the labextension.
+Hatchling's build hook: builds the labextension before the Python package.
 
 Called by hatchling for wheels and editable installs; calls
-``extension/labextension/bundle.py``, which does the work.
+``extension/labextension/bundle.py``.
 """
 
 import sys
@@ -16,14 +16,14 @@ import bundle
 
 
 class LabextensionHook(BuildHookInterface):
-    """Makes the labextension's bundle before the wheel is packed."""
+    """Builds the labextension's bundle before the wheel is packed."""
 
     def dependencies(self) -> list[str]:
-        """Ask for Node as a package only where it is needed and the system has none that does."""
-        return [] if bundle.is_current() or bundle.system_npm() else [bundle.NODE_WHEEL]
+        """Require Node as a package only if it is needed and the system has no suitable one."""
+        return [] if bundle.is_current() or bundle.node.find() else [bundle.node.PACKAGE]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Make the bundle, or stop the build with a sentence."""
+        """Build the bundle, or stop the build with a sentence."""
         try:
             bundle.build()
         except bundle.BundleError as error:

@@ -1,12 +1,12 @@
-"""What JupyterHub executes: checked values, handed to the parts."""
+"""JupyterHub's configuration file: reads the values and lets each module set its traits."""
 
 import sys
 
-from caesarion_hub import auth, hub, overlay, services, spawner, values
+from caesarion_hub import auth, hub, overrides, services, spawner, values
 
 try:
     settings = values.from_environment()
-    for part in (auth, hub, services, spawner, overlay):
-        part.configure(get_config(), settings)  # type: ignore[name-defined]  # noqa: F821
+    for module in (auth, hub, services, spawner, overrides):
+        module.configure(get_config(), settings)  # type: ignore[name-defined]  # noqa: F821
 except values.ValuesError as problem:
     sys.exit(str(problem))

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from caesarion_hub import overlay, spawner
+from caesarion_hub import overrides, spawner
 from caesarion_hub.pods.spawner import PodSpawner
 from traitlets.config import Config
 
@@ -28,7 +28,7 @@ def make_spawner(user: str = "ada", **changes: Any) -> PodSpawner:
     values = make_cluster_values(**changes)
     c = Config()
     spawner.configure(c, values)
-    overlay.configure(c, values)
+    overrides.configure(c, values)
     db = SimpleNamespace(commit=lambda: None)
     owner = SimpleNamespace(name=user, id=1, url=f"/user/{user}/", escaped_name=user, db=db)
     made = PodSpawner(config=c, user=owner, hub=HUB, orm_spawner=None, db=db)

@@ -1,16 +1,24 @@
 """
-Who may log in and what a user may do; called by ``jupyterhub_config.py``.
+Configures how people log in and what their role allows.
 
-Everybody who knows the users' password, under any name; an administrator's
-name takes the administrators' password. The passwords' lengths are checked
-with the values. An operator may name another authenticator in ``hub.config``,
-which then says itself who may log in.
+Called by ``jupyterhub_config.py``. With our authenticator anybody who knows the
+users' password logs in under any name; an administrator's name requires the
+administrators' password. ``values`` checks the lengths of both. An operator may
+name another authenticator in ``hub.config``, which then makes that decision.
 """
 
 from traitlets.config import Config
 
-from caesarion_hub.names import GATEWAY_SCOPE
 from caesarion_hub.values import OUR_AUTHENTICATOR, Values
+
+GATEWAY_SCOPE = "access:services!service=gateway"
+"""
+Allows a user, and the user's server, to call the gateway.
+
+JupyterHub 6.1 grants a server's token only scopes that its user holds too and
+drops the others silently: so this one is in the user's role here and in
+``Spawner.server_token_scopes`` (``spawner``).
+"""
 
 
 def configure(c: Config, values: Values) -> None:
@@ -22,5 +30,4 @@ def configure(c: Config, values: Values) -> None:
         c.Authenticator.allow_all = True
         c.SharedPasswordAuthenticator.user_password = auth.user_password.get_secret_value()
         c.SharedPasswordAuthenticator.admin_password = auth.admin_password.get_secret_value()
-    # A server's token holds GATEWAY_SCOPE only if its user holds it too: see spawner.py.
     c.JupyterHub.load_roles.append({"name": "user", "scopes": ["self", GATEWAY_SCOPE]})

@@ -1,10 +1,10 @@
 """
-Where the hub and its proxy listen, what they remember and how much they take on.
+Configures the hub and its proxy: addresses, database, limits.
 
 Called by ``jupyterhub_config.py``. On one machine everything listens on the
-loopback interface, and everything remembered lies in ``local.folder``. In a
-cluster the proxy is a Deployment of its own, and secrets come from the
-environment as JupyterHub reads it (JPY_COOKIE_SECRET, CONFIGPROXY_AUTH_TOKEN).
+loopback interface and stores its state in ``local.folder``. In a cluster the
+proxy is a Deployment of its own, and JupyterHub reads its secrets from the
+environment (JPY_COOKIE_SECRET, CONFIGPROXY_AUTH_TOKEN).
 """
 
 import sqlite3
@@ -15,18 +15,18 @@ from traitlets.config import Config
 from caesarion_hub.values import Cluster, Local, Values
 
 DATABASE = "sqlite:////srv/jupyterhub/jupyterhub.sqlite"
-"""Where the hub's volume is mounted in a cluster."""
+"""In a cluster: on the volume that the chart mounts at this path."""
 
-ROUTES_EVERY = 30
-"""Seconds between looks at the proxy's routes: a proxy that started anew has none."""
+ROUTE_CHECK_INTERVAL = 30
+"""Seconds between comparisons with the proxy's routes: a restarted proxy has lost them all."""
 
 
-class WriteAhead(sqlite3.Connection):
+class WalConnection(sqlite3.Connection):
     """
-    A connection to SQLite whose commits wait for the disk once instead of three times.
+    A SQLite connection in write-ahead mode: a commit syncs to disk once instead of three times.
 
-    The hub stands still meanwhile, for everybody, and a server's start has many commits.
-    Nothing that was committed is lost, even without power.
+    The hub commits on its event loop, several times for each server that starts,
+    and answers nobody until the disk has. A power failure loses no committed data.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -35,7 +35,7 @@ class WriteAhead(sqlite3.Connection):
 
 
 def configure(c: Config, values: Values) -> None:
-    """Set the addresses, the state's files, the limits and the command of the proxy."""
+    """Set addresses, database, limits, and the proxy's class or command."""
     hub = values.hub
     c.JupyterHub.upgrade_db = True
     c.JupyterHub.allow_named_servers = hub.allow_named_servers
@@ -43,20 +43,20 @@ def configure(c: Config, values: Values) -> None:
     c.JupyterHub.concurrent_spawn_limit = hub.concurrent_spawn_limit
     c.JupyterHub.active_server_limit = hub.active_server_limit
     if isinstance(values.place, Local):
-        on_one_machine(c, values.place, hub.base_url)
+        configure_local(c, values.place, hub.base_url)
     else:
-        in_a_cluster(c, values.place, hub.base_url)
+        configure_cluster(c, values.place, hub.base_url)
     if hub.db.url:
         c.JupyterHub.db_url = hub.db.url
-    # An operator may name another one past our values.
+    # hub.config may name another database than our values; overrides.py applies it later.
     if hub.config.get("JupyterHub", {}).get("db_url", c.JupyterHub.db_url).startswith("sqlite"):
         c.JupyterHub.db_kwargs = {
-            "connect_args": {"check_same_thread": False, "factory": WriteAhead}
+            "connect_args": {"check_same_thread": False, "factory": WalConnection}
         }
 
 
-def on_one_machine(c: Config, local: Local, base_url: str) -> None:
-    """Set what ``make up`` has found."""
+def configure_local(c: Config, local: Local, base_url: str) -> None:
+    """Set the ports, files and commands that ``make up`` has determined."""
     c.JupyterHub.bind_url = f"http://127.0.0.1:{local.port}{base_url}"
     c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{local.hub_port}"
     c.JupyterHub.db_url = f"sqlite:///{local.folder / 'jupyterhub.sqlite'}"
@@ -67,21 +67,21 @@ def on_one_machine(c: Config, local: Local, base_url: str) -> None:
     c.ConfigurableHTTPProxy.log_level = "warn"
 
 
-def in_a_cluster(c: Config, cluster: Cluster, base_url: str) -> None:
-    """Set what the chart has found; servers outlive the hub."""
+def configure_cluster(c: Config, cluster: Cluster, base_url: str) -> None:
+    """Set the addresses that the chart has determined; servers survive a restart of the hub."""
     c.JupyterHub.bind_url = f"http://:8000{base_url}"  # the proxy's, and JupyterHub's base URL
     c.JupyterHub.hub_bind_url = "http://0.0.0.0:8081"
     c.JupyterHub.hub_connect_url = cluster.hub_url
     c.JupyterHub.db_url = DATABASE
-    # Servers that the last hub left are looked for in the background.
+    # Look for the servers of the previous hub in the background.
     c.JupyterHub.init_spawners_timeout = 1
     c.JupyterHub.cleanup_servers = False
     c.JupyterHub.cleanup_proxy = False
-    c.JupyterHub.last_activity_interval = ROUTES_EVERY
-    # Who asks for a server sees its progress at once.
+    c.JupyterHub.last_activity_interval = ROUTE_CHECK_INTERVAL
+    # Show the progress page at once instead of after ten seconds.
     c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0}
-    c.JupyterHub.proxy_class = "caesarion_hub.pods.orphan_reaper.SweepingProxy"
-    c.SweepingProxy.namespace = cluster.user_namespace
-    c.SweepingProxy.release = cluster.release
+    c.JupyterHub.proxy_class = "caesarion_hub.pods.orphan_reaper.OrphanReapingProxy"
+    c.OrphanReapingProxy.namespace = cluster.user_namespace
+    c.OrphanReapingProxy.release = cluster.release
     c.ConfigurableHTTPProxy.should_start = False
     c.ConfigurableHTTPProxy.api_url = cluster.proxy_api_url

@@ -1,9 +1,9 @@
 """
-How a user's server starts on one machine: a process with a home of its own.
+Spawns users' servers on one machine: a process and a home folder for each user.
 
-Called by ``spawner``; JupyterHub runs :class:`HomeSpawner`. All processes
-belong to one operating-system user: this is for one person's machine, the
-separation of users is the pods'.
+Called by ``spawner``; JupyterHub runs :class:`HomeSpawner`. All processes run as
+the same operating-system user, so users are not isolated from each other: this
+is for one person's machine. Isolation needs the cluster and its pods.
 """
 
 import hashlib
@@ -18,12 +18,17 @@ from jupyterhub.spawner import SimpleLocalProcessSpawner
 from traitlets import Unicode, default
 from traitlets.config import Config
 
-from caesarion_hub.names import NETWORK_VARIABLES
 from caesarion_hub.values import Local
+
+NETWORK_VARIABLES = (
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
+)
+"""This machine's proxy and certificate settings, which every process of ours inherits."""
 
 
 def configure(c: Config, local: Local) -> None:
-    """Set the spawner and the command of a server."""
+    """Set the spawner class and the server's command."""
     c.JupyterHub.spawner_class = HomeSpawner
     c.HomeSpawner.folder = str(local.folder)
     c.Spawner.cmd = [sys.executable, "-m", "caesarion.singleuser"]
@@ -31,7 +36,7 @@ def configure(c: Config, local: Local) -> None:
 
 
 class HomeSpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]
-    """Starts a server in ``homes/<slug>`` and writes its log beside, in ``logs/``."""
+    """Starts a server in ``homes/<slug>``; its log goes to ``logs/<slug>.log``."""
 
     folder = Unicode(help="The folder that holds homes/ and logs/.").tag(config=True)
 
@@ -44,7 +49,7 @@ class HomeSpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]
         return [*self._env_keep_default(), *NETWORK_VARIABLES]
 
     async def start(self) -> Any:
-        """Start the server; its output goes to a log of its own."""
+        """Start the server with its output redirected to its own log file."""
         with self._open_log() as log:
             self.popen_kwargs = {"stdin": DEVNULL, "stdout": log, "stderr": STDOUT}
             return await super().start()
@@ -58,25 +63,25 @@ class HomeSpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]
         """
         Stop the server with SIGTERM, as Kubernetes does.
 
-        JupyterHub would send SIGINT first, at which a Jupyter server without a
-        terminal ends on the spot: extensions are not told, kernels not ended.
+        JupyterHub 6.1 sends SIGINT first. Without a terminal, jupyter-server 2
+        exits at once on SIGINT: it neither stops extensions nor kernels.
         """
         await super().stop(now=True)
 
     def load_state(self, state: dict[str, Any]) -> None:
         """
-        Forget the process of an earlier hub.
+        Ignore the process that an earlier hub started.
 
-        The launcher has ended it, and its number may be another program's by
-        now, which JupyterHub would signal.
+        The launcher has already ended it, and another program may have its
+        process id by now, which JupyterHub would signal.
         """
         super().load_state({})
 
 
 def slug(name: str) -> str:
-    """Return a folder's name for a user's name: the name if it is simple, else with a digest."""
+    """Return a folder name for a user: the name itself if it is simple, else with a digest."""
     if re.fullmatch(r"[a-z0-9]+([._-][a-z0-9]+)*", name) and len(name) <= 40:
         return name
     readable = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:24].strip("-")
-    # Three dashes in a row never occur in a simple name, so the two kinds cannot meet.
+    # Simple names never contain three dashes in a row, so the two kinds cannot collide.
     return f"{readable or 'user'}---{hashlib.sha256(name.encode()).hexdigest()[:16]}"

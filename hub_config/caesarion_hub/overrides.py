@@ -1,7 +1,7 @@
 """
-What the operator lays over all the rest: ``hub.config``, traits by class.
+Applies ``hub.config``, the operator's own traits, over everything set before.
 
-Called by ``jupyterhub_config.py`` after the other parts.
+Called by ``jupyterhub_config.py`` after all other modules.
 """
 
 from traitlets.config import Config
@@ -10,6 +10,6 @@ from caesarion_hub.values import Values
 
 
 def configure(c: Config, values: Values) -> None:
-    """Set the traits; each replaces ours whole, lists and tables too."""
+    """Set the operator's traits; each replaces ours entirely, including lists and tables."""
     for section, traits in values.hub.config.items():
         c[section].update(traits)

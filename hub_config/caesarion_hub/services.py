@@ -1,9 +1,9 @@
 """
-What runs beside the hub: the gateway to the model, the idle culler, the operator's services.
+Configures JupyterHub's services: the gateway, the idle culler, the operator's own.
 
-Called by ``jupyterhub_config.py``. Each service gets the rights it needs and
-an environment of its own; the hub's is not inherited. In a cluster the gateway
-is a Deployment of its own.
+Called by ``jupyterhub_config.py``. Each service gets only the scopes and the
+environment that it needs: JupyterHub's services do not inherit the hub's
+environment. In a cluster the gateway is a Deployment of its own.
 """
 
 import logging
@@ -15,20 +15,21 @@ from typing import Any
 
 from traitlets.config import Config
 
-from caesarion_hub.names import GATEWAY_SCOPE, GATEWAY_VALUES_FILE, NETWORK_VARIABLES, RUN_VARIABLE
-from caesarion_hub.values import Local, Values
+from caesarion_hub.auth import GATEWAY_SCOPE
+from caesarion_hub.local_spawner import NETWORK_VARIABLES
+from caesarion_hub.values import RUN_VARIABLE, Local, Values
 from caesarion_hub.values.gateway import CONFIG_VARIABLE
 
 TEMPLATES = Path(__file__).with_name("templates")
-"""What we say otherwise than JupyterHub's pages, wherever servers run."""
+"""Our extensions of JupyterHub's page templates, on one machine and in a cluster."""
 
 GATEWAY_SCOPES = ["list:users", "read:groups:name", "read:users:activity", "read:servers"]
-"""For the gateway's pages on who runs what now, and on budgets by name."""
+"""For the gateway's pages: running servers, and budgets of users and groups."""
 
 GATEWAY = {
     "name": "gateway",
     "display": True,
-    # Its pages ask nobody for consent, and learn whether somebody may administer.
+    # Its pages skip the OAuth consent page and need to know who is an administrator.
     "oauth_no_confirm": True,
     "oauth_client_allowed_scopes": [GATEWAY_SCOPE, "admin-ui"],
 }
@@ -37,9 +38,9 @@ CULLER_SCOPES = ["list:users", "read:users:activity", "read:servers", "delete:se
 
 
 def configure(c: Config, values: Values) -> None:
-    """Add the services, what the hub's menu calls them, and the roles."""
+    """Add the services, their entries in the hub's menu, and the roles."""
     c.JupyterHub.template_paths.prepend([str(TEMPLATES)])
-    logging.getLogger("JupyterHub").addFilter(_is_news)
+    logging.getLogger("JupyterHub").addFilter(_is_worth_logging)
     c.JupyterHub.services.append(gateway(values))
     c.JupyterHub.load_roles.append(
         {"name": "gateway", "scopes": GATEWAY_SCOPES, "services": ["gateway"]}
@@ -54,26 +55,26 @@ def configure(c: Config, values: Values) -> None:
     )
 
 
-def _is_news(record: logging.LogRecord) -> bool:
+def _is_worth_logging(record: logging.LogRecord) -> bool:
     """
-    Whether a line of the hub's log tells anything.
+    Return False for one warning of JupyterHub 6.1 that is expected.
 
-    That the gateway asks whether somebody may administer, and most may not, does not: the hub
-    warns of it each time somebody opens the pages.
+    The gateway's pages ask for the scope ``admin-ui``, which ordinary users do not
+    have; the hub warns about that each time one of them opens the pages.
     """
     return "JupyterHub service gateway requested scopes" not in record.getMessage()
 
 
 def gateway(values: Values, inherited: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """Return the gateway as a service; its section of the values lies in a file."""
+    """Return the gateway as a service; on one machine it reads its values from a file."""
     place = values.place
     if not isinstance(place, Local):
         token = place.gateway_token.get_secret_value()
-        # A hub that starts while the gateway does not answer must not wait for it.
+        # Do not hold up the hub's start while the gateway is away.
         return {**GATEWAY, "url": place.gateway_url, "api_token": token, "timeout": 1}
     environment = {name: inherited[name] for name in NETWORK_VARIABLES if name in inherited}
     environment[RUN_VARIABLE] = place.run
-    environment[CONFIG_VARIABLE] = str(place.folder / GATEWAY_VALUES_FILE)
+    environment[CONFIG_VARIABLE] = str(place.gateway_file)
     return {
         **GATEWAY,
         "url": f"http://127.0.0.1:{place.gateway_port}",
@@ -99,7 +100,7 @@ def culler(values: Values) -> dict[str, Any]:
 
 
 def culler_role(values: Values) -> dict[str, Any]:
-    """Return the rights of the culler; to delete users is one only if it is to do so."""
+    """Return the culler's role; it may delete users only if ``cull.users`` is set."""
     deletes = ["admin:users"] if values.cull.users else []
     return {
         "name": "idle-culler",
@@ -109,13 +110,13 @@ def culler_role(values: Values) -> dict[str, Any]:
 
 
 def extra_services(values: Values) -> list[dict[str, Any]]:
-    """Return the operator's services as JupyterHub spells them."""
+    """Return the operator's services with JupyterHub's own keys."""
     services = []
     for name, service in values.hub.services.items():
-        told = service.model_dump(exclude_unset=True)
+        table = service.model_dump(exclude_unset=True)
         if service.api_token:
-            told["api_token"] = service.api_token.get_secret_value()
+            table["api_token"] = service.api_token.get_secret_value()
         if service.command:
-            told["command"] = list(service.command)
-        services.append({"name": name, **told})
+            table["command"] = list(service.command)
+        services.append({"name": name, **table})
     return services

@@ -1,24 +1,23 @@
 """
-How a user's server starts: what it is told and what its token may do, wherever it runs.
+Configures users' servers: their environment and the scopes of their tokens.
 
-Called by ``jupyterhub_config.py``; calls ``homes`` for one machine and ``pods``
-for a cluster.
+Called by ``jupyterhub_config.py``; calls ``local_spawner`` on one machine and
+``pods`` in a cluster, which choose the spawner class.
 """
 
 from traitlets.config import Config
 
 from caesarion_hub import local_spawner
-from caesarion_hub.names import GATEWAY_SCOPE, RUN_VARIABLE
-from caesarion_hub.values import Local, Values
+from caesarion_hub.auth import GATEWAY_SCOPE
+from caesarion_hub.values import RUN_VARIABLE, Local, Values
 
 
 def configure(c: Config, values: Values) -> None:
-    """Set the spawner, what a server's token may do and what its environment says."""
+    """Set the spawner class, the scopes of a server's token and its environment."""
     c.Spawner.notebook_dir = "~"
     c.Spawner.default_url = values.singleuser.default_url
     c.Spawner.start_timeout = values.singleuser.start_timeout
     c.Spawner.consecutive_failure_limit = values.hub.consecutive_failure_limit
-    # Without the user's role (auth.py) the last scope is dropped from the token in silence.
     c.Spawner.server_token_scopes = [
         "users:activity!user",
         "access:servers!server",
@@ -34,14 +33,14 @@ def configure(c: Config, values: Values) -> None:
         c.Spawner.environment[RUN_VARIABLE] = values.place.run
         local_spawner.configure(c, values.place)
     else:
-        from caesarion_hub import pods  # here, since `make up` does without Kubernetes
+        from caesarion_hub import pods  # not at the top: `make up` has no Kubernetes client
 
         pods.configure(c, values.singleuser, values.place)
     c.Spawner.environment.update(values.singleuser.extra_env)
 
 
 def gateway_url(values: Values) -> str:
-    """Return where a user's server finds the model: at the gateway itself, past the proxy."""
+    """Return the model's base URL for users' servers: the gateway itself, not through the proxy."""
     place = values.place
     gateway = (
         f"http://127.0.0.1:{place.gateway_port}" if isinstance(place, Local) else place.gateway_url

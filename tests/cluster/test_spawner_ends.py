@@ -29,7 +29,7 @@ def test_whose_server_was_killed_is_told_and_starts_another(caesarion: Installat
         )
     eventually(lambda: not has_server(session), 15)  # JupyterHub alone looks every 30 seconds
     page = session.get("/user/mortal/lab")
-    assert "Your server ended by itself (exit code 137)." in html.unescape(page.text)
+    assert "Your server stopped by itself (exit code 137)." in html.unescape(page.text)
     assert caesarion.pod_of("mortal") is None
     assert session.start_server() == "/user/mortal/"
     session.stop_server()

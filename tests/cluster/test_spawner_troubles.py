@@ -21,7 +21,7 @@ IMAGE = (
     "The image registry.invalid/no/such:1 cannot be pulled: {why}. "
     "Choose another profile, or ask your administrator."
 )
-WHY = ("there is no such image", "the registry cannot be reached")
+WHY = ("the image does not exist", "the registry cannot be reached")
 """What a registry that does not exist looks like from the fake node, and from a real one."""
 
 
@@ -78,7 +78,7 @@ def test_who_waits_for_room_is_told_and_can_give_up(choices: Installation) -> No
             path = "/hub/api/users/patient/server/progress"
             with session.stream("GET", path, timeout=SERVER_WITHIN) as events:
                 for line in events.iter_lines():
-                    if "There is no room for your server on the cluster yet" in line:
+                    if "The cluster has no room for your server yet" in line:
                         return True
             return False
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from caesarion_hub.pods.api import PatientApi
+from caesarion_hub.pods.api import RetriableApi
 from caesarion_hub.pods.spawner import PodSpawner
 from kubernetes_asyncio.config import load_kube_config
 from kubespawner.clients import _client_cache
@@ -109,8 +109,8 @@ async def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     """An empty cluster with a namespace for users, which spawners of the test talk to."""
     monkeypatch.setattr("kubespawner.spawner.load_config", lambda **_: None)
     monkeypatch.setattr("caesarion_hub.pods.orphan_reaper.load_config", lambda **_: None)
-    monkeypatch.setattr(PatientApi, "health", None)
-    monkeypatch.setattr(PodSpawner, "_resizes", True)
+    monkeypatch.setattr(RetriableApi, "health", None)
+    monkeypatch.setattr(PodSpawner, "_can_resize", True)
     async with ApiServer(tmp_path) as server, Api.connect(server.kubeconfig) as api:
         await load_kube_config(config_file=str(server.kubeconfig))
         await api.create("namespaces", None, {"metadata": {"name": NAMESPACE}})

@@ -151,7 +151,7 @@ def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert refusal(tmp_path / "state", PORT=str(port), OPENAI_API_KEY="sk-1") == (
-            f"Port {port} is taken by another program. "
+            f"Port {port} is in use by another program. "
             f"Free it, or choose another: PORT={port + 1} make up\n"
         )
     assert not (tmp_path / "state" / "provider_key").exists()
@@ -159,8 +159,8 @@ def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
 
 def test_a_second_start_in_the_same_folder_is_one_sentence(hub: RunningHub) -> None:
     assert refusal(hub.folder) == (
-        f"Caesarion is running already with the state in {hub.folder}. Stop that one with "
-        "Ctrl-C, or name another folder: CAESARION_STATE=<folder> make up\n"
+        f"Caesarion is already running with the state folder {hub.folder}. Stop it with "
+        "Ctrl-C, or choose another folder: CAESARION_STATE=<folder> make up\n"
     )
     hub.login("ada")
 

@@ -3,8 +3,7 @@
 import socket
 
 import pytest
-from caesarion_hub.up import machine
-from caesarion_hub.up.errors import UpError
+from caesarion_hub.up import UpError, machine
 
 from tests.hub import free_port
 
@@ -45,5 +44,5 @@ def test_a_port_that_was_just_in_use_may_be_claimed_again() -> None:
 def test_a_taken_port_cannot_be_claimed() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        with pytest.raises(UpError, match=f"^Port {port} is taken by another program"):
+        with pytest.raises(UpError, match=f"^Port {port} is in use by another program"):
             machine.claim(port)

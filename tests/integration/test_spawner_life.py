@@ -6,10 +6,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from caesarion_hub.pods.orphan_reaper import SweepingProxy
+from caesarion_hub.pods.orphan_reaper import OrphanReapingProxy
 from caesarion_hub.pods.spawn_errors import SpawnFailed
 from caesarion_hub.pods.spawner import PodSpawner
-from caesarion_hub.values.kinds import cores_of
+from caesarion_hub.values.fields import cores_of
 
 from tests.fakes.kubernetes.apiserver.faults import Fault
 from tests.integration.spawning import NAMESPACE, Cluster, answering, cluster, container
@@ -168,7 +168,7 @@ async def test_a_cluster_that_cannot_lower_it_is_named_once(
             assert await spawner.poll() is None
     warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert warnings == [
-        "The cluster does not lower a pod's processor in place (404 there is no such thing): "
+        "The cluster does not resize pods in place (404 there is no such thing): "
         "servers keep singleuser.cpu.startLimit. Kubernetes 1.33 can; or set startLimit to null."
     ]
 
@@ -185,7 +185,7 @@ async def test_how_a_server_ended_is_known_to_the_next_hub_until_it_starts_again
     spawner.clear_state()
     later = cluster.spawner()
     later.load_state(spawner.get_state())
-    assert later.ended == "Your server used more memory than it may (5 GiB) and was ended."
+    assert later.ended == "Your server used more memory than its limit (5 GiB) and was stopped."
     again = await running(cluster, answering)
     assert again.ended == ""
 
@@ -204,7 +204,7 @@ async def test_the_hub_is_told_at_once_that_a_server_has_ended(
     await cluster.tell(phase="Failed", containerStatuses=[status])
     async with asyncio.timeout(5):
         await told.wait()
-    assert spawner.ended == "Your server ended by itself (exit code 3)."
+    assert spawner.ended == "Your server stopped by itself (exit code 3)."
     assert await cluster.names("pods") == []
 
 
@@ -248,7 +248,9 @@ async def test_pods_that_no_server_owns_are_deleted_and_no_disks(
     await cluster.api.create("pods", NAMESPACE, theirs | spec)
     await asyncio.sleep(0.2)
     users = {1: SimpleNamespace(spawners={"": ada})}
-    await SweepingProxy(namespace=NAMESPACE, release="caesarion", auth_token="token")._sweep(users)
+    await OrphanReapingProxy(
+        namespace=NAMESPACE, release="caesarion", auth_token="token"
+    ).delete_orphans(users)
     assert bo.active
     assert sorted(await cluster.names("pods")) == ["jupyter-ada", "jupyter-eve"]
     assert sorted(await cluster.names("persistentvolumeclaims")) == ["claim-ada", "claim-bo"]

@@ -43,13 +43,13 @@ async def test_a_server_starts_and_its_user_is_told_how_far_it_is(
     messages = []
     async for event in spawner.progress():
         messages.append(event["message"])
-        if event["message"] == "Looking for room on the cluster.":
+        if event["message"] == "Looking for a node with enough room.":
             await cluster.run()
     assert await start == f"http://127.0.0.1:{answering}"
     assert messages == [
         "Asking the cluster for a pod.",
-        "Looking for room on the cluster.",
-        "Your server answers.",
+        "Looking for a node with enough room.",
+        "Your server is ready.",
     ]
     assert await cluster.names("persistentvolumeclaims") == ["claim-ada"]
     assert await spawner.poll() is None
@@ -112,7 +112,7 @@ async def test_an_api_that_is_away_is_waited_for_and_said(
         assert await running.poll() is None
     await run_when_there(cluster, "jupyter-ada")
     await start
-    silence = "The cluster does not answer at the moment; your server starts when it does again."
+    silence = "The cluster does not answer at the moment; your server starts as soon as it does."
     assert silence in await messages
     said = [record.getMessage() for record in caplog.records]
     assert len([line for line in said if line.startswith("The list of pods: ")]) == 2
@@ -153,7 +153,7 @@ async def test_an_image_that_is_not_there_is_told_early_and_to_its_user_alone(
     failed = await failing
     assert time.monotonic() - began < 2
     assert failed.jupyterhub_message == (
-        "The image r/i:1 cannot be pulled: there is no such image. "
+        "The image r/i:1 cannot be pulled: the image does not exist. "
         "Choose another profile, or ask your administrator."
     )
     assert isinstance(failed, SpawnException)  # which does not count towards the hub's end
@@ -167,8 +167,8 @@ async def test_a_quota_that_is_used_up_is_told(cluster: Cluster) -> None:
     await cluster.api.send("POST", path, {"apiVersion": "v1", "kind": "ResourceQuota", **quota})
     failed = await failure(cluster.spawner())
     assert failed.jupyterhub_message == (
-        "The cluster's quota is used up: pods: 0 of 0 used, 1 more wanted. Stop another server "
-        "of yours, choose a smaller profile, or ask your administrator."
+        "The cluster's quota is used up: pods: 0 of 0 in use, 1 more requested. Stop another "
+        "server of yours, choose a smaller profile, or ask your administrator."
     )
 
 
@@ -182,7 +182,7 @@ async def test_room_is_waited_for_and_asked_for_again_in_the_end(
         await cluster.have_no_room("0/3 nodes are available: 3 Insufficient memory.", name)
     failed = await giving_up
     assert failed.jupyterhub_message == (
-        "After 2 seconds, there is no room for your server on the cluster yet: 0/3 nodes are "
+        "After 2 seconds, the cluster has no room for your server yet: 0/3 nodes are "
         "available: 3 Insufficient memory. Choose a smaller profile, or try again later."
     )
     await cluster.run()
@@ -194,7 +194,7 @@ async def test_a_server_that_is_out_of_memory_at_its_start_is_told(cluster: Clus
     killed = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
     await cluster.tell(phase="Running", containerStatuses=[container(state=killed)])
     assert (await failing).jupyterhub_message == (
-        "Your server needed more memory to start than it may use (5 GiB). "
+        "Your server needed more memory to start than its limit (5 GiB). "
         "Choose a larger profile, or ask your administrator."
     )
 
@@ -218,7 +218,7 @@ async def test_a_trouble_that_lasts_is_told_to_its_user_and_in_the_log(
     await start
     [said] = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert said == (
-        "jupyter-ada: There is no room for your server on the cluster yet: "
+        "jupyter-ada: The cluster has no room for your server yet: "
         "0/1 nodes are available: 1 Too many pods. (FailedScheduling: 0/1 nodes: 1 Too many pods)"
     )
 

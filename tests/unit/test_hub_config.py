@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from caesarion_hub import auth, hub, overlay, services, spawner
-from caesarion_hub.local_spawner import HomeSpawner, slug
-from caesarion_hub.names import NETWORK_VARIABLES
+from caesarion_hub import auth, hub, overrides, services, spawner
+from caesarion_hub.local_spawner import NETWORK_VARIABLES, HomeSpawner, slug
 from caesarion_hub.pods.configuration import TEMPLATES
 from caesarion_hub.pods.spawner import PodSpawner
 from caesarion_hub.values import Values
@@ -40,7 +39,7 @@ LIMITS = {
 FULL = 2
 """SQLite's number for "each commit is on the disk"."""
 
-SQLITE = {"connect_args": {"check_same_thread": False, "factory": hub.WriteAhead}}
+SQLITE = {"connect_args": {"check_same_thread": False, "factory": hub.WalConnection}}
 
 GATEWAY_ROLE = {
     "name": "gateway",
@@ -132,9 +131,9 @@ def test_in_a_cluster_the_proxy_is_elsewhere_and_servers_outlive_the_hub() -> No
             "cleanup_proxy": False,
             "last_activity_interval": 30,
             "tornado_settings": {"slow_spawn_timeout": 0},
-            "proxy_class": "caesarion_hub.pods.orphan_reaper.SweepingProxy",
+            "proxy_class": "caesarion_hub.pods.orphan_reaper.OrphanReapingProxy",
         },
-        "SweepingProxy": {"namespace": "people", "release": "caesarion"},
+        "OrphanReapingProxy": {"namespace": "people", "release": "caesarion"},
         "ConfigurableHTTPProxy": {
             "should_start": False,
             "api_url": "http://caesarion-proxy-api:8001",
@@ -176,7 +175,7 @@ def test_the_operators_traits_lie_on_top_of_ours() -> None:
         "KubeSpawner": {"working_dir": "/work"},
     }
     values = make_cluster_values(hub={"config": config})
-    for part in (auth, hub, services, spawner, overlay):
+    for part in (auth, hub, services, spawner, overrides):
         part.configure(c, values)
     assert c.JupyterHub.authenticator_class == "github"
     assert c.JupyterHub.concurrent_spawn_limit == 9
@@ -385,9 +384,9 @@ def test_in_a_cluster_a_users_server_is_a_pod_on_the_operators_terms() -> None:
 def test_one_machine_does_without_kubernetes() -> None:
     program = (
         "import sys; from traitlets.config import Config; from tests.values import make_values; "
-        "from caesarion_hub import auth, hub, overlay, services, spawner; "
+        "from caesarion_hub import auth, hub, overrides, services, spawner; "
         "[part.configure(Config(), make_values()) "
-        "for part in (auth, hub, services, spawner, overlay)]; "
+        "for part in (auth, hub, services, spawner, overrides)]; "
         "print({'kubespawner', 'kubernetes_asyncio'} & set(sys.modules))"
     )
     done = subprocess.run(

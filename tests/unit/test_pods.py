@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientConnectionError
-from caesarion_hub.pods.api import PatientApi, pauses, retry_after, shown
-from caesarion_hub.pods.orphan_reaper import orphans, owned
-from caesarion_hub.pods.readiness import until_answered
+from caesarion_hub.pods.api import RetriableApi, backoff, describe_error, retry_after
+from caesarion_hub.pods.orphan_reaper import find_orphans, owned_pods
+from caesarion_hub.pods.readiness import wait_until_ready
 from caesarion_hub.pods.reflector import slim
-from caesarion_hub.pods.startup_cpu import lowering
+from caesarion_hub.pods.startup_cpu import lowering_patch
 from kubernetes_asyncio.client import ApiException
 
 
@@ -22,14 +22,14 @@ def pod_with(limit: object, noted: str | None) -> dict[str, Any]:
 
 
 def test_a_limit_above_the_noted_one_is_lowered_to_it() -> None:
-    assert lowering(pod_with("2", "0.5")) == {
+    assert lowering_patch(pod_with("2", "0.5")) == {
         "spec": {"containers": [{"name": "notebook", "resources": {"limits": {"cpu": "0.5"}}}]}
     }
 
 
 @pytest.mark.parametrize(("limit", "noted"), [("500m", "0.5"), ("2", None), (None, "0.5")])
 def test_a_limit_that_is_as_it_should_be_stays(limit: object, noted: str | None) -> None:
-    assert lowering(pod_with(limit, noted)) is None
+    assert lowering_patch(pod_with(limit, noted)) is None
 
 
 def pod_of(name: str, release: str = "r", **metadata: Any) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def pod_of(name: str, release: str = "r", **metadata: Any) -> dict[str, Any]:
 def test_pods_of_ours_that_no_server_owns_are_orphans() -> None:
     ending = pod_of("ending", deletionTimestamp="2026-01-01T00:00:00Z")
     pods = [pod_of("mine"), pod_of("lost"), pod_of("theirs", release="s"), ending]
-    assert orphans(pods, "r", {"people/mine"}) == [pod_of("lost")]
+    assert find_orphans(pods, "r", {"people/mine"}) == [pod_of("lost")]
 
 
 def test_servers_own_pods_while_anything_is_pending() -> None:
@@ -48,7 +48,7 @@ def test_servers_own_pods_while_anything_is_pending() -> None:
         "": SimpleNamespace(namespace="people", pod_name="jupyter-ada", active=True),
         "old": SimpleNamespace(namespace="people", pod_name="jupyter-ada--old", active=False),
     }
-    assert owned({1: SimpleNamespace(spawners=servers)}) == {"people/jupyter-ada"}
+    assert owned_pods({1: SimpleNamespace(spawners=servers)}) == {"people/jupyter-ada"}
 
 
 def test_what_is_held_of_a_pod_is_what_is_asked_for() -> None:
@@ -80,8 +80,8 @@ class Client:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Make a patient client around problems."""
-    monkeypatch.setattr(PatientApi, "health", None)
-    return lambda *problems: PatientApi(Client(*problems), logging.getLogger("test"))
+    monkeypatch.setattr(RetriableApi, "health", None)
+    return lambda *problems: RetriableApi(Client(*problems), logging.getLogger("test"))
 
 
 def api_problem(status: int, body: str = "", **headers: str) -> ApiException:
@@ -130,7 +130,7 @@ async def test_an_api_that_is_away_is_said_once_and_so_is_its_return(
     await api.create("a")
     first, second = [record.getMessage() for record in caplog.records]
     assert first == "Calls to the Kubernetes API: 500 Because. Trying again."
-    assert second.startswith("Calls to the Kubernetes API: good again after ")
+    assert second.startswith("Calls to the Kubernetes API: working again after ")
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_the_api_is_given_the_time_it_asks_for_within_reason(header: str, second
 
 
 def test_pauses_grow_to_an_end_and_are_never_even() -> None:
-    made = pauses(first=1, longest=4)
+    made = backoff(first=1, longest=4)
     first = [next(made) for _ in range(8)]
     assert all(low / 2 <= pause <= low for pause, low in zip(first, [1, 2, *[4] * 6], strict=True))
     assert len(set(first)) == 8
@@ -149,8 +149,8 @@ def test_pauses_grow_to_an_end_and_are_never_even() -> None:
 
 def test_a_problem_is_shown_with_the_apis_own_words() -> None:
     problem = api_problem(403, '{"message": "exceeded quota", "reason": "Forbidden"}')
-    assert shown(problem) == "403 exceeded quota"
-    assert shown(ConnectionRefusedError("no")) == "ConnectionRefusedError: no"
+    assert describe_error(problem) == "403 exceeded quota"
+    assert describe_error(ConnectionRefusedError("no")) == "ConnectionRefusedError: no"
 
 
 async def test_an_answer_is_noticed_at_once_and_a_500_is_none() -> None:
@@ -166,7 +166,7 @@ async def test_an_answer_is_noticed_at_once_and_a_500_is_none() -> None:
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server, asyncio.timeout(5):
-        await until_answered(f"http://127.0.0.1:{port}/user/ada/api")
+        await wait_until_ready(f"http://127.0.0.1:{port}/user/ada/api")
     assert asked == [b"GET /user/ada/api HTTP/1.1\r\n"] * 3
 
 
@@ -175,7 +175,7 @@ async def test_a_server_that_does_not_listen_yet_is_asked_again() -> None:
     port = unused.sockets[0].getsockname()[1]
     unused.close()
     await unused.wait_closed()
-    asking = asyncio.create_task(until_answered(f"http://127.0.0.1:{port}/"))
+    asking = asyncio.create_task(wait_until_ready(f"http://127.0.0.1:{port}/"))
     await asyncio.sleep(0.2)
     assert not asking.done()
 

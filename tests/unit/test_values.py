@@ -6,7 +6,7 @@ from typing import Any, get_args, get_origin
 
 import pytest
 from caesarion_hub import values
-from caesarion_hub.values.kinds import bytes_of, cores_of
+from caesarion_hub.values.fields import bytes_of, cores_of
 from pydantic.fields import FieldInfo
 
 from tests.values import (
@@ -69,8 +69,8 @@ def test_camel_case_in_the_file_is_snake_case_in_python() -> None:
     made = make_values(cull={"maxAge": 5}, gateway={"baseUrl": "http://[::1]:1/v1"})
     assert made.cull.max_age == 5
     assert made.gateway.base_url == "http://[::1]:1/v1"
-    assert made.machine.folder == Path("/state")
-    assert made.machine.proxy_command == ("node", "proxy")
+    assert made.local_place.folder == Path("/state")
+    assert made.local_place.proxy_command == ("node", "proxy")
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_the_files_are_named_by_the_environment(tmp_path: Path) -> None:
 
 
 def test_no_file_is_one_sentence() -> None:
-    with pytest.raises(values.ValuesError, match=r"^CAESARION_VALUES is not set\. It names the"):
+    with pytest.raises(values.ValuesError, match=r"^CAESARION_VALUES is not set\. Set it to"):
         values.from_environment({})
 
 
@@ -240,7 +240,7 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
     [
         (b"a: 1\nb: [", "The values file {file} is not YAML, line 2."),
         (b"\xff\xfe\xff", "The values file {file} is not YAML."),
-        (b"- a\n- b\n", "The values file {file} holds no table of keys."),
+        (b"- a\n- b\n", "The values file {file} does not hold a table of keys."),
         (None, "The values file {file} cannot be read: No such file or directory."),
     ],
 )
@@ -389,5 +389,5 @@ def test_a_secret_that_is_not_text_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(values.ValuesError) as caught:
         values.read_secrets(tmp_path)
     assert str(caught.value) == (
-        f"The secret {tmp_path}/user_password cannot be read: it is not text."
+        f"The secret {tmp_path}/user_password cannot be read: it is not UTF-8 text."
     )

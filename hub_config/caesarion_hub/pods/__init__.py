@@ -1,8 +1,8 @@
 """
-How a user's server starts on Kubernetes: a pod of its own.
+Spawns users' servers in Kubernetes: one pod for each server.
 
-Called by ``spawner``. The only package of the hub's side that knows KubeSpawner
-and the Kubernetes API; ``make up`` never imports it.
+Called by ``spawner``. Only this package uses KubeSpawner and the Kubernetes
+API; ``make up`` never imports it.
 """
 
 from caesarion_hub.pods.configuration import configure

@@ -1,10 +1,9 @@
 """
-The Kubernetes API as the spawner calls it: what can be tried again is tried again.
+Wraps the Kubernetes client so that transient errors are retried.
 
-Called by ``spawner``, ``mirror`` and ``sweep``; the foreign client's errors are
-sorted here. Its law: a call that may succeed later ends in TimeoutError, which
-KubeSpawner answers with another try, backing off with jitter; it would let a
-500 fail the spawn.
+Called by ``objects``, ``reflector`` and ``orphan_reaper``. Its law: a call that
+may succeed later raises TimeoutError. KubeSpawner 7.1 retries on TimeoutError
+and on a 409 only, with backoff and jitter; a 500 would fail the spawn.
 """
 
 import asyncio
@@ -18,37 +17,37 @@ from typing import Any, ClassVar
 from aiohttp import ClientError
 from kubernetes_asyncio.client import ApiException
 
-PASSING = frozenset({408, 429, *range(500, 600)} - {501})
-"""Statuses of an API that is busy, away or upgraded: the same call may succeed later."""
+TRANSIENT_STATUSES = frozenset({408, 429, *range(500, 600)} - {501})
+"""Statuses of an API server that is busy, unavailable or being upgraded."""
 
-ANSWER = 10
-"""Seconds for the answer to a call, after which it is given up and made again."""
+REQUEST_TIMEOUT = 10
+"""Seconds after which a call without an answer is abandoned and made again."""
 
-LONGEST_PAUSE = 5.0
-"""Seconds between two tries at most; also what a Retry-After is cut to."""
+MAX_PAUSE = 5.0
+"""The most seconds between two tries; a longer Retry-After is shortened to this."""
 
 
-def is_passing(problem: BaseException) -> bool:
-    """Return whether the call that met ``problem`` may succeed when tried again."""
+def is_transient(problem: BaseException) -> bool:
+    """Return whether a call that failed with ``problem`` may succeed when it is retried."""
     if isinstance(problem, ApiException):
-        return problem.status in PASSING
+        return problem.status in TRANSIENT_STATUSES
     return isinstance(problem, ClientError | OSError | asyncio.TimeoutError)
 
 
-def shown(problem: BaseException) -> str:
-    """Return what happened in a few words for the log."""
+def describe_error(problem: BaseException) -> str:
+    """Return a short description of an error for the log."""
     if isinstance(problem, ApiException):
         return f"{problem.status} {message_of(problem) or problem.reason}"
     return f"{type(problem).__name__}: {problem}".rstrip(": ")
 
 
 def message_of(problem: ApiException) -> str:
-    """Return the API's own words, if it had any."""
+    """Return the API's error message, or an empty string."""
     return str(_status_of(problem).get("message", ""))
 
 
 def reason_of(problem: ApiException) -> str:
-    """Return the API's word for what happened, such as AlreadyExists."""
+    """Return the API's reason, such as AlreadyExists, or an empty string."""
     return str(_status_of(problem).get("reason", ""))
 
 
@@ -60,8 +59,8 @@ def _status_of(problem: ApiException) -> dict[str, Any]:
     return status if isinstance(status, dict) else {}
 
 
-def pauses(first: float = 0.1, longest: float = LONGEST_PAUSE) -> Iterator[float]:
-    """Yield the seconds to wait before each next try: longer and longer, never the same."""
+def backoff(first: float = 0.1, longest: float = MAX_PAUSE) -> Iterator[float]:
+    """Yield the seconds to wait before each retry: exponential backoff with jitter."""
     pause = first
     while True:
         yield uniform(pause / 2, pause)  # noqa: S311
@@ -69,71 +68,71 @@ def pauses(first: float = 0.1, longest: float = LONGEST_PAUSE) -> Iterator[float
 
 
 class Health:
-    """Whether something answers; says so in the log once when that changes."""
+    """Tracks whether something answers, and logs once when that changes."""
 
     def __init__(self, what: str, log: Logger) -> None:
         self.what = what
         self.log = log
         self.problem: BaseException | None = None
-        """What the last try met, if it failed."""
+        """The error of the last try, if it failed."""
         self._since = 0.0
 
     @property
-    def is_good(self) -> bool:
+    def is_healthy(self) -> bool:
         """Whether the last try succeeded."""
         return self.problem is None
 
     def failed(self, problem: BaseException) -> None:
-        """Note a failure; the first in a row is a warning."""
+        """Record a failure; log a warning for the first in a row."""
         if self.problem is None:
             self._since = time.monotonic()
-            self.log.warning("%s: %s. Trying again.", self.what, shown(problem))
+            self.log.warning("%s: %s. Trying again.", self.what, describe_error(problem))
         self.problem = problem
 
-    def answered(self) -> None:
-        """Note a success."""
+    def succeeded(self) -> None:
+        """Record a success; log how long the outage lasted."""
         if self.problem is not None:
             away = time.monotonic() - self._since
             self.problem = None
-            self.log.info("%s: good again after %.1f s.", self.what, away)
+            self.log.info("%s: working again after %.1f s.", self.what, away)
 
 
-class PatientApi:
-    """A client of the API whose calls end in TimeoutError where trying again may help."""
+class RetriableApi:
+    """A Kubernetes client whose calls raise TimeoutError where a retry may help."""
 
     health: ClassVar[Health | None] = None
-    """Of the API as all spawners see it."""
+    """The state of the API, shared by all spawners."""
 
     def __init__(self, client: Any, log: Logger) -> None:
         self._client = client
-        if PatientApi.health is None:
-            PatientApi.health = Health("Calls to the Kubernetes API", log)
-        self._health = PatientApi.health
+        if RetriableApi.health is None:
+            RetriableApi.health = Health("Calls to the Kubernetes API", log)
+        self._health = RetriableApi.health
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
         method = getattr(self._client, name)
 
         async def call(*args: Any, **kwargs: Any) -> Any:
-            kwargs.setdefault("_request_timeout", ANSWER)
+            kwargs.setdefault("_request_timeout", REQUEST_TIMEOUT)
             try:
                 answer = await method(*args, **kwargs)
             except Exception as problem:
-                if not is_passing(problem):
-                    self._health.answered()
+                if not is_transient(problem):
+                    self._health.succeeded()
                     raise
                 self._health.failed(problem)
                 await asyncio.sleep(retry_after(problem))
-                raise TimeoutError(shown(problem)) from problem
-            self._health.answered()
+                raise TimeoutError(describe_error(problem)) from problem
+            self._health.succeeded()
             return answer
 
         return call
 
 
 def retry_after(problem: BaseException) -> float:
-    """Return the seconds that the API asks to wait for, as far as we will."""
+    """Return the seconds of the Retry-After header, capped at :data:`MAX_PAUSE`."""
     headers = getattr(problem, "headers", None) or {}
     try:
-        return max(0.0, min(float(headers.get("Retry-After", 0)), LONGEST_PAUSE))
+        return max(0.0, min(float(headers.get("Retry-After", 0)), MAX_PAUSE))
     except ValueError:
-        return 0.0  # a date; KubeSpawner's own pause has to do
+        return 0.0  # an HTTP date: KubeSpawner's own backoff is enough

@@ -1,43 +1,53 @@
 """
-What KubeSpawner is told: the pod of a user, as the values want it.
+Translates the values into KubeSpawner's traits.
 
-Called by ``spawner``. Pure: values in, traits out. Everything is set on
-KubeSpawner's own section, so that an operator's ``hub.config.KubeSpawner``
-lies on top. The pod passes Pod Security *restricted*.
+Called by ``spawner``. Pure: values in, traits out. All traits are set on the
+section ``KubeSpawner``, so that ``hub.config.KubeSpawner`` overrides them. The
+resulting pod complies with Pod Security *restricted*.
 """
 
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 from traitlets.config import Config
 
-from caesarion_hub.pods import template_check
-from caesarion_hub.pods.api import ANSWER
+from caesarion_hub.pods.api import REQUEST_TIMEOUT
 from caesarion_hub.pods.profiles import profile_list
 from caesarion_hub.pods.spawner import PodSpawner
 from caesarion_hub.values import Cluster, Singleuser, ValuesError
 
 NAME = "caesarion"
 HOME, UPLOADS, SCRATCH = "home", "uploaded_files", "tmp"
-"""The volumes; the uploads are a folder of the home, so that people see them there too."""
+"""Names of the volumes; uploads are a folder of the home, where users see them as well."""
 
-GRACE = 10
-"""Seconds that a server gets to save what it holds after SIGTERM; a made-up number."""
-
+STOP_GRACE = 10
+"""Seconds that a server has after SIGTERM to save its work; an estimate."""
 
 TEMPLATES = Path(__file__).with_name("templates")
-"""What we say otherwise than JupyterHub's pages, and KubeSpawner's form, about pods."""
+"""Our extensions of JupyterHub's page templates, and the form of the spawn page."""
 
-OUTAGE = 120
-"""Seconds without the Kubernetes API through which a request is tried again; made up."""
+API_RETRY_TIMEOUT = 120
+"""Seconds for which a request is retried while the Kubernetes API fails; an estimate."""
+
+USUAL_FIELDS = ("username", "servername", "user_server", "unescaped_username", "userid")
+FIELDS = {
+    *USUAL_FIELDS,
+    *("unescaped_servername", "hubnamespace", "namespace", "pod_name", "pvc_name"),
+    *("safe_username", "safe_servername", "safe_user_server"),
+    *("escaped_username", "escaped_servername", "escaped_user_server"),
+}
+"""The fields that ``KubeSpawner._expand_user_properties`` fills in, in KubeSpawner 7.1."""
 
 
 def configure(c: Config, singleuser: Singleuser, cluster: Cluster) -> None:
-    """Set the spawner, its pods and their disks; raise ValuesError for what it would not read."""
+    """Set the spawner class and its traits; raise ValuesError for texts that it cannot expand."""
     sentences = [
-        *template_check.problems("singleuser.extraEnv", singleuser.extra_env),
-        *template_check.problems("singleuser.extraLabels", singleuser.extra_labels),
-        *template_check.problems("singleuser.extraAnnotations", singleuser.extra_annotations),
+        *template_problems("singleuser.extraEnv", singleuser.extra_env),
+        *template_problems("singleuser.extraLabels", singleuser.extra_labels),
+        *template_problems("singleuser.extraAnnotations", singleuser.extra_annotations),
     ]
     if sentences:
         raise ValuesError("\n".join(sentences))
@@ -51,12 +61,12 @@ def configure(c: Config, singleuser: Singleuser, cluster: Cluster) -> None:
             "common_labels": labels(cluster),
             "extra_labels": singleuser.extra_labels,
             "extra_annotations": singleuser.extra_annotations,
-            "delete_grace_period": GRACE,
+            "delete_grace_period": STOP_GRACE,
             "profile_list": profile_list(singleuser.profile_list),
             "additional_profile_form_template_paths": [str(TEMPLATES)],
-            # Beyond it a request is tried again, until start_timeout is over.
-            "k8s_api_request_timeout": ANSWER,
-            "k8s_api_request_retry_timeout": max(singleuser.start_timeout, OUTAGE),
+            # After this a request is made again, until start_timeout.
+            "k8s_api_request_timeout": REQUEST_TIMEOUT,
+            "k8s_api_request_retry_timeout": max(singleuser.start_timeout, API_RETRY_TIMEOUT),
         }
     )
     c.PodSpawner.cpu_start_limit = singleuser.cpu.start_limit
@@ -66,8 +76,32 @@ def configure(c: Config, singleuser: Singleuser, cluster: Cluster) -> None:
     c.KubeSpawner.update(storage(singleuser))
 
 
+def template_problems(key: str, texts: Mapping[str, str]) -> Iterator[str]:
+    """
+    Yield a sentence for each of ``texts`` that KubeSpawner cannot expand.
+
+    KubeSpawner expands ``{username}`` and the like with ``str.format``. A text
+    with other braces, such as JSON in a variable, would fail every start.
+    """
+    for name, text in texts.items():
+        if not is_expandable(text):
+            yield (
+                f"{key}.{name} is {json.dumps(text, ensure_ascii=False)}; words in braces must be "
+                f"among {', '.join(USUAL_FIELDS)}. Write {{{{ and }}}} for literal braces."
+            )
+
+
+def is_expandable(text: str) -> bool:
+    """Return whether KubeSpawner knows every field in braces."""
+    try:
+        fields = [field for _, field, _, _ in Formatter().parse(text) if field is not None]
+    except ValueError:
+        return False
+    return FIELDS.issuperset(fields)
+
+
 def labels(cluster: Cluster) -> dict[str, str]:
-    """Return what network policies and people find the pods and disks of a release by."""
+    """Return the labels that select a release's pods and volumes, as network policies do."""
     return {
         "app.kubernetes.io/name": NAME,
         "app.kubernetes.io/instance": cluster.release,
@@ -77,17 +111,17 @@ def labels(cluster: Cluster) -> dict[str, str]:
 
 
 def environment(singleuser: Singleuser) -> dict[str, str]:
-    """Return what a server must know of its pod."""
+    """Return the environment variables that describe the pod to the server."""
     return {
         "HOME": singleuser.storage.home_mount_path,
-        # Not at home, where a full disk would keep the server from starting.
+        # Not in the home: a full volume would prevent the server from starting.
         "JUPYTER_RUNTIME_DIR": "/tmp/jupyter",  # noqa: S108
         "CAESARION_UPLOADS_FOLDER": singleuser.storage.uploads_mount_path,
     }
 
 
 def resources(singleuser: Singleuser) -> dict[str, Any]:
-    """Return the image and the traits of what a pod may use."""
+    """Return the traits for the image and the pod's resources."""
     image, cpu, memory, extra = (
         singleuser.image,
         singleuser.cpu,
@@ -108,9 +142,9 @@ def resources(singleuser: Singleuser) -> dict[str, Any]:
 
 
 def placement(singleuser: Singleuser) -> dict[str, Any]:
-    """Return the traits that say on which nodes, and how, a pod runs."""
-    # A server that ends is not started again in its pod, without a word and without its
-    # kernels: its user is told why it ended, and starts the next one.
+    """Return the traits that decide on which nodes, and how, a pod runs."""
+    # Kubernetes would restart a crashed server silently and without its kernels. With
+    # Never its user reads why it stopped, and starts a new one.
     pod: dict[str, Any] = {"enableServiceLinks": False, "restartPolicy": "Never"}
     if singleuser.runtime_class_name:
         pod["runtimeClassName"] = singleuser.runtime_class_name
@@ -132,7 +166,7 @@ def security(singleuser: Singleuser) -> dict[str, Any]:
         "uid": singleuser.uid,
         "gid": singleuser.gid,
         "fs_gid": singleuser.fs_gid,
-        # Without OnRootMismatch every file of a home is touched at each start.
+        # By default Kubernetes changes the owner of every file in a home at each start.
         "pod_security_context": common | {"fsGroupChangePolicy": "OnRootMismatch"},
         "container_security_context": common
         | {
@@ -147,7 +181,7 @@ def security(singleuser: Singleuser) -> dict[str, Any]:
 
 
 def storage(singleuser: Singleuser) -> dict[str, Any]:
-    """Return the traits of the home, the uploads in it and a scratch folder."""
+    """Return the traits for the home, the uploads folder in it, and a scratch folder."""
     disk = singleuser.storage
     home: dict[str, Any] = {"emptyDir": {"sizeLimit": disk.capacity}}
     if disk.type == "dynamic":

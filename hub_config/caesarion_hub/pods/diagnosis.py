@@ -1,100 +1,128 @@
 """
-What keeps a user's pod from starting, read from what Kubernetes says of it.
+Reads a pod's status and events: how far its start is, why it fails, how it ended.
 
-Called by ``spawner``; ``trouble`` has the words. Pure: pods and events as the
-API gives them. No secret can get into a sentence: container logs and
-environments are not looked at.
+Called by ``spawner``; ``spawn_errors`` has the messages that need no pod. Pure:
+takes pods and events as the API returns them. No secret can get into a message,
+since container logs and environments are not read.
 """
 
 import re
 from collections.abc import Sequence
 from typing import Any
 
-from caesarion_hub.pods.spawn_errors import ELSE, LATER, NEVER, Trouble, short
+from caesarion_hub.pods.spawn_errors import LATER, OTHER_PROFILE, UNLIMITED, SpawnProblem, shorten
 
 Resource = dict[str, Any]
 
-SOON = 10.0
-"""Seconds for what another object may still heal, such as a Secret that comes late; made up."""
-A_WHILE = 30.0
-"""Seconds for a registry to recover; made up."""
+CONFIG_PATIENCE = 10.0
+"""Seconds to wait for a missing object, such as a Secret that is created later; an estimate."""
+REGISTRY_PATIENCE = 30.0
+"""Seconds to wait for a registry to recover; an estimate."""
 
 
-def trouble_of(pod: Resource, events: Sequence[Resource]) -> Trouble | None:
-    """Return what keeps ``pod`` from starting, or None if all goes well so far."""
+def progress_of(pod: Resource | None, events: Sequence[Resource], image: str) -> tuple[int, str]:
+    """Return the progress of a start: percent done, and a sentence for the user."""
+    if pod is None:
+        return 5, "Asking the cluster for a pod."
+    status = pod.get("status") or {}
+    if not pod["spec"].get("nodeName"):
+        return 15, "Looking for a node with enough room."
+    containers = status.get("containerStatuses") or []
+    if any("running" in (container.get("state") or {}) for container in containers):
+        return 70, "The container is running; Jupyter is starting."
+    reasons = {event.get("reason") for event in events}
+    if reasons & {"Pulled", "Created", "Started"}:
+        return 55, "The image is present; the container is starting."
+    if "Pulling" in reasons:
+        return 40, f"The image {image} is being pulled."
+    return 25, "A node was found; your volume and the container are being prepared."
+
+
+def find_problem(pod: Resource, events: Sequence[Resource]) -> SpawnProblem | None:
+    """Return the reason why ``pod`` does not start, or None if there is none so far."""
     status = pod.get("status") or {}
     if pod["metadata"].get("deletionTimestamp"):
-        return Trouble("deleted", "Your server's pod was deleted while it started.", LATER)
+        return SpawnProblem(
+            "deleted", "Your server's pod was deleted while it was starting.", LATER
+        )
     if status.get("phase") == "Failed" and status.get("reason"):
-        return _evicted(status)
+        return _eviction(status)
     for container in status.get("containerStatuses") or []:
-        if found := _of_container(pod, container, events):
+        if found := _container_problem(pod, container, events):
             return found
-    return _unscheduled(status, events) or _unmounted(status, events)
+    return _scheduling_problem(status, events) or _volume_problem(status, events)
 
 
-def in_kubernetes_words(pod: Resource, events: Sequence[Resource]) -> str:
-    """Return what Kubernetes says of a trouble, for operators: reasons and whole messages."""
+def kubernetes_messages(pod: Resource, events: Sequence[Resource]) -> str:
+    """Return Kubernetes' own reasons and messages about ``pod``, for the log."""
     containers = (pod.get("status") or {}).get("containerStatuses") or []
     states = [state for each in containers for state in (each.get("state") or {}).values() if state]
     warnings = [event for event in events if event.get("type") == "Warning"]
-    said = [
+    messages = [
         f"{each['reason']}: {each.get('message', '')}"
         for each in (*states, *warnings[-3:])
         if each.get("reason")
     ]
-    return "; ".join(dict.fromkeys(short(line, 500).rstrip(": ") for line in said))
+    return "; ".join(dict.fromkeys(shorten(line, 500).rstrip(": ") for line in messages))
 
 
 def has_ended(pod: Resource | None) -> bool:
-    """Return whether a pod is gone, or will not run again."""
+    """Return whether a pod is gone or has finished."""
     return pod is None or (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")
 
 
-def how_ended(pod: Resource) -> str:
-    """Return how a server that was running has ended by itself, in a sentence, or nothing."""
+def describe_end(pod: Resource) -> str:
+    """Return a sentence on why a server stopped by itself, or an empty string."""
     status = pod.get("status") or {}
     if status.get("phase") == "Failed" and status.get("reason"):
-        return str(_evicted(status))
+        return str(_eviction(status))
     for container in status.get("containerStatuses") or []:
         ended = (container.get("state") or {}).get("terminated")
         if ended and container["name"] == "notebook" and ended.get("exitCode") != 0:
             if ended.get("reason") == "OOMKilled":
                 limit = _memory_limit(pod)
-                return f"Your server used more memory than it may{limit} and was ended."
-            return f"Your server ended by itself (exit code {ended.get('exitCode')})."
+                return f"Your server used more memory than its limit{limit} and was stopped."
+            return f"Your server stopped by itself (exit code {ended.get('exitCode')})."
     return ""
 
 
-def _of_container(pod: Resource, container: Resource, events: Sequence[Resource]) -> Trouble | None:
+def _container_problem(
+    pod: Resource, container: Resource, events: Sequence[Resource]
+) -> SpawnProblem | None:
     state = container.get("state") or {}
     waiting = state.get("waiting") or {}
     reason = waiting.get("reason", "")
-    if reason in PULLING:
-        return _unpulled(container.get("image") or "", reason, waiting, events)
+    if reason in PULL_REASONS:
+        return _pull_problem(container.get("image") or "", reason, waiting, events)
     if reason in ("CreateContainerConfigError", "CreateContainerError", "RunContainerError"):
-        text = f"Your server's container cannot be made: {short(waiting.get('message', reason))}."
-        return Trouble("config", text, "Ask your administrator.", SOON)
+        text = (
+            f"Your server's container cannot be created: {shorten(waiting.get('message', reason))}."
+        )
+        return SpawnProblem("config", text, "Ask your administrator.", CONFIG_PATIENCE)
     ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
     if ended and (state.get("terminated") or container.get("restartCount", 0) >= 1):
-        return _crashed(pod, container, ended)
+        return _crash_problem(pod, container, ended)
     return None
 
 
-PULLING = {
-    "ErrImagePull": A_WHILE,
-    "ImagePullBackOff": A_WHILE,
-    "RegistryUnavailable": A_WHILE,
+PULL_REASONS = {
+    "ErrImagePull": REGISTRY_PATIENCE,
+    "ImagePullBackOff": REGISTRY_PATIENCE,
+    "RegistryUnavailable": REGISTRY_PATIENCE,
     "SignatureValidationFailed": 0.0,
     "ErrImageNeverPull": 0.0,
     "InvalidImageName": 0.0,
     "ImageInspectError": 0.0,
 }
-"""What a container waits for when its image is the trouble, and the patience with it."""
+"""The waiting reasons of a container whose image cannot be pulled, with their patience."""
 
-WHY_UNPULLED = (
-    (r"no space left", "the node's disk is full", A_WHILE),
-    (r"toomanyrequests|too many requests|\b429\b", "the registry is asked too often", A_WHILE),
+PULL_ERRORS = (
+    (r"no space left", "the node's disk is full", REGISTRY_PATIENCE),
+    (
+        r"toomanyrequests|too many requests|\b429\b",
+        "the registry limits requests",
+        REGISTRY_PATIENCE,
+    ),
     (
         r"denied|unauthorized|authentication required|\b401\b|\b403\b",
         "the registry refuses access",
@@ -103,38 +131,42 @@ WHY_UNPULLED = (
     (
         r"no such host|dial tcp|timeout|connection refused|\b5\d\d\b|unavailable",
         "the registry cannot be reached",
-        A_WHILE,
+        REGISTRY_PATIENCE,
     ),
-    (r"not found|manifest unknown|\b404\b|no match for platform", "there is no such image", 0.0),
+    (r"not found|manifest unknown|\b404\b|no match for platform", "the image does not exist", 0.0),
 )
-"""What runtimes say, in which order to look for it, what it means, and the patience with it."""
+"""Patterns in the runtimes' messages, most specific first: meaning and patience."""
 
 
-def _unpulled(image: str, reason: str, waiting: Resource, events: Sequence[Resource]) -> Trouble:
-    told = [waiting.get("message", "")]
-    told += [event.get("message", "") for event in events if event.get("reason") == "Failed"]
-    why, patience = short(told[0] or reason), PULLING[reason]
-    for pattern, meaning, its_patience in WHY_UNPULLED:
-        if re.search(pattern, " ".join(told), re.IGNORECASE):
+def _pull_problem(
+    image: str, reason: str, waiting: Resource, events: Sequence[Resource]
+) -> SpawnProblem:
+    messages = [waiting.get("message", "")]
+    messages += [event.get("message", "") for event in events if event.get("reason") == "Failed"]
+    why, patience = shorten(messages[0] or reason), PULL_REASONS[reason]
+    for pattern, meaning, its_patience in PULL_ERRORS:
+        if re.search(pattern, " ".join(messages), re.IGNORECASE):
             why, patience = meaning, min(patience, its_patience)
             break
     if reason == "ErrImageNeverPull":
-        why = "it is not on the node, and may not be pulled"
+        why = "it is not on the node, and pulling is disabled"
     if reason == "InvalidImageName":
-        why = "that is no name of an image"
-    return Trouble("image", f"The image {image} cannot be pulled: {why}.", ELSE, patience)
+        why = "that is not a valid image name"
+    return SpawnProblem(
+        "image", f"The image {image} cannot be pulled: {why}.", OTHER_PROFILE, patience
+    )
 
 
-def _crashed(pod: Resource, container: Resource, ended: Resource) -> Trouble | None:
+def _crash_problem(pod: Resource, container: Resource, ended: Resource) -> SpawnProblem | None:
     again = container.get("restartCount", 0) >= 1
     if ended.get("reason") == "OOMKilled":
-        text = f"Your server needed more memory to start than it may use{_memory_limit(pod)}."
-        return Trouble("memory", text, "Choose a larger profile, or ask your administrator.")
+        text = f"Your server needed more memory to start than its limit{_memory_limit(pod)}."
+        return SpawnProblem("memory", text, "Choose a larger profile, or ask your administrator.")
     if not again and ended.get("exitCode") != 0 and _restarts(pod):
-        return None  # once may be chance
-    code = ended.get("exitCode")
-    text = f"Your server ended while it started (exit code {code}, {ended.get('reason', 'Error')})."
-    return Trouble("crash", text, ELSE)
+        return None  # the first crash may be a coincidence; the kubelet restarts the container
+    code, reason = ended.get("exitCode"), ended.get("reason", "Error")
+    text = f"Your server stopped while it was starting (exit code {code}, {reason})."
+    return SpawnProblem("crash", text, OTHER_PROFILE)
 
 
 def _restarts(pod: Resource) -> bool:
@@ -150,37 +182,37 @@ def _memory_limit(pod: Resource) -> str:
     return ""
 
 
-def _evicted(status: Resource) -> Trouble:
-    why = short(status.get("message") or status["reason"])
-    return Trouble("evicted", f"The cluster ended your server: {why}.", LATER)
+def _eviction(status: Resource) -> SpawnProblem:
+    why = shorten(status.get("message") or status["reason"])
+    return SpawnProblem("evicted", f"The cluster stopped your server: {why}.", LATER)
 
 
-def _unscheduled(status: Resource, events: Sequence[Resource]) -> Trouble | None:
+def _scheduling_problem(status: Resource, events: Sequence[Resource]) -> SpawnProblem | None:
     for condition in status.get("conditions") or []:
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             message = condition.get("message") or ""
             break
     else:
         return None
-    why = short(message.split(" preemption:")[0])
+    why = shorten(message.split(" preemption:")[0])
     if re.search(r"persistentvolumeclaim|volume node affinity", message, re.IGNORECASE):
-        text = f"The disk of your home is not ready yet: {why}."
-        return Trouble("disk", text, LATER, NEVER)
+        text = f"The volume of your home is not ready yet: {why}."
+        return SpawnProblem("volume", text, LATER, UNLIMITED)
     reasons = [event.get("reason") for event in events]
     if "TriggeredScaleUp" in reasons:
-        text = f"There is no room yet; a new node is being started for your server: {why}."
+        text = f"The cluster is full; a new node is being started for your server: {why}."
     else:
-        text = f"There is no room for your server on the cluster yet: {why}."
-    return Trouble("room", text, "Choose a smaller profile, or try again later.", NEVER)
+        text = f"The cluster has no room for your server yet: {why}."
+    return SpawnProblem("room", text, "Choose a smaller profile, or try again later.", UNLIMITED)
 
 
-def _unmounted(status: Resource, events: Sequence[Resource]) -> Trouble | None:
+def _volume_problem(status: Resource, events: Sequence[Resource]) -> SpawnProblem | None:
     if status.get("phase") != "Pending":
         return None
     for event in reversed(events):
         if event.get("reason") in ("FailedMount", "FailedAttachVolume", "ProvisioningFailed"):
-            text = f"The disk of your home is not ready yet: {short(event.get('message', ''))}."
-            return Trouble("disk", text, LATER, NEVER)
+            text = f"The volume of your home is not ready yet: {shorten(event.get('message', ''))}."
+            return SpawnProblem("volume", text, LATER, UNLIMITED)
         if event.get("reason") in ("Pulling", "Pulled", "Created", "SuccessfulAttachVolume"):
             return None
     return None

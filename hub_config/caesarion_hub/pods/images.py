@@ -1,7 +1,8 @@
 """
-Waits until a DaemonSet's images are on all nodes, so that no user waits for them.
+Waits until a DaemonSet has pulled its images on all nodes.
 
-The chart's pre-puller runs it, before an install or an upgrade goes on:
+The chart's pre-puller hook runs it before an install or upgrade continues, so
+that no user waits for a pull:
 ``python -m caesarion_hub.pods.images NAMESPACE DAEMONSET SECONDS``.
 """
 
@@ -19,14 +20,14 @@ from kubernetes_asyncio.watch import Watch
 
 @dataclass
 class Progress:
-    """How many of the nodes have the images."""
+    """The number of nodes that have the images, and that should have them."""
 
     ready: int = 0
     wanted: int = 0
 
 
 async def wait(api: AppsV1Api, namespace: str, name: str, progress: Progress) -> None:
-    """Return when each node that the DaemonSet wants has its pod running."""
+    """Wait until the DaemonSet's pod is ready on every node."""
     async with Watch() as watch:
         changes = watch.stream(
             api.list_namespaced_daemon_set, namespace, field_selector=f"metadata.name={name}"
@@ -36,14 +37,14 @@ async def wait(api: AppsV1Api, namespace: str, name: str, progress: Progress) ->
             status = daemonset.get("status", {})
             progress.ready = status.get("numberReady", 0)
             progress.wanted = status.get("desiredNumberScheduled", 0)
-            # Before Kubernetes has looked at it, all numbers are 0.
+            # Until the controller has seen the DaemonSet, all numbers are 0.
             seen = status.get("observedGeneration", 0) >= daemonset["metadata"]["generation"]
             if seen and progress.ready == progress.wanted:
                 return
 
 
 async def run(namespace: str, name: str, seconds: float) -> int:
-    """Return the exit status; say what there is to say."""
+    """Wait, print the outcome, and return the exit status."""
     progress = Progress()
     try:
         async with ApiClient() as client, asyncio.timeout(seconds):
@@ -52,20 +53,20 @@ async def run(namespace: str, name: str, seconds: float) -> int:
         print(
             f"After {seconds:g} s the images are on {progress.ready} of {progress.wanted} nodes. "
             f"`kubectl -n {namespace} describe pods -l caesarion/puller={name}` says why. "
-            "Give it more time by prePuller.hook.timeout, or go on without waiting by "
-            "prePuller.hook.enabled=false.",
+            "Raise prePuller.hook.timeout, or set prePuller.hook.enabled to false to install "
+            "without waiting.",
             file=sys.stderr,
         )
         return 1
     except (ApiException, ClientError) as problem:
-        print(f"Kubernetes does not tell of the DaemonSet {name}: {problem}", file=sys.stderr)
+        print(f"The DaemonSet {name} cannot be read: {problem}", file=sys.stderr)
         return 1
     print(f"The images are on all {progress.wanted} nodes.")
     return 0
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Return the exit status."""
+    """Run with the command line's arguments; return the exit status."""
     namespace, name, seconds = arguments
     config.load_incluster_config()  # type: ignore[no-untyped-call]
     return asyncio.run(run(namespace, name, float(seconds)))

@@ -1,8 +1,8 @@
 """
-The Kubernetes objects of one server: its disk and its pod, made, taken over, ended.
+Creates, adopts and deletes the Kubernetes objects of one server: its volume and its pod.
 
-The part of ``spawner`` that speaks with the API, through ``api``, and listens to
-it, through ``mirror``. Overrides KubeSpawner where it gives up or polls.
+Base class of ``spawner``; calls the API through ``api`` and reads it through
+``reflector``. Overrides KubeSpawner 7.1 where that gives up or polls.
 """
 
 import asyncio
@@ -14,117 +14,123 @@ from kubespawner.clients import shared_client
 from traitlets import Float, default
 
 from caesarion_hub.pods import startup_cpu
-from caesarion_hub.pods.api import PatientApi, pauses, reason_of
+from caesarion_hub.pods.api import RetriableApi, backoff, reason_of
 from caesarion_hub.pods.reflector import (
     COMPONENT,
     RELEASE,
-    EventMirror,
-    PodMirror,
+    EventReflector,
+    PodReflector,
+    Reflector,
     Resource,
-    mirror_of,
+    shared_reflector,
 )
-from caesarion_hub.pods.spawn_errors import SpawnFailed, of_another_release
+from caesarion_hub.pods.spawn_errors import SpawnFailed, name_taken
 
 
 class PodObjects(KubeSpawner):  # type: ignore[misc]
-    """What there is of a server in the cluster."""
+    """A server's objects in the cluster."""
 
     cpu_start_limit = Float(
         None,
         allow_none=True,
         config=True,
-        help="Cores that a pod may use until its server has answered for a while; then they are "
-        "lowered to cpu_limit in place, which needs Kubernetes 1.33. None, or no cpu_limit: "
-        "the limit stays what it is.",
+        help="CPU limit, in cores, until the server is ready; then it is lowered to cpu_limit in "
+        "place, which needs Kubernetes 1.33. None, or no cpu_limit: the limit never changes.",
     )
 
-    component_label = COMPONENT  # not to be configured: the mirror looks for it
+    component_label = COMPONENT  # not configurable: the reflector selects by it
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.api: Any = PatientApi(shared_client("CoreV1Api"), self.log)
+        self.api: Any = RetriableApi(shared_client("CoreV1Api"), self.log)
         self._pvc_exists: bool = False
 
     @default("db")
     def _db(self) -> Any:
-        """Return the hub's session, which KubeSpawner uses, without JupyterHub's warning at it."""
+        """Return the database session that KubeSpawner 7.1 uses, without JupyterHub's warning."""
         return self._deprecated_db_session
 
     async def _start_watching_pods(self, replace: bool = False) -> None:
-        """See to it that the pods are watched, and have been listed once."""
-        await (await mirror_of(PodMirror, self.namespace, self.log)).loaded()
+        """Start watching pods unless that is done, and wait for the first list."""
+        await (await shared_reflector(PodReflector, self.namespace, self.log)).loaded()
 
     async def _start_watching_events(self, replace: bool = False) -> None:
-        """See to it that the events are watched, and have been listed once."""
-        await (await mirror_of(EventMirror, self.namespace, self.log)).loaded()
+        """Start watching events unless that is done, and wait for the first list."""
+        await (await shared_reflector(EventReflector, self.namespace, self.log)).loaded()
 
     @property
     def pod(self) -> Resource | None:
-        """The pod as the API last told it."""
-        mirror = self.pod_reflector
-        return mirror.pods.get(f"{self.namespace}/{self.pod_name}") if mirror else None
+        """The pod as last seen in the API, or None."""
+        reflector = self.pod_reflector
+        return reflector.pods.get(f"{self.namespace}/{self.pod_name}") if reflector else None
+
+    @property
+    def _reflectors(self) -> list[Reflector]:
+        """The reflectors that run; none before the first start."""
+        return [each for each in (self.pod_reflector, self.event_reflector) if each]
 
     def events_of(self, pod: Resource) -> list[Resource]:
-        """Return what Kubernetes told of ``pod`` and of its user's disk."""
-        mirror: EventMirror | None = self.event_reflector
-        if mirror is None:
+        """Return the events about ``pod`` and about its user's volume."""
+        reflector: EventReflector | None = self.event_reflector
+        if reflector is None:
             return []
-        about_pod = mirror.about("Pod", self.pod_name, pod["metadata"]["uid"])
-        return [*mirror.about("PersistentVolumeClaim", self.pvc_name), *about_pod]
+        about_pod = reflector.about("Pod", self.pod_name, pod["metadata"]["uid"])
+        return [*reflector.about("PersistentVolumeClaim", self.pvc_name), *about_pod]
 
     async def _next_change(self, *also: "asyncio.Future[Any]") -> None:
-        """Wait until there is news of the pod or one of ``also`` is done; a second at most."""
-        mirrors = [mirror for mirror in (self.pod_reflector, self.event_reflector) if mirror]
-        if not mirrors:
-            await asyncio.sleep(0.1)  # the very first start is about to begin to watch
+        """Wait until the pod changes or one of ``also`` is done; a second at most."""
+        reflectors = self._reflectors
+        if not reflectors:
+            await asyncio.sleep(0.1)  # the first start has not begun to watch yet
             return
-        turns = [mirror.turn(self.pod_name) for mirror in mirrors]
-        await asyncio.wait([*turns, *also], timeout=1, return_when=asyncio.FIRST_COMPLETED)
+        changes = [reflector.next_change(self.pod_name) for reflector in reflectors]
+        await asyncio.wait([*changes, *also], timeout=1, return_when=asyncio.FIRST_COMPLETED)
 
     def get_env(self) -> dict[str, Any]:
-        """Return the environment; libraries would start a thread for each core that they see."""
+        """Return the environment; numeric libraries get one thread per core of the limit."""
         environment: dict[str, Any] = super().get_env()
         if self.cpu_limit:
             environment.setdefault("OMP_NUM_THREADS", str(max(1, round(self.cpu_limit))))
         return environment
 
     async def get_pod_manifest(self) -> Any:
-        """Return the pod, with the processor that it may use while it starts."""
-        return startup_cpu.raised(await super().get_pod_manifest(), self.cpu_start_limit)
+        """Return the pod with the CPU limit that applies while it starts."""
+        return startup_cpu.raise_limit(await super().get_pod_manifest(), self.cpu_start_limit)
 
-    async def _ensure_disk(self) -> None:
-        """See to it that the user's disk exists."""
+    async def _ensure_volume(self) -> None:
+        """Create the user's volume claim unless it exists."""
         if self.storage_pvc_ensure and not self._pvc_exists:
             claim = self.get_pvc_manifest()
-            await self._until(self._make_create_pvc_request, claim, self.k8s_api_request_timeout)
+            await self._repeat(self._make_create_pvc_request, claim, self.k8s_api_request_timeout)
             self._pvc_exists = True
 
-    async def _obtain_pod(self) -> None:
+    async def _ensure_pod(self) -> None:
         """
-        See to it that the pod exists; here a warm one would be taken instead.
+        Create the pod, or adopt it if this start has already created it.
 
-        What the hub must know to find the pod again is in its database before
-        the pod is made: whenever the hub dies, the pod is adopted or deleted.
+        The state that the hub needs to find the pod again is saved first: if the
+        hub crashes at any moment, its successor adopts or deletes the pod.
         """
         pod = await self.get_pod_manifest()
         if self.modify_pod_hook:
-            pod = await self._hooked(pod)
-        self._remember()
-        await self._until(self._make_create_pod_request, pod, self.k8s_api_request_timeout)
+            pod = await self._modified(pod)
+        self._save_state()
+        await self._repeat(self._make_create_pod_request, pod, self.k8s_api_request_timeout)
 
-    async def _hooked(self, pod: Any) -> Any:
-        made = self.modify_pod_hook(self, pod)
-        return await made if asyncio.iscoroutine(made) else made
+    async def _modified(self, pod: Any) -> Any:
+        """Return the pod as the operator's hook wants it."""
+        modified = self.modify_pod_hook(self, pod)
+        return await modified if asyncio.iscoroutine(modified) else modified
 
-    async def _until(self, request: Any, *args: Any) -> None:
-        """Make a request of KubeSpawner's until it says that it is done."""
-        for pause in pauses(first=0.2):
+    async def _repeat(self, request: Any, *args: Any) -> None:
+        """Call one of KubeSpawner's request methods until it returns True."""
+        for pause in backoff(first=0.2):
             if await request(*args):
                 return
             await asyncio.sleep(pause)
 
     async def _make_create_pod_request(self, pod: Any, request_timeout: float) -> bool:
-        """Create the pod; False asks for another try."""
+        """Create the pod; return False if the request must be retried."""
         try:
             await asyncio.wait_for(
                 self.api.create_namespaced_pod(self.namespace, pod), request_timeout
@@ -134,16 +140,16 @@ class PodObjects(KubeSpawner):  # type: ignore[misc]
         except ApiException as problem:
             if problem.status != 409:
                 raise
-            # Of a quota that somebody else has just changed: "Conflict".
-            return reason_of(problem) != "Conflict" and await self._take_over()
+            # The quota admission answers 409 "Conflict" when another request changed the quota.
+            return reason_of(problem) != "Conflict" and await self._adopt_or_stop()
         return True
 
-    async def _take_over(self) -> bool:
+    async def _adopt_or_stop(self) -> bool:
         """
-        Keep the pod of our name if this start has made it; end it if it is an older one.
+        Keep an existing pod of our name if this start created it; stop it otherwise.
 
-        A request to create that has timed out may have been heard. Who holds
-        the token of this start was made by it.
+        A request that timed out here may have succeeded in the cluster. The pod
+        belongs to this start if it carries this start's API token.
         """
         try:
             pod = await self.api.read_namespaced_pod(self.pod_name, self.namespace)
@@ -155,27 +161,27 @@ class PodObjects(KubeSpawner):  # type: ignore[misc]
             raise
         release = (pod.metadata.labels or {}).get(RELEASE, "")
         if release != self.common_labels.get(RELEASE, release):
-            raise SpawnFailed(of_another_release(self.pod_name, release))
+            raise SpawnFailed(name_taken(self.pod_name, release))
         if pod.metadata.deletion_timestamp is None and _token(pod) == self.api_token:
             return True
-        self.log.info("%s is left over from an earlier start; it ends first.", self.pod_name)
-        # Not at once: while its container runs, its disk must not have a second user.
+        self.log.info("Stopping %s first: an earlier start left it behind.", self.pod_name)
+        # Gracefully: two pods must not use the volume at the same time.
         await self.stop()
         return False
 
-    def _remember(self) -> None:
-        """Write into the database what JupyterHub would write after the start only."""
+    def _save_state(self) -> None:
+        """Save the state in the database now; JupyterHub does so only after the start."""
         if self.orm_spawner is not None:
             self.orm_spawner.state = self.get_state()
             self.user.db.commit()
 
     async def stop(self, now: bool = False) -> None:
-        """End the pod and wait until it is gone."""
+        """Delete the pod and wait until it is gone."""
         grace = 0 if now else self.delete_grace_period
         options = V1DeleteOptions(grace_period_seconds=grace)
         async with asyncio.timeout(self.start_timeout):
             await self._start_watching_pods()
-            await self._until(
+            await self._repeat(
                 self._make_delete_pod_request,
                 *(self.pod_name, options, grace, self.k8s_api_request_timeout),
             )
@@ -184,7 +190,7 @@ class PodObjects(KubeSpawner):  # type: ignore[misc]
 
 
 def _token(pod: Any) -> str | None:
-    """Return the token that a pod, a model of the client's, was made with."""
+    """Return the API token in the environment of a V1Pod."""
     for container in pod.spec.containers:
         for variable in container.env or []:
             if variable.name == "JUPYTERHUB_API_TOKEN":

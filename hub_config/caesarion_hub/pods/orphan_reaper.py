@@ -1,10 +1,10 @@
 """
-Pods that no server of the hub owns are deleted: what a hub's death or a lost request left.
+Deletes pods that belong to no server of the hub, left by a crash or a lost request.
 
-JupyterHub runs :class:`SweepingProxy` where it compares the proxy's routes with
-its servers, at its start and every half a minute; that is the moment to compare
-the pods, too. Calls ``mirror`` for what there is. Its law: disks are not touched,
-and a pod is only deleted as the one that was seen, by its uid.
+JupyterHub calls :class:`OrphanReapingProxy` to compare the proxy's routes with
+its servers, at its start and every half minute; the pods are compared at the
+same moment. ``reflector`` lists the pods. Its law: volumes are never deleted,
+and a pod is deleted only with the uid that was seen.
 """
 
 from collections.abc import Iterable
@@ -15,41 +15,48 @@ from kubernetes_asyncio.client import ApiException, V1DeleteOptions, V1Precondit
 from kubespawner.clients import load_config, shared_client
 from traitlets import Unicode
 
-from caesarion_hub.pods.api import PatientApi, shown
-from caesarion_hub.pods.reflector import RELEASE, PodMirror, Resource, key, mirror_of
+from caesarion_hub.pods.api import RetriableApi, describe_error
+from caesarion_hub.pods.reflector import (
+    RELEASE,
+    PodReflector,
+    Resource,
+    qualified_name,
+    shared_reflector,
+)
 
 
-class SweepingProxy(ConfigurableHTTPProxy):  # type: ignore[misc]
-    """The proxy, and the pods behind it."""
+class OrphanReapingProxy(ConfigurableHTTPProxy):  # type: ignore[misc]
+    """JupyterHub's proxy, which also deletes orphaned pods when routes are checked."""
 
-    namespace = Unicode(config=True, help="The namespace of the users' pods.")
-    release = Unicode(config=True, help="The release whose pods are ours, by their label.")
+    namespace = Unicode(config=True, help="Namespace of the users' pods.")
+    release = Unicode(config=True, help="Release whose pods are deleted, by their label.")
 
     async def check_routes(self, user_dict: Any, service_dict: Any, routes: Any = None) -> None:
-        """Compare pods and routes with the hub's servers."""
-        await self._sweep(user_dict)
+        """Delete orphaned pods, then compare the routes with the hub's servers."""
+        await self.delete_orphans(user_dict)
         await super().check_routes(user_dict, service_dict, routes)
 
-    async def _sweep(self, users: Any) -> None:
+    async def delete_orphans(self, users: Any) -> None:
+        """Delete the pods that belong to none of the servers of ``users``."""
         load_config()
-        mirror = await mirror_of(PodMirror, self.namespace, self.log)
-        if not (mirror.is_loaded and mirror.health.is_good):
-            return  # The next round will know more.
-        api = PatientApi(shared_client("CoreV1Api"), self.log)
-        for pod in orphans(mirror.pods.values(), self.release, owned(users)):
-            metadata = pod["metadata"]
-            self.log.warning("%s belongs to no server of this hub; it is deleted.", key(pod))
+        reflector = await shared_reflector(PodReflector, self.namespace, self.log)
+        if not (reflector.is_loaded and reflector.health.is_healthy):
+            return  # The list may be outdated; the next check will do.
+        api = RetriableApi(shared_client("CoreV1Api"), self.log)
+        for pod in find_orphans(reflector.pods.values(), self.release, owned_pods(users)):
+            metadata, name = pod["metadata"], qualified_name(pod)
+            self.log.warning("Deleting %s: it belongs to no server of this hub.", name)
             options = V1DeleteOptions(preconditions=V1Preconditions(uid=metadata["uid"]))
             try:
                 await api.delete_namespaced_pod(
                     metadata["name"], metadata["namespace"], body=options
                 )
             except (TimeoutError, ApiException) as problem:
-                self.log.warning("%s is still there: %s", key(pod), shown(problem))
+                self.log.warning("%s was not deleted: %s", name, describe_error(problem))
 
 
-def owned(users: Any) -> set[str]:
-    """Return the pods, as ``namespace/name``, of servers that run, start, stop or are checked."""
+def owned_pods(users: Any) -> set[str]:
+    """Return ``namespace/name`` of the pods of all servers that are running or in transition."""
     return {
         f"{spawner.namespace}/{spawner.pod_name}"
         for user in users.values()
@@ -58,12 +65,12 @@ def owned(users: Any) -> set[str]:
     }
 
 
-def orphans(pods: Iterable[Resource], release: str, owned: set[str]) -> list[Resource]:
-    """Return the pods of ``release`` that nobody owns and that are not ending already."""
+def find_orphans(pods: Iterable[Resource], release: str, owned: set[str]) -> list[Resource]:
+    """Return the pods of ``release`` that are neither owned nor already being deleted."""
     return [
         pod
         for pod in pods
         if pod["metadata"].get("labels", {}).get(RELEASE) == release
-        and key(pod) not in owned
+        and qualified_name(pod) not in owned
         and not pod["metadata"].get("deletionTimestamp")
     ]

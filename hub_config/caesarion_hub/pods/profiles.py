@@ -1,9 +1,9 @@
 """
-The kinds of servers that people choose from on the spawn page.
+Translates the values' profiles into KubeSpawner's ``profile_list``.
 
-Called by ``configuration``. Pure: the values' profiles in KubeSpawner's shape,
-with amounts as KubeSpawner takes them. What it would stumble over when the
-first user chooses it is refused here, in sentences for the operator.
+Called by ``configuration``. Pure. KubeSpawner checks an override only when the
+first user chooses it; here unknown traits and invalid values are refused at the
+hub's start, in sentences for the operator.
 """
 
 import difflib
@@ -17,7 +17,7 @@ from traitlets import HasTraits, TraitError
 
 from caesarion_hub.pods.spawner import PodSpawner
 from caesarion_hub.values import Profile, ValuesError
-from caesarion_hub.values.kinds import CORES, MEMORY, bytes_of, cores_of
+from caesarion_hub.values.fields import CORES, MEMORY, bytes_of, cores_of
 
 AMOUNTS = {
     "cpu_guarantee": (cores_of, CORES),
@@ -26,20 +26,20 @@ AMOUNTS = {
     "mem_guarantee": (bytes_of, MEMORY),
     "mem_limit": (bytes_of, MEMORY),
 }
-"""The traits that are written as in the rest of the values: ``2Gi``, ``500m``."""
+"""The traits whose amounts are written as elsewhere in the values: ``2Gi``, ``500m``."""
 
-WRITTEN = "{value}"
-"""Stands in an override for what a user has written."""
+FREE_TEXT = "{value}"
+"""The placeholder in an override for the user's own text."""
 
 
 def profile_list(profiles: Sequence[Profile]) -> list[dict[str, Any]]:
     """Return ``KubeSpawner.profile_list``; raise ValuesError with a sentence for each problem."""
     made = [profile.model_dump(exclude_unset=True) for profile in profiles]
-    sentences = list(_doubles(made))
+    sentences = list(_duplicates(made))
     for place, overrides in _overrides(made):
         for name, value in overrides.items():
             try:
-                overrides[name] = _taken(name, value)
+                overrides[name] = _convert(name, value)
             except ValueError as problem:
                 sentences.append(f"{_key(place, name)} {problem}")
             except KeyError:
@@ -50,7 +50,7 @@ def profile_list(profiles: Sequence[Profile]) -> list[dict[str, Any]]:
 
 
 def _overrides(made: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield every table of overrides and where it stands."""
+    """Yield every table of overrides with its key in the values."""
     for number, profile in enumerate(made):
         place = f"singleuser.profileList[{number}]"
         yield place, profile.get("kubespawner_override", {})
@@ -62,10 +62,10 @@ def _overrides(made: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]
             yield f"{inside}.unlisted_choice", unlisted.get("kubespawner_override", {})
 
 
-def _taken(name: str, value: Any) -> Any:
-    """Return ``value`` as the trait takes it; KeyError for no trait, ValueError for no value."""
+def _convert(name: str, value: Any) -> Any:
+    """Return ``value`` as the trait needs it; KeyError: no such trait, ValueError: invalid."""
     trait = PodSpawner.class_traits(config=True)[name]
-    if WRITTEN in json.dumps(value):
+    if FREE_TEXT in json.dumps(value):
         return value
     try:
         if value is not None or not trait.allow_none:
@@ -77,20 +77,20 @@ def _taken(name: str, value: Any) -> Any:
     return value
 
 
-def _doubles(made: list[dict[str, Any]]) -> Iterator[str]:
+def _duplicates(made: list[dict[str, Any]]) -> Iterator[str]:
     slugs = [profile.get("slug") or slugify(profile["display_name"]) for profile in made]
     for number, slug in enumerate(slugs):
         if slug in slugs[:number]:
             first = slugs.index(slug)
             yield (
-                f"singleuser.profileList[{number}] and [{first}] are both called '{slug}' in "
-                "addresses. Give one of them a slug of its own."
+                f"singleuser.profileList[{number}] and [{first}] have the same slug, '{slug}'. "
+                "Give one of them another."
             )
     defaults = [number for number, profile in enumerate(made) if profile.get("default")]
     if len(defaults) > 1:
         yield (
-            f"singleuser.profileList[{defaults[1]}].default is true, and so is that of "
-            f"[{defaults[0]}]; only one of them may be."
+            f"singleuser.profileList[{defaults[1]}].default and that of [{defaults[0]}] are "
+            "both true; only one profile may be the default."
         )
 
 

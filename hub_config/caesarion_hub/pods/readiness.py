@@ -1,8 +1,8 @@
 """
-Whether a server answers yet: asked at short intervals, so that it is noticed at once.
+Waits until a server answers HTTP, polling at short intervals.
 
-Called by ``spawner``. JupyterHub asks, too, but waits longer and longer between
-two questions; asked after this, it has its answer at the first.
+Called by ``spawner``. JupyterHub 6.1 polls as well, but with exponential
+backoff; after this its first request succeeds.
 """
 
 import asyncio
@@ -11,20 +11,20 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 INTERVAL = 0.05
-"""Seconds between two tries to connect, at first."""
+"""Initial seconds between two tries to connect."""
 
 GROWTH = 0.02
-"""The interval as a part of the time waited: a crowd that starts slowly is asked less often."""
+"""The interval grows to this fraction of the time waited, so that slow starts are polled less."""
 
-PATIENCE = 2.0
-"""Seconds for a connection to come about, before another try: packets may be dropped."""
+CONNECT_TIMEOUT = 2.0
+"""Seconds to connect before another try: the first packets to a new pod may be dropped."""
 
-ANSWER = 30.0
-"""Seconds for an answer: a server that is still starting has the question queued."""
+RESPONSE_TIMEOUT = 30.0
+"""Seconds to respond: a server that is still starting queues the request."""
 
 
-async def until_answered(url: str) -> None:
-    """Wait until ``url`` answers with anything but a status of 500 and above."""
+async def wait_until_ready(url: str) -> None:
+    """Wait until ``url`` answers with a status below 500."""
     began = time.monotonic()
     while True:
         with suppress(OSError, TimeoutError, ValueError):
@@ -35,12 +35,12 @@ async def until_answered(url: str) -> None:
 
 async def _status(url: str) -> int:
     parts = urlsplit(url)
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(CONNECT_TIMEOUT):
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     try:
         request = f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n"
         writer.write(request.encode())
-        async with asyncio.timeout(ANSWER):
+        async with asyncio.timeout(RESPONSE_TIMEOUT):
             line = await reader.readline()
         return int(line.split()[1]) if line.count(b" ") else 599
     finally:

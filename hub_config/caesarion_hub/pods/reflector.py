@@ -1,11 +1,11 @@
 """
-What the API last said of the users' pods and of events, kept current by a watch.
+Local copies of the users' pods and events, kept current by a Kubernetes watch.
 
-Started by ``spawner``; calls ``api``. Takes the place of KubeSpawner's
-reflectors, which give up when the API is away for a minute, fail every spawn
-when their first list fails, list everything anew every ten seconds and let who
-waits poll. A mirror never gives up, goes on from where it was, and wakes who
-waits at each change.
+Started by ``objects`` and ``orphan_reaper``; calls ``api``. Replaces the
+reflectors of KubeSpawner 7.1, which end the hub when the API is unavailable for
+about a minute, fail every spawn when their first list fails, list everything
+again every ten seconds, and make their users poll. These retry for ever, resume
+from the last resource version, and wake waiting tasks at each change.
 """
 
 import asyncio
@@ -20,50 +20,50 @@ from kubernetes_asyncio.client import ApiException
 from kubespawner import KubeSpawner
 from kubespawner.reflector import ResourceReflector
 
-from caesarion_hub.pods.api import Health, pauses
+from caesarion_hub.pods.api import Health, backoff
 
 Resource = dict[str, Any]
-M = TypeVar("M", bound="Mirror")
+R = TypeVar("R", bound="Reflector")
 
 RELEASE = "app.kubernetes.io/instance"
-"""The label that says which installation a pod belongs to."""
+"""The label that holds the name of the release that a pod belongs to."""
 
 COMPONENT = "singleuser-server"
-"""The label ``component`` of the users' pods, which KubeSpawner sets."""
+"""The value of the label ``component`` that KubeSpawner sets on users' pods."""
 
-WATCH = 10
-"""Seconds after which a watch is asked for anew, from where it was: little work for the API."""
+WATCH_TIMEOUT = 10
+"""Seconds after which a watch is renewed from its last resource version, which is cheap."""
 
-SILENCE = WATCH + 3
-"""Seconds without a byte after which the connection is taken for dead."""
+READ_TIMEOUT = WATCH_TIMEOUT + 3
+"""Seconds without data after which a connection is considered dead."""
 
-CONNECT = 5
-"""Seconds for a connection to come about."""
+CONNECT_TIMEOUT = 5
+"""Seconds to connect."""
 
-LIST = 60
-"""Seconds for a list of everything."""
+LIST_TIMEOUT = 60
+"""Seconds for listing all resources."""
 
 
-class Mirror(ResourceReflector):  # type: ignore[misc]
-    """A copy of the resources of one kind in one namespace."""
+class Reflector(ResourceReflector):  # type: ignore[misc]
+    """A copy of all resources of one kind in one namespace."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.health = Health(f"The list of {self.kind}", self.log)
-        self._turns: dict[str, asyncio.Future[None]] = {}
+        self._waiters: dict[str, asyncio.Future[None]] = {}
 
     async def start(self) -> None:
-        """Begin to watch; :meth:`loaded` tells when there is something to see."""
+        """Start watching; :meth:`loaded` waits for the first list."""
         self.watch_task = asyncio.create_task(self._watch_and_update())
 
     async def stop(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         if self.watch_task:
             self.watch_task.cancel()
             await asyncio.wait([self.watch_task])
 
     async def refresh(self) -> None:
-        """List everything anew, since something is missing: the watch may be dead."""
+        """List everything again, because a resource is missing: the watch may be dead."""
         await self.stop()
         await self.start()
 
@@ -76,28 +76,28 @@ class Mirror(ResourceReflector):  # type: ignore[misc]
         """Whether the resources have been listed once."""
         return bool(self.first_load_future.done())
 
-    def turn(self, name: str) -> "asyncio.Future[None]":
+    def next_change(self, name: str) -> "asyncio.Future[None]":
         """
-        Return what is done when something about the object ``name`` changes next.
+        Return a future that is done at the next change of the object ``name``.
 
-        Others wait for it, too: wait with ``asyncio.wait``, which does not cancel it.
+        Several tasks share it: wait with ``asyncio.wait``, which does not cancel it.
         """
-        if name not in self._turns:
-            self._turns[name] = asyncio.get_running_loop().create_future()
-        return self._turns[name]
+        if name not in self._waiters:
+            self._waiters[name] = asyncio.get_running_loop().create_future()
+        return self._waiters[name]
 
-    def _turned(self, name: str) -> None:
-        if turn := self._turns.pop(name, None):
-            turn.set_result(None)
+    def _notify(self, name: str) -> None:
+        if next_change := self._waiters.pop(name, None):
+            next_change.set_result(None)
 
     async def _watch_and_update(self) -> None:
         version: str | None = None
-        tries = pauses()
+        tries = backoff()
         while True:
             try:
                 version = version or await self._list_and_update()
-                self.health.answered()
-                tries = pauses()
+                self.health.succeeded()
+                tries = backoff()
                 version = await self._follow(version)
             except Exception as problem:
                 version = None
@@ -105,25 +105,25 @@ class Mirror(ResourceReflector):  # type: ignore[misc]
                 await asyncio.sleep(next(tries))
 
     async def _list_and_update(self, resource_version: str | None = None) -> str:
-        """Take a new copy of everything; return its version."""
-        async with self._asked(_request_timeout=(CONNECT, LIST)) as response:
+        """Replace the copy with a new list; return its resource version."""
+        async with self._request(_request_timeout=(CONNECT_TIMEOUT, LIST_TIMEOUT)) as response:
             listed = json.loads(await response.read())
         self._replace(listed["items"])
         if not self.first_load_future.done():
             self.first_load_future.set_result(None)
-        for name in list(self._turns):
-            self._turned(name)
+        for name in list(self._waiters):
+            self._notify(name)
         version: str = listed["metadata"]["resourceVersion"]
         return version
 
     async def _follow(self, version: str) -> str | None:
-        """Take over changes until the watch ends; return the version, or None if it is too old."""
-        async with self._asked(
+        """Apply changes until the watch ends; return the version, or None if it has expired."""
+        async with self._request(
             watch=True,
             allow_watch_bookmarks=True,
             resource_version=version,
-            timeout_seconds=WATCH,
-            _request_timeout=(CONNECT, SILENCE),
+            timeout_seconds=WATCH_TIMEOUT,
+            _request_timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
         ) as response:
             async for line in response.content:
                 event = json.loads(line)
@@ -139,11 +139,11 @@ class Mirror(ResourceReflector):  # type: ignore[misc]
                     self._drop(resource)
                 else:
                     self._put(resource)
-                self._turned(subject(resource)[1])
+                self._notify(subject(resource)[1])
         return version
 
     @asynccontextmanager
-    async def _asked(self, **kwargs: Any) -> AsyncIterator[Any]:
+    async def _request(self, **kwargs: Any) -> AsyncIterator[Any]:
         method = getattr(self.api, self.list_method_name)
         response = await method(
             namespace=self.namespace,
@@ -165,14 +165,14 @@ class Mirror(ResourceReflector):  # type: ignore[misc]
             self._put(resource)
 
     def _put(self, resource: Resource) -> None:
-        self.resources[key(resource)] = resource
+        self.resources[qualified_name(resource)] = resource
 
     def _drop(self, resource: Resource) -> None:
-        self.resources.pop(key(resource), None)
+        self.resources.pop(qualified_name(resource), None)
 
 
-class PodMirror(Mirror):
-    """The users' pods."""
+class PodReflector(Reflector):
+    """Copies of the users' pods."""
 
     kind = "pods"
 
@@ -184,13 +184,13 @@ class PodMirror(Mirror):
 
     @property
     def pods(self) -> dict[str, Resource]:
-        """The pods by ``namespace/name``, as KubeSpawner asks for them."""
+        """The pods by ``namespace/name``, the name and form that KubeSpawner uses."""
         pods: dict[str, Resource] = self.resources
         return pods
 
 
-class EventMirror(Mirror):
-    """What Kubernetes tells of the users' pods and their disks."""
+class EventReflector(Reflector):
+    """Copies of the events about users' pods and volumes."""
 
     kind = "events"
 
@@ -200,15 +200,15 @@ class EventMirror(Mirror):
 
     @property
     def events(self) -> list[Resource]:
-        """All of them, as KubeSpawner asks for them."""
-        return sorted(self.resources.values(), key=when)
+        """All events, oldest first; the name and form that KubeSpawner uses."""
+        return sorted(self.resources.values(), key=event_time)
 
     def about(self, kind: str, name: str, uid: str | None = None) -> list[Resource]:
-        """Return the events of one object, the latest last; of one of several of that name."""
+        """Return the events of one object, oldest first; ``uid`` excludes its namesakes."""
         events = self._about.get((kind, name), {}).values()
         return sorted(
             (event for event in events if uid in (None, event["involvedObject"].get("uid"))),
-            key=when,
+            key=event_time,
         )
 
     def _replace(self, resources: list[Resource]) -> None:
@@ -217,29 +217,29 @@ class EventMirror(Mirror):
 
     def _put(self, resource: Resource) -> None:
         super()._put(resource)
-        self._about[subject(resource)][key(resource)] = resource
+        self._about[subject(resource)][qualified_name(resource)] = resource
 
     def _drop(self, resource: Resource) -> None:
         super()._drop(resource)
         about = self._about[subject(resource)]
-        about.pop(key(resource), None)
+        about.pop(qualified_name(resource), None)
         if not about:
             del self._about[subject(resource)]
 
 
-async def mirror_of(kind: type[M], namespace: str, log: Logger) -> M:
-    """Return the mirror of one kind in one namespace, which all spawners share."""
-    place = (kind.kind, namespace)  # where KubeSpawner looks for it
-    if place not in KubeSpawner.reflectors:
-        mirror = kind(namespace=namespace, log=log)
-        KubeSpawner.reflectors[place] = mirror
-        await mirror.start()
-    found: M = KubeSpawner.reflectors[place]
+async def shared_reflector(kind: type[R], namespace: str, log: Logger) -> R:
+    """Return the reflector that all spawners share for one kind in one namespace."""
+    key = (kind.kind, namespace)  # the key under which KubeSpawner 7.1 looks it up
+    if key not in KubeSpawner.reflectors:
+        reflector = kind(namespace=namespace, log=log)
+        KubeSpawner.reflectors[key] = reflector
+        await reflector.start()
+    found: R = KubeSpawner.reflectors[key]
     return found
 
 
 def slim(pod: Resource) -> Resource:
-    """Return a pod without most of its bulk, which nobody asks for: thousands are held."""
+    """Return a pod without its largest unused fields: thousands of pods are kept in memory."""
     pod["metadata"].pop("managedFields", None)
     pod["spec"].pop("volumes", None)
     for container in pod["spec"]["containers"]:
@@ -248,21 +248,21 @@ def slim(pod: Resource) -> Resource:
     return pod
 
 
-def key(resource: Resource) -> str:
+def qualified_name(resource: Resource) -> str:
     """Return ``namespace/name``."""
     metadata = resource["metadata"]
     return f"{metadata['namespace']}/{metadata['name']}"
 
 
 def subject(resource: Resource) -> tuple[str, str]:
-    """Return kind and name of what an event is about; of anything else, its own."""
+    """Return kind and name of the object of an event; of any other resource, its own."""
     about = resource.get("involvedObject")
     if about is None:
         return resource.get("kind", ""), resource["metadata"]["name"]
     return about.get("kind", ""), about.get("name", "")
 
 
-def when(event: Resource) -> str:
-    """Return the time of an event, as a text that sorts."""
+def event_time(event: Resource) -> str:
+    """Return the time of an event as a string that sorts chronologically."""
     times = (event.get("lastTimestamp"), event.get("eventTime"))
     return next(filter(None, times), None) or event["metadata"].get("creationTimestamp") or ""

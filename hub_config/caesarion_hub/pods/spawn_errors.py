@@ -1,8 +1,7 @@
 """
-Why a user's server does not start, in words for its user: what happened, then the remedy.
+Messages for users whose server does not start: what happened, then the remedy.
 
-Used by ``diagnosis``, which reads it from a pod, and by ``spawner`` and ``objects``.
-Pure.
+Used by ``diagnosis``, ``spawner`` and ``objects``. Pure.
 """
 
 import re
@@ -11,18 +10,18 @@ from dataclasses import dataclass
 
 from jupyterhub.spawner import SpawnException
 
-NEVER = float("inf")
-ELSE = "Choose another profile, or ask your administrator."
+UNLIMITED = float("inf")
+OTHER_PROFILE = "Choose another profile, or ask your administrator."
 LATER = "Try again later, or ask your administrator."
 
 
 @dataclass(frozen=True)
-class Trouble:
+class SpawnProblem:
     """
-    What keeps a pod from starting.
+    A reason why a pod does not start.
 
-    ``reason`` is a word for metrics, ``text`` a sentence. After ``patience``
-    seconds of the same trouble there is no hope.
+    ``reason`` is a label for metrics, ``text`` and ``remedy`` are sentences for
+    the user. If it lasts ``patience`` seconds, the start fails.
     """
 
     reason: str
@@ -35,87 +34,89 @@ class Trouble:
 
 
 class SpawnFailed(SpawnException):  # type: ignore[misc]
-    """A start that failed; its user is told the sentence, on the page and as JSON."""
+    """A failed start, with the sentence that JupyterHub shows on its page and in its API."""
 
-    def __init__(self, trouble: Trouble, log_message: str = "") -> None:
-        sentence = str(trouble)
+    def __init__(self, problem: SpawnProblem, log_message: str = "") -> None:
+        sentence = str(problem)
         super().__init__(
             sentence,
-            reason=trouble.reason,
+            reason=problem.reason,
             log_message=log_message or sentence,
             status_code=503,
         )
         self.jupyterhub_message = sentence
 
 
-def refusal(status: int, message: str) -> Trouble:
-    """Return why the API refuses a pod or a disk."""
+def api_refusal(status: int, message: str) -> SpawnProblem:
+    """Describe the API server's refusal to create a pod or a volume."""
     if "exceeded quota" in message:
-        return Trouble(
+        return SpawnProblem(
             "quota",
             f"The cluster's quota is used up: {_quota(message)}.",
             "Stop another server of yours, choose a smaller profile, or ask your administrator.",
         )
     if status in (401, 403) and "forbidden: User" in message:
-        return of_no_right()
-    return Trouble("refused", f"The cluster refuses your server: {short(message)}.", ELSE)
+        return hub_forbidden()
+    return SpawnProblem(
+        "refused", f"The cluster refuses your server: {shorten(message)}.", OTHER_PROFILE
+    )
 
 
-def of_no_right() -> Trouble:
-    """Return what is told when Kubernetes refuses the hub itself."""
-    return Trouble(
+def hub_forbidden() -> SpawnProblem:
+    """Describe a missing permission of the hub's own service account."""
+    return SpawnProblem(
         "forbidden",
-        "The hub may not start servers: its role in the cluster lacks a right.",
+        "The hub may not start servers: its role in the cluster lacks a permission.",
         "Ask your administrator.",
-        NEVER,
+        UNLIMITED,
     )
 
 
-def of_silence() -> Trouble:
-    """Return what is told while the API is away."""
-    return Trouble(
+def api_unavailable() -> SpawnProblem:
+    """Describe an API server that does not answer."""
+    return SpawnProblem(
         "api",
-        "The cluster does not answer at the moment; your server starts when it does again.",
+        "The cluster does not answer at the moment; your server starts as soon as it does.",
         LATER,
-        NEVER,
+        UNLIMITED,
     )
 
 
-def of_another_release(name: str, release: str) -> Trouble:
-    """Return what is told when the pod's name is taken by somebody else's server."""
-    return Trouble(
+def name_taken(name: str, release: str) -> SpawnProblem:
+    """Describe a pod name that another release already uses."""
+    return SpawnProblem(
         "taken",
-        f"There is a pod {name} already that belongs to the installation '{release}'.",
+        f"The installation '{release}' already has a pod named {name}.",
         "Ask your administrator to give each installation a namespace of its own.",
     )
 
 
-def of_choice(problem: Exception) -> Trouble:
-    """Return what is told who chose what there is not."""
-    chosen = f"{problem}" if isinstance(problem, ValueError) else f"No such choice: {problem}"
-    return Trouble("choice", f"{short(chosen)}.", "Choose again on the spawn page.")
+def invalid_choice(problem: Exception) -> SpawnProblem:
+    """Describe a chosen profile or option that does not exist or is not valid."""
+    chosen = f"{problem}" if isinstance(problem, ValueError) else f"There is no choice {problem}"
+    return SpawnProblem("choice", f"{shorten(chosen)}.", "Choose again on the spawn page.")
 
 
-def of_patience(seconds: float, last: Trouble | None) -> Trouble:
-    """Return why a start is given up after ``seconds``, by what kept it last."""
+def timed_out(seconds: float, last: SpawnProblem | None) -> SpawnProblem:
+    """Describe a start that took longer than ``seconds``; ``last`` is the last known reason."""
     if last:
         text = last.text[0].lower() + last.text[1:]
-        return Trouble(last.reason, f"After {seconds:.0f} seconds, {text}", last.remedy)
-    return Trouble(
+        return SpawnProblem(last.reason, f"After {seconds:.0f} seconds, {text}", last.remedy)
+    return SpawnProblem(
         "timeout",
         f"Your server did not answer within {seconds:.0f} seconds of its start.",
-        "Try again; if that does not help, ask your administrator.",
+        "Try again; if that fails too, ask your administrator.",
     )
 
 
 def _quota(message: str) -> str:
-    """Return ``limits.memory: 12Gi of 10Gi`` from ``exceeded quota: q, requested: ..., ...``."""
+    """Return used, limit and request of each resource in ``exceeded quota: q, requested: ...``."""
     parts = dict(re.findall(r"(requested|used|limited): (\S+?)(?:, (?=used|limited)|$)", message))
     if len(parts) < 3:
-        return short(message)
+        return shorten(message)
     tables = {name: dict(_pairs(text)) for name, text in parts.items()}
     return ", ".join(
-        f"{name}: {tables['used'].get(name, '?')} of {limit} used, {amount} more wanted"
+        f"{name}: {tables['used'].get(name, '?')} of {limit} in use, {amount} more requested"
         for name, amount in tables["requested"].items()
         if (limit := tables["limited"].get(name))
     )
@@ -127,7 +128,7 @@ def _pairs(text: str) -> Iterator[tuple[str, str]]:
         yield name, amount
 
 
-def short(text: str, length: int = 240) -> str:
-    """Return a message on one line, cut, without the full stop at its end."""
+def shorten(text: str, length: int = 240) -> str:
+    """Return a message on one line, truncated, without a full stop at its end."""
     line = " ".join(text.split()).rstrip(".")
     return line if len(line) <= length else f"{line[: length - 3]}..."

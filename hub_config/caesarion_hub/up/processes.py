@@ -1,20 +1,20 @@
 """
-Finds and ends what one start of ``make up`` brought into being, and nothing else.
+Finds and ends the processes of one start of ``make up``, and no others.
 
-Called by ``launcher`` and ``hub``. The hub puts its proxy, its services and the
-users' servers into sessions of their own, and a killed hub leaves them behind;
-so each carries the start's mark in its environment, and so do their children.
+Called by ``launcher`` and ``hub``. The hub starts its proxy, its services and
+users' servers in sessions of their own, so they survive if it is killed. Each
+carries the mark of the start in its environment, which its children inherit.
 """
 
 import os
 
 import psutil
 
-from caesarion_hub.names import RUN_VARIABLE
+from caesarion_hub.values import RUN_VARIABLE
 
 
 def of_run(run: str) -> set[psutil.Process]:
-    """Return the live processes that carry the mark, and all below them; never this one."""
+    """Return the running processes that carry the mark, and their descendants, without this one."""
     everything = list(psutil.process_iter())
     found = {process for process in everything if _mark(process) == run}
     for process in list(found):
@@ -26,7 +26,7 @@ def of_run(run: str) -> set[psutil.Process]:
 
 
 def end(processes: set[psutil.Process], grace: float) -> None:
-    """Ask them to stop, wait up to ``grace`` seconds, then kill the rest."""
+    """Terminate the processes, wait up to ``grace`` seconds, then kill the rest."""
     for signal_all in (psutil.Process.terminate, psutil.Process.kill):
         for process in processes:
             try:

@@ -1,15 +1,18 @@
 """
-The operator's values: what they may be, read from YAML and checked.
+The operator's values: read from YAML files, validated, returned as frozen objects.
 
-Called by ``jupyterhub_config.py`` and by ``make up``; calls nobody. The YAML is
-camelCase, as in helm, and meets Python's snake_case here only. Names are
-zero-to-jupyterhub's where the meaning is the same. ``sections`` and
-``singleuser`` say what there is, ``checking`` refuses the rest in sentences,
-``reading`` finds the files.
+Called by ``jupyterhub_config.py``, ``make up`` and the gateway; imports nothing
+else of ours. The YAML is camelCase, as in helm; only this package translates it
+to Python's snake_case. Names are zero-to-jupyterhub's where the meaning is the
+same.
+
+``loading`` reads the files, ``validation`` turns problems into sentences, and
+``schema`` defines the keys, with ``singleuser`` and ``gateway`` for the two
+largest sections and ``fields`` for the types that all of them use.
 """
 
-from caesarion_hub.values.checking import ValuesError, check
-from caesarion_hub.values.reading import (
+from caesarion_hub.values.fields import Section
+from caesarion_hub.values.loading import (
     SECRETS_VARIABLE,
     VALUES_VARIABLE,
     from_environment,
@@ -17,12 +20,20 @@ from caesarion_hub.values.reading import (
     read,
     read_secrets,
 )
-from caesarion_hub.values.section import Section
-from caesarion_hub.values.sections import OUR_AUTHENTICATOR, Cluster, Local, Mode, Values
+from caesarion_hub.values.schema import (
+    OUR_AUTHENTICATOR,
+    RUN_VARIABLE,
+    Cluster,
+    Local,
+    Mode,
+    Values,
+)
 from caesarion_hub.values.singleuser import Profile, Singleuser
+from caesarion_hub.values.validation import ValuesError, check
 
 __all__ = [
     "OUR_AUTHENTICATOR",
+    "RUN_VARIABLE",
     "SECRETS_VARIABLE",
     "VALUES_VARIABLE",
     "Cluster",

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic import model_validator as after_fields
 from pydantic_core import PydanticCustomError
 
-from caesarion_hub.values.section import Section, WebAddress
+from caesarion_hub.values.fields import Section, WebAddress
 
 CONFIG_VARIABLE = "CAESARION_GATEWAY_CONFIG"
 """Names the YAML file that holds this section."""

@@ -1,7 +1,7 @@
 """
-Finds the values: YAML files laid over each other, then a folder of secrets.
+Reads the values: merges YAML files, then adds the secrets of a folder.
 
-Called by ``jupyterhub_config.py`` and by ``make up``; calls ``checking``.
+Called by ``jupyterhub_config.py`` and by ``make up``; calls ``validation``.
 """
 
 import os
@@ -11,29 +11,29 @@ from typing import Any
 
 import yaml
 
-from caesarion_hub.values.checking import ValuesError, check
-from caesarion_hub.values.sections import Values
+from caesarion_hub.values.schema import Values
+from caesarion_hub.values.validation import ValuesError, check
 
 VALUES_VARIABLE = "CAESARION_VALUES"
-"""Names the YAML files, separated as in ``PATH``; a later file wins."""
+"""Names the YAML files, separated as in ``PATH``; later files take precedence."""
 
 SECRETS_VARIABLE = "CAESARION_SECRETS"
-"""Names a folder with a file for each secret, as a mounted Secret is; it wins over the files."""
+"""Names a folder with one file per secret, such as a mounted Secret; it overrides the files."""
 
 SECRETS = {
     "user_password": ("auth", "userPassword"),
     "admin_password": ("auth", "adminPassword"),
     "gateway_token": ("cluster", "gatewayToken"),
 }
-"""The key that each file of the folder sets."""
+"""The key that each file in that folder sets."""
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Values:
-    """Return the values of the files and of the folder that the environment names."""
+    """Return the values from the files and the folder that the environment names."""
     files = [Path(name) for name in environment.get(VALUES_VARIABLE, "").split(os.pathsep) if name]
     if not files:
         raise ValuesError(
-            f"{VALUES_VARIABLE} is not set. It names the YAML files that hold the hub's values."
+            f"{VALUES_VARIABLE} is not set. Set it to the paths of the hub's YAML values files."
         )
     folder = environment.get(SECRETS_VARIABLE)
     secrets = [read_secrets(Path(folder))] if folder else []
@@ -41,7 +41,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Values:
 
 
 def read(file: Path) -> dict[str, Any]:
-    """Return the table that a YAML file holds; an empty file is an empty table."""
+    """Return the table in a YAML file; an empty file is an empty table."""
     try:
         table = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as problem:
@@ -53,12 +53,12 @@ def read(file: Path) -> dict[str, Any]:
         where = f", line {mark.line + 1}" if mark else ""
         raise ValuesError(f"The values file {file} is not YAML{where}.") from problem
     if not isinstance(table, dict | None):
-        raise ValuesError(f"The values file {file} holds no table of keys.")
+        raise ValuesError(f"The values file {file} does not hold a table of keys.")
     return table or {}
 
 
 def read_secrets(folder: Path) -> dict[str, Any]:
-    """Return what the files of ``folder`` set; a file that is not there sets nothing."""
+    """Return the keys that the files in ``folder`` set; missing files are skipped."""
     table: dict[str, Any] = {}
     for name, (section, key) in SECRETS.items():
         file = folder / name
@@ -67,14 +67,14 @@ def read_secrets(folder: Path) -> dict[str, Any]:
         except FileNotFoundError:
             continue
         except (OSError, UnicodeDecodeError) as problem:
-            reason = problem.strerror if isinstance(problem, OSError) else "it is not text"
+            reason = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8 text"
             raise ValuesError(f"The secret {file} cannot be read: {reason}.") from problem
         table.setdefault(section, {})[key] = text.removesuffix("\n")
     return table
 
 
 def merge(tables: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Lay tables over each other, the last on top, as helm does with its values files."""
+    """Merge tables as helm merges values files: later tables take precedence, key by key."""
     merged: dict[str, Any] = {}
     for table in tables:
         for key, value in table.items():

@@ -1,4 +1,9 @@
-"""The sections of the values but ``singleuser``, and all of them together."""
+"""
+The keys of the values: :class:`Values` and its sections.
+
+Used by ``validation``. ``singleuser`` and ``gateway`` define the sections of
+those names, ``fields`` the types of single fields.
+"""
 
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -7,21 +12,24 @@ from pydantic import Field, SecretStr
 from pydantic import model_validator as after_fields
 from pydantic_core import PydanticCustomError
 
+from caesarion_hub.values.fields import Port, Section, WebAddress
 from caesarion_hub.values.gateway import Gateway
-from caesarion_hub.values.kinds import Port
-from caesarion_hub.values.section import Section, WebAddress
 from caesarion_hub.values.singleuser import Singleuser
 
 OUR_AUTHENTICATOR = "shared-password"
+"""JupyterHub's name for the authenticator that is used unless the operator names another."""
+
+RUN_VARIABLE = "CAESARION_RUN"
+"""Carries ``local.run`` in the environment of every process that ``make up`` starts."""
 
 _COUNT = "a whole number, or 0 for no limit"
 
 
 class Auth(Section):
     """
-    Who may log in: anybody with the users' password, administrators with theirs.
+    The two passwords with which people log in: the users' and the administrators'.
 
-    The passwords may be absent only if ``hub.config`` names an authenticator.
+    They may be missing only if ``hub.config`` names another authenticator.
     """
 
     admin_users: tuple[str, ...] = Field((), description="a list of user names")
@@ -40,7 +48,7 @@ class Auth(Section):
 
 
 class Db(Section):
-    """Where the hub remembers."""
+    """The hub's database."""
 
     url: str | None = Field(
         None, min_length=1, description="an address such as postgresql+psycopg2://..."
@@ -58,7 +66,7 @@ class Role(Section):
 
 
 class Service(Section):
-    """A service beside the hub, whose name is its key; JupyterHub's words but for ``apiToken``."""
+    """A JupyterHub service, whose name is its key; keys are JupyterHub's except ``apiToken``."""
 
     url: WebAddress | None = Field(None, description="a web address such as http://x:8000")
     api_token: SecretStr | None = Field(None, description="a text")
@@ -96,7 +104,7 @@ Mode = Literal["read-only", "ask", "auto"]
 
 
 class Agent(Section):
-    """Who decides what the agent runs: nothing runs, a person decides on each call, all runs."""
+    """Whether the agent runs code: never, after a person approves each call, or always."""
 
     approval: Mode = Field("auto", description="read-only, ask or auto")
     max_approval: Mode = Field("auto", description="read-only, ask or auto")
@@ -113,7 +121,7 @@ class Cull(Section):
 
 
 class Local(Section):
-    """What ``make up`` finds out about its machine at each start."""
+    """The facts that ``make up`` determines about its machine at each start."""
 
     folder: Path = Field(description="the path of the folder that holds the hub's state")
     run: str = Field(min_length=1, description="a word that marks the processes of this start")
@@ -123,11 +131,16 @@ class Local(Section):
     gateway_port: Port
     proxy_command: tuple[str, ...] = Field(min_length=1, description="a command as a list of words")
 
+    @property
+    def gateway_file(self) -> Path:
+        """The YAML file in which ``make up`` hands the gateway its own section."""
+        return self.folder / "gateway.yaml"
+
 
 class Cluster(Section):
-    """What the chart finds out about its release."""
+    """The facts that the chart determines about its release."""
 
-    name: str = Field(min_length=1, description="what the release's objects are named after")
+    name: str = Field(min_length=1, description="the prefix of the names of the release's objects")
     release: str = Field(min_length=1, description="the name of the release")
     namespace: str = Field(min_length=1, description="the namespace of the hub")
     user_namespace: str = Field(min_length=1, description="the namespace of the users' pods")
@@ -141,7 +154,7 @@ class Cluster(Section):
 
 
 class Values(Section):
-    """All of them. Of ``local`` and ``cluster`` there is exactly one."""
+    """All values. Exactly one of ``local`` and ``cluster`` is set."""
 
     auth: Auth = Auth()
     hub: Hub = Hub()
@@ -154,19 +167,19 @@ class Values(Section):
 
     @property
     def authenticator(self) -> str:
-        """What checks who logs in: ours, or the one that the operator names."""
+        """JupyterHub's name of the authenticator: ours, unless ``hub.config`` names another."""
         named = self.hub.config.get("JupyterHub", {}).get("authenticator_class")
         return str(named or OUR_AUTHENTICATOR)
 
     @property
     def place(self) -> Local | Cluster:
-        """Where the hub runs."""
+        """The section that is set: ``local`` or ``cluster``."""
         place = self.local or self.cluster
-        assert place is not None  # checking.py has seen to it
+        assert place is not None  # validation.py guarantees it
         return place
 
     @property
-    def machine(self) -> Local:
-        """The section ``local``; for ``make up``, which always sets it."""
+    def local_place(self) -> Local:
+        """The section ``local``, for ``make up``, which always sets it."""
         assert self.local is not None
         return self.local

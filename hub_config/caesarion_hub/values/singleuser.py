@@ -1,11 +1,10 @@
-"""The section ``singleuser``: a user's own server, and the pod it runs in."""
+"""The section ``singleuser``: a user's server and the pod that it runs in. Used by ``schema``."""
 
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from caesarion_hub.values.kinds import CORES, MEMORY, Amount, Capacity, Cores, Memory
-from caesarion_hub.values.section import Section
+from caesarion_hub.values.fields import CORES, MEMORY, Amount, Capacity, Cores, Memory, Section
 
 _GIB = 2**30
 _TEXTS = "texts by name"
@@ -25,12 +24,12 @@ class Image(Section):
 
     @property
     def reference(self) -> str:
-        """The name as a registry reads it."""
+        """The full name of the image, tag included."""
         return f"{self.name}:{self.tag}" if self.tag else self.name
 
 
 class Cpu(Section):
-    """Cores: what a pod is sure of, what it may use, and what it may use until it answers."""
+    """CPU cores: guaranteed, at most, and at most until the server is ready."""
 
     guarantee: Cores | None = Field(0.1, description=CORES)
     limit: Cores | None = Field(0.5, description=CORES)
@@ -38,21 +37,21 @@ class Cpu(Section):
 
 
 class MemoryShare(Section):
-    """Memory: what a pod is sure of, and what it may use before it is killed."""
+    """Memory: guaranteed, and at most; a container that exceeds the limit is killed."""
 
     guarantee: Memory | None = Field(2 * _GIB, description=MEMORY)
     limit: Memory | None = Field(5 * _GIB, description=MEMORY)
 
 
 class ExtraResource(Section):
-    """Other resources, such as ``nvidia.com/gpu``."""
+    """Extended resources, such as ``nvidia.com/gpu``."""
 
     guarantees: dict[str, Amount] = Field({}, description="amounts by name of the resource")
     limits: dict[str, Amount] = Field({}, description="amounts by name of the resource")
 
 
 class Storage(Section):
-    """Where a user's home and uploads lie: on a disk of their own, or in the pod."""
+    """Where a user's home and uploads are stored: on a volume per user, or in the pod."""
 
     type: Literal["dynamic", "none"] = Field("dynamic", description="dynamic or none")
     capacity: Capacity = Field("10Gi", description="an amount such as 10Gi")
@@ -67,7 +66,7 @@ class Storage(Section):
 
 
 class Toleration(Section):
-    """A taint of nodes that user pods put up with."""
+    """A toleration: a node taint that user pods accept."""
 
     key: str | None = Field(None, description="the key of a taint")
     operator: Literal["Exists", "Equal"] | None = Field(None, description="Exists or Equal")
@@ -79,13 +78,13 @@ class Toleration(Section):
 
 
 class SnakeSection(Section):
-    """A table whose keys are KubeSpawner's own, with underscores."""
+    """A table with KubeSpawner's own keys, which have underscores."""
 
     model_config = ConfigDict(alias_generator=None)
 
 
 class Choice(SnakeSection):
-    """One choice of an option of a profile."""
+    """One choice of a profile option."""
 
     display_name: str = Field(min_length=1, description="a text for the spawn page")
     default: bool = Field(False, description="true or false")
@@ -93,7 +92,7 @@ class Choice(SnakeSection):
 
 
 class UnlistedChoice(SnakeSection):
-    """A choice that users may write themselves."""
+    """A free-text choice, which users fill in themselves."""
 
     enabled: bool = Field(False, description="true or false")
     display_name: str = Field("Other", description="a text for the spawn page")
@@ -104,7 +103,7 @@ class UnlistedChoice(SnakeSection):
 
 
 class Option(SnakeSection):
-    """Something to choose within a profile."""
+    """An option that users choose within a profile."""
 
     display_name: str = Field(min_length=1, description="a text for the spawn page")
     choices: dict[str, Choice] = Field({}, description="choices by name")
@@ -112,7 +111,7 @@ class Option(SnakeSection):
 
 
 class Profile(SnakeSection):
-    """A kind of server to choose on the spawn page."""
+    """A kind of server that users choose on the spawn page."""
 
     display_name: str = Field(min_length=1, description="a text for the spawn page")
     slug: str | None = Field(None, min_length=1, description="a word for addresses")
@@ -123,7 +122,7 @@ class Profile(SnakeSection):
 
 
 class Singleuser(Section):
-    """A user's own Jupyter server; all but the first three keys are about its pod."""
+    """A user's Jupyter server; all keys but the first three are about its pod."""
 
     default_url: str = Field("/lab", pattern="^/", description="a path such as /lab")
     start_timeout: int = Field(60, ge=1, description="whole seconds, 1 or more")
