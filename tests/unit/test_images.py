@@ -99,13 +99,15 @@ def imported(folder: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("package", "name"),
     [
+        ("dialects/caesarion_dialects", "hub_config/requirements.txt"),
+        ("dialects/caesarion_dialects", "singleuser_image/requirements.txt"),
         ("hub_config/caesarion_hub", "hub_config/requirements.txt"),
         ("extension/caesarion", "singleuser_image/requirements.txt"),
     ],
 )
 def test_an_image_has_every_package_that_ours_imports(package: str, name: str) -> None:
     pins = pinned(name, "3.12")
-    ours = {"bundle", "caesarion", "caesarion_hub"}
+    ours = {"bundle", "caesarion", "caesarion_dialects", "caesarion_hub"}
     where = metadata.packages_distributions()
     missing = {
         module
@@ -148,6 +150,7 @@ def test_the_context_is_small_and_holds_what_is_built_from_and_nothing_else() ->
     assert {file.parts[0] for file in files} == {
         "LICENSE",
         "README.md",
+        "dialects",
         "extension",
         "hatch_build.py",
         "hub_config",

@@ -1,0 +1,225 @@
+"""
+The whole answer, put together from canonical chunks.
+
+Called by the gateway for its audit and by the extension for the chat; calls
+``usage``. It reads OpenAI's form alone: ``canonical`` has made that of all others.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from caesarion_dialects import usage
+from caesarion_dialects.canonical import MARKER
+
+Json = dict[str, Any]
+
+_TEXTS = ("content", "reasoning_content", "refusal")
+_CALL_READ = frozenset(("index", "id", "type", "function"))
+# Fields of a part that name it, and are no text that goes on.
+_NAMES = frozenset(("type", "id", "format", "index"))
+
+
+@dataclass
+class Call:
+    """A tool call; ``extras`` are the provider's own fields, to be sent back with it."""
+
+    id: str = ""
+    name: str = ""
+    extras: Json = field(default_factory=dict)
+    pieces: list[str] = field(default_factory=list)
+
+    @property
+    def arguments(self) -> str:
+        """The arguments, as JSON text if the model wrote such."""
+        return "".join(self.pieces)
+
+    def as_json(self) -> Json:
+        """Return the call as it stands in a message."""
+        function = {"name": self.name, "arguments": self.arguments}
+        return {"id": self.id, "type": "function", "function": function, **self.extras}
+
+
+@dataclass
+class Answer:
+    """
+    One choice's answer so far; it is whole as soon as it has a ``finish_reason``.
+
+    ``extras`` are fields that only the provider knows (``reasoning_details``,
+    signatures), to be sent back with the message.
+    """
+
+    calls: list[Call] = field(default_factory=list)
+    finish_reason: str = ""
+    extras: Json = field(default_factory=dict)
+    is_legacy: bool = False
+    pieces: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The answer's words."""
+        return "".join(self.pieces.get("content", ()))
+
+    @property
+    def reasoning(self) -> str:
+        """What the model thought before it answered, if the provider shows that."""
+        return "".join(self.pieces.get("reasoning_content", ()))
+
+    @property
+    def refusal(self) -> str:
+        """The words in which the model refused to answer."""
+        return "".join(self.pieces.get("refusal", ()))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the answer came to its end."""
+        return bool(self.finish_reason)
+
+    def message(self) -> Json:
+        """Return the answer as a message of the assistant, with all that providers want back."""
+        message: Json = {"role": "assistant", "content": self.text or None}
+        if self.refusal:
+            message["refusal"] = self.refusal
+        if self.reasoning:
+            message["reasoning_content"] = self.reasoning
+        if self.calls and self.is_legacy:
+            message["function_call"] = self.calls[0].as_json()["function"]
+        elif self.calls:
+            message["tool_calls"] = [call.as_json() for call in self.calls]
+        return message | self.extras
+
+    def add(self, delta: Json) -> bool:
+        """Take a delta; return whether it said something."""
+        if delta.get(MARKER):
+            # See canonical: the content so far was reasoning, and this is its closing tag.
+            said = self.pieces.pop("content", [])
+            self.pieces.setdefault("reasoning_content", []).extend(said)
+            return False
+        is_said = False
+        for name, value in delta.items():
+            if not value:
+                continue
+            if name in _TEXTS:
+                self.pieces.setdefault(name, []).append(value)
+                is_said = True
+            elif name == "tool_calls":
+                for piece in value:
+                    self._add_call(piece)
+                is_said = True
+            elif name == "function_call" and isinstance(value, dict):
+                self.is_legacy = is_said = True
+                self._add_call({"index": 0, "function": value})
+            elif name != "role":
+                self.extras[name] = merged(self.extras.get(name), value)
+        return is_said
+
+    def _add_call(self, piece: Json) -> None:
+        index = piece["index"]
+        while len(self.calls) <= index:
+            self.calls.append(Call())
+        call, function = self.calls[index], piece.get("function") or {}
+        call.id = piece.get("id") or call.id
+        call.name = function.get("name") or call.name
+        if arguments := function.get("arguments"):
+            call.pieces.append(arguments)
+        for name in piece.keys() - _CALL_READ:
+            call.extras[name] = merged(call.extras.get(name), piece[name])
+
+
+class Assembler:
+    """
+    Puts canonical chunks together.
+
+    ``usage`` is what the provider counted. ``deltas`` is how many deltas said
+    something, each of them a token or more.
+    """
+
+    def __init__(self) -> None:
+        self.usage: usage.Usage | None = None
+        self.deltas = 0
+        self._answers: dict[int, Answer] = {}
+
+    @property
+    def answer(self) -> Answer:
+        """The first choice's answer, an empty one if nothing came."""
+        return next(iter(self.answers()), Answer())
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether each answer that began came to its end."""
+        return bool(self._answers) and all(one.is_complete for one in self._answers.values())
+
+    def answers(self) -> list[Answer]:
+        """Return each choice's answer, in their order."""
+        return [self._answers[number] for number in sorted(self._answers)]
+
+    def add(self, chunk: Json) -> None:
+        """Take a canonical chunk."""
+        if counted := chunk.get("usage"):
+            self.usage = usage.read(counted)
+        for choice in chunk["choices"]:
+            number = choice["index"]
+            answer = self._answers.get(number)
+            if answer is None:
+                answer = self._answers[number] = Answer()
+            if answer.add(choice["delta"]):
+                self.deltas += 1
+            if reason := choice.get("finish_reason"):
+                answer.finish_reason = reason
+
+    def size(self) -> int:
+        """Return how many bytes of UTF-8 the answers have: texts, calls' names, arguments."""
+        return sum(
+            len(text.encode("utf-8", "surrogatepass"))
+            for answer in self._answers.values()
+            for text in (
+                *(piece for pieces in answer.pieces.values() for piece in pieces),
+                *(part for call in answer.calls for part in (call.name, *call.pieces)),
+            )
+        )
+
+
+def merged(old: Any, new: Any) -> Any:
+    """
+    Return a provider's field with what a later delta says of it.
+
+    Texts follow each other; parts of a list belong together by their
+    ``index``, and unsigned blocks of thinking follow each other, too; of
+    anything else the last counts.
+    """
+    if isinstance(old, str) and isinstance(new, str):
+        return old + new
+    if isinstance(old, dict) and isinstance(new, dict):
+        return {**old, **new}
+    if isinstance(old, list) and isinstance(new, list):
+        return _joined(old, new)
+    return new if new is not None else old
+
+
+def _joined(old: list[Any], new: list[Any]) -> list[Any]:
+    parts = list(old)
+    for part in new:
+        place = _place(parts, part)
+        if place is None:
+            parts.append(part)
+        else:
+            before = parts[place]
+            parts[place] = before | {
+                name: value
+                if name in _NAMES or not isinstance(before.get(name), str)
+                else merged(before[name], value)
+                for name, value in part.items()
+                if value is not None
+            }
+    return parts
+
+
+def _place(parts: list[Any], part: Any) -> int | None:
+    """Return which of the parts ``part`` goes on, if it goes on one."""
+    if not isinstance(part, dict):
+        return None
+    if (index := part.get("index")) is not None:
+        found = (at for at, one in enumerate(parts) if isinstance(one, dict))
+        return next((at for at in found if parts[at].get("index") == index), None)
+    last = parts[-1] if parts else None
+    is_unsigned = isinstance(last, dict) and "thinking" in last and not last.get("signature")
+    return len(parts) - 1 if is_unsigned and "thinking" in part else None

@@ -1,0 +1,232 @@
+"""
+Tool calls, put together from whatever pieces a server sends.
+
+Called by ``canonical``; calls nobody. Each piece comes out in OpenAI's form:
+with the number of its call, and the first of each call with its id, type and name.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+Piece = dict[str, Any]
+
+# Fields of a piece that are read here; others belong to the provider and go on as they are.
+_KNOWN = frozenset(("index", "id", "type", "function", "name", "arguments", "input", "parameters"))
+_ARGUMENTS = ("arguments", "input", "parameters", "args")
+
+
+@dataclass
+class _Call:
+    """A call under way; ``is_quoted`` says that its arguments are JSON within a JSON string."""
+
+    number: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+    is_begun: bool = False
+    is_quoted: bool = False
+    held: str = ""
+    extras: Piece = field(default_factory=dict)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its arguments are a JSON object."""
+        arguments = self.arguments or self.held
+        return arguments.rstrip().endswith("}") and _is_json(arguments)
+
+
+class CallPieces:
+    """
+    Gives each piece to its call.
+
+    A piece belongs to the call of its index, or to the last one if it has none.
+    Where servers count wrongly, another id together with a name, or arguments
+    that begin anew behind whole ones, begin another call.
+    """
+
+    def __init__(self) -> None:
+        self._calls: list[_Call] = []
+        self._by_index: dict[Any, _Call] = {}
+        self._ids: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def take_canonical(self, pieces: list[Any]) -> bool:
+        """
+        Take ``pieces`` if they are OpenAI's own already, and say whether they are.
+
+        Almost all are: one piece, of the call under way or of the next.
+        """
+        if len(pieces) != 1 or not isinstance(piece := pieces[0], dict):
+            return False
+        index, function = piece.get("index"), piece.get("function")
+        if type(index) is not int or type(function) is not dict:
+            return False
+        arguments = function.get("arguments")
+        if type(arguments) is not str or _is_quoted(arguments) or arguments == "null":
+            return False
+        call = self._by_index.get(index)
+        if call is None:
+            name, id_ = function.get("name"), piece.get("id")
+            is_next = index == len(self._calls) and piece.get("type") == "function"
+            if not (is_next and name and type(name) is str and self._is_new(id_)):
+                return False
+            call = self._begin(index)
+            call.id, call.name, call.is_begun = str(id_), name, True
+            self._ids.add(call.id)
+        elif (
+            not call.is_begun
+            or call.is_quoted
+            or call.number != index
+            or piece.get("id")
+            or function.get("name")
+            or (arguments[:1] == "{" and call.is_whole)
+        ):
+            return False
+        call.arguments += arguments
+        return True
+
+    def feed(self, pieces: Any) -> Iterator[Piece]:
+        """Yield the canonical pieces that ``pieces`` make."""
+        if isinstance(pieces, dict):
+            pieces = [pieces]
+        touched: list[_Call] = []
+        for piece in pieces if isinstance(pieces, list) else ():
+            if isinstance(piece, dict):
+                call = self._call_of(piece, touched)
+                touched.append(call)
+                yield from self._add(call, piece)
+
+    def end(self) -> Iterator[Piece]:
+        """Yield what was held back, and no arguments as an empty table of them."""
+        for call in self._calls:
+            rest = _unquoted(call.held) if call.is_quoted else call.held
+            call.held, call.is_quoted = "", False
+            if not call.arguments.strip() and not rest.strip():
+                rest = "{}"
+            if rest or not call.is_begun:
+                yield from self._written(call, rest)
+
+    def _call_of(self, piece: Piece, touched: list[_Call]) -> _Call:
+        index = piece.get("index")
+        index = int(index) if isinstance(index, str) and index.isdecimal() else index
+        has_index = isinstance(index, int) and not isinstance(index, bool)
+        if has_index:
+            call = self._by_index.get(index)
+        else:
+            call = self._calls[-1] if self._calls else None
+            given = _text(piece.get("id"))
+            call = next((one for one in self._calls if given and one.id == given), call)
+        is_second = any(call is one for one in touched)
+        if call is None or _is_another(call, piece, is_second=is_second):
+            call = self._begin(index if has_index else None)
+        return call
+
+    def _begin(self, index: int | None) -> _Call:
+        call = _Call(len(self._calls))
+        self._calls.append(call)
+        if index is not None:
+            self._by_index[index] = call
+        return call
+
+    def _add(self, call: _Call, piece: Piece) -> Iterator[Piece]:
+        function = _function(piece)
+        given, name = _text(piece.get("id")), _text(function.get("name"))
+        if not call.id and given and not call.is_begun:
+            call.id = given
+        if name and not call.is_begun:
+            call.name = name
+        call.extras |= {key: piece[key] for key in piece if key not in _KNOWN}
+        arguments = _arguments(function)
+        if not call.arguments and not call.held and _is_quoted(arguments):
+            call.is_quoted = True
+        call.held += arguments
+        if call.is_quoted and call.held.endswith('"') and _is_json(call.held):
+            call.held, call.is_quoted = _unquoted(call.held), False
+        if call.name and not call.is_quoted:
+            held, call.held = call.held, ""
+            yield from self._written(call, held)
+
+    def _written(self, call: _Call, arguments: str) -> Iterator[Piece]:
+        extras, call.extras = call.extras, {}
+        call.arguments += arguments
+        if call.is_begun:
+            if arguments or extras:
+                yield {"index": call.number, "function": {"arguments": arguments}, **extras}
+            return
+        if not self._is_new(call.id):
+            call.id = f"call_{uuid4().hex}"
+        self._ids.add(call.id)
+        call.is_begun = True
+        yield {
+            "index": call.number,
+            "id": call.id,
+            "type": "function",
+            "function": {"name": call.name, "arguments": arguments},
+            **extras,
+        }
+
+    def _is_new(self, id_: Any) -> bool:
+        return isinstance(id_, str) and bool(id_) and id_ not in self._ids
+
+
+def _is_another(call: _Call, piece: Piece, *, is_second: bool) -> bool:
+    """Whether a piece that seems to be of ``call`` begins another one."""
+    given, name = _text(piece.get("id")), _text(_function(piece).get("name"))
+    if given and given == call.id:
+        return False
+    arguments = _arguments(_function(piece))
+    if not name:
+        # Another id in each delta is no other call; arguments behind whole ones are.
+        return arguments.lstrip()[:1] == "{" and call.is_whole and arguments != call.arguments
+    if not call.name:
+        return False
+    if name != call.name or is_second:
+        return True
+    # Some servers repeat the name in each delta.
+    return call.is_whole and bool(arguments or (given and call.id))
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _function(piece: Piece) -> Piece:
+    """Return the table with the name and the arguments; some servers have it flat."""
+    function = piece.get("function")
+    return function if isinstance(function, dict) else piece
+
+
+def _arguments(function: Piece) -> str:
+    """Return the arguments as text; an object becomes its JSON."""
+    said = next((function[name] for name in _ARGUMENTS if function.get(name) is not None), "")
+    if isinstance(said, str):
+        return "" if said.strip() == "null" else said
+    return json.dumps(said, ensure_ascii=False)
+
+
+def _is_quoted(arguments: str) -> bool:
+    return arguments.lstrip()[:1] == '"'
+
+
+def _unquoted(arguments: str) -> str:
+    """Return the arguments within a JSON string, however often they are wrapped."""
+    said: Any = arguments
+    while isinstance(said, str) and _is_quoted(said) and _is_json(said):
+        arguments = said = json.loads(said)
+    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+
+
+def _text(value: Any) -> str:
+    """Return an id or a name; a number is taken for its digits."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value if isinstance(value, str) else ""

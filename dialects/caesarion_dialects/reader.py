@@ -1,0 +1,239 @@
+"""
+Any answer of a model server as canonical events, read once.
+
+Called by the gateway and by the extension; calls ``sse`` and ``canonical``. What
+the bytes are is seen from themselves, since servers send streams as JSON, JSON
+as streams, and both under any content type.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from caesarion_dialects import errors
+from caesarion_dialects.canonical import Canonicaliser, Chunk
+from caesarion_dialects.sse import MAX_EVENT, Event, EventReader
+
+DONE = b"data: [DONE]\n\n"
+"""The last event of a stream."""
+
+MAX_BODY = 64 * 2**20
+"""Bytes of an answer that is no stream; a made-up number."""
+
+_IS_DONE = re.compile(rb'"?\[DONE\]"?', re.IGNORECASE)
+_ALIVE = b": keep-alive\n\n"
+
+
+class Piece(NamedTuple):
+    """Whole events as bytes, and the canonical chunks that they are."""
+
+    data: bytes
+    chunks: list[Chunk]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """
+    Why an answer is none, or not whole.
+
+    "error": the server says so, in ``said`` (see :mod:`caesarion_dialects.errors`);
+    "garbled": the bytes are no answer of this protocol; "cut": they end too early.
+    """
+
+    kind: Literal["error", "garbled", "cut"]
+    said: Any = None
+
+
+class AnswerReader:
+    """
+    Reads one answer. The settings are those of :class:`Canonicaliser`.
+
+    After each :meth:`feed` look at ``failure``: what came before it is in the
+    piece, and nothing more is read. ``is_done`` says that the answer is whole
+    and its end is in the piece, whatever the connection does.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self.canonicaliser = Canonicaliser(**settings)
+        self.failure: Failure | None = None
+        self.is_done = False
+        self.head: Chunk = {}
+        """The first chunk, or the whole body, for :func:`~caesarion_dialects.completion`."""
+        self._format: Literal["", "events", "lines", "body"] = ""
+        self._events = EventReader()
+        self._rest = bytearray()
+        self._ends = False
+        self._is_any = False
+        self._data: list[bytes] = []
+        self._chunks: list[Chunk] = []
+        # Chunks that the canonicaliser keeps until the end, with their bytes.
+        self._kept: list[tuple[Chunk, bytes]] = []
+
+    def feed(self, data: bytes) -> Piece:
+        """Return what ``data`` completes."""
+        if self.failure or self.is_done or not data:
+            return Piece(b"", [])
+        if not self._format:
+            self._rest += data
+            data = self._find_format()
+        if self._format == "events":
+            try:
+                for event in self._events.feed(data):
+                    self._take_event(event)
+                    if self.failure or self.is_done:
+                        break
+            except ValueError:  # one event that never ends
+                self.failure = Failure("garbled")
+        elif self._format:
+            self._rest += data
+            self._take_lines()
+        return self._piece()
+
+    def end(self) -> Piece:
+        """Return what ends the answer, once its connection has ended; or find out why it is cut."""
+        if self.failure or self.is_done:
+            return Piece(b"", [])
+        if self._format == "events":
+            last = self._events.end()
+            if last and last.data and (_is_done(last.data) or _json(last.data) is not None):
+                self._take_event(last)
+        elif self._rest.strip():
+            self._take_body(bytes(self._rest))
+        if not self.failure and not self.is_done:
+            if self.canonicaliser.is_finished or self._ends:
+                self._finish()
+            else:
+                is_garbled = self._format != "events" and bool(self._rest.strip())
+                self.failure = Failure("garbled" if is_garbled else "cut")
+        return self._piece()
+
+    def _find_format(self) -> bytes:
+        """Find out what the bytes are by the first that is no blank; return them all."""
+        begun = bytes(self._rest).removeprefix(b"\xef\xbb\xbf").lstrip()
+        if not begun or (len(self._rest) < 3 and b"\xef\xbb\xbf".startswith(self._rest)):
+            return b""
+        if begun[:1] == b"<":
+            self.failure = Failure("garbled", begun[:MAX_EVENT])
+        self._format = "lines" if begun[:1] in (b"{", b"[") else "events"
+        self._rest.clear()
+        return begun
+
+    def _take_lines(self) -> None:
+        """Take lines of JSON, as they are whole; a body over several lines waits for its end."""
+        while self._format == "lines" and not self.failure and b"\n" in self._rest:
+            line, _, rest = bytes(self._rest).partition(b"\n")
+            if not line.strip():
+                self._rest = bytearray(rest)
+            elif isinstance(said := _json(line), dict):
+                self._rest = bytearray(rest)
+                self._take_chunk(said, b"data: " + line.strip() + b"\n\n")
+                self._ends = self._ends or _is_whole(said)
+            else:
+                self._format = "body"
+        if len(self._rest) > MAX_BODY:
+            self.failure = Failure("garbled")
+
+    def _take_body(self, body: bytes) -> None:
+        said = _json(body)
+        if isinstance(said, list) and said and all(isinstance(one, dict) for one in said):
+            self._rest.clear()
+            for one in said:
+                self._take_chunk(one, b"")
+        elif isinstance(said, dict):
+            self._rest.clear()
+            self._take_chunk(said, b"")
+            self._ends = _is_whole(said)
+
+    def _take_event(self, event: Event) -> None:
+        if event.data is None:
+            self._data.append(event.raw)
+            return
+        data = event.data.strip()
+        if _is_done(data):
+            self._finish()
+            return
+        said = _json(data) if data else None
+        if event.name == "error":
+            self.failure = Failure("error", data if said is None else said)
+        elif isinstance(said, dict):
+            is_plain = not event.name and event.raw.startswith(b"data: {")
+            self._take_chunk(said, event.raw if is_plain else b"")
+        elif isinstance(said, list) or (said is None and b"\n" in data):
+            self._take_several(said, data)
+        elif said is None and data and not event.name:
+            self.failure = Failure("garbled", data)
+        else:
+            self._data.append(_ALIVE)
+
+    def _take_several(self, said: Any, data: bytes) -> None:
+        """Take several chunks of one event: a list, or one a line, against the specification."""
+        for one in said if isinstance(said, list) else map(_json, data.split(b"\n")):
+            if not isinstance(one, dict):
+                self.failure = Failure("garbled", data)
+            if self.failure:
+                return
+            self._take_chunk(one, b"")
+
+    def _take_chunk(self, chunk: Chunk, raw: bytes) -> None:
+        """Take a chunk; ``raw`` is the event that it came as, if that can go on as it is."""
+        if error := errors.find(chunk):
+            self.failure = Failure("error", error)
+            return
+        if not self.head and "choices" in chunk:
+            self.head = chunk
+        made = self.canonicaliser.feed(chunk)
+        if len(made) == 1 and made[0] is chunk and raw:
+            self._data.append(raw)
+            self._chunks.append(chunk)
+            return
+        if raw and self.canonicaliser.keeps(chunk):
+            self._kept.append((chunk, raw))
+        if not made and "choices" not in chunk:
+            self._data.append(_ALIVE)
+        self._write(made)
+
+    def _finish(self) -> None:
+        self.is_done = True
+        self._write(self.canonicaliser.end())
+        self._data.append(DONE)
+
+    def _write(self, made: Iterable[Chunk]) -> None:
+        for chunk in made:
+            raws = (raw for one, raw in self._kept if one is chunk)
+            self._data.append(next(raws, b"") or encoded(chunk))
+            self._chunks.append(chunk)
+
+    def _piece(self) -> Piece:
+        piece = Piece(b"".join(self._data), self._chunks)
+        self._data, self._chunks = [], []
+        return piece
+
+
+def encoded(chunk: Chunk) -> bytes:
+    """Return the event of a chunk."""
+    try:
+        text = json.dumps(chunk, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON can write and UTF-8 cannot
+        text = json.dumps(chunk, separators=(",", ":")).encode()
+    return b"data: " + text + b"\n\n"
+
+
+def _is_whole(said: Chunk) -> bool:
+    """Whether a JSON object is the whole of an answer."""
+    choices = said.get("choices")
+    return isinstance(choices, list) and (
+        not choices or any(isinstance(one, dict) and "message" in one for one in choices)
+    )
+
+
+def _is_done(data: bytes) -> bool:
+    return len(data) < 16 and _IS_DONE.fullmatch(data.strip()) is not None
+
+
+def _json(data: bytes) -> Any:
+    try:
+        return json.loads(data.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,169 @@
+"""
+Token counts, whatever they are called and wherever they stand.
+
+Called by ``canonical`` to write them in OpenAI's form, and by ``assembler`` to
+read that; calls nobody. Pure.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+MAX_COUNT = 2**40
+"""Tokens that no answer has: a number beyond is no count."""
+
+BYTES_PER_TOKEN = 3
+"""
+Bytes of UTF-8 that are taken for a token where nobody has counted.
+
+No tokenizer knows every model without a download: English and code have about
+four bytes to a token, Chinese three. So this is rather too much than too little.
+"""
+
+# Each count's names; a dot leads into a table. OpenAI's come first, then those of
+# OpenAI's Responses and Anthropic, of JavaScript's SDKs, Gemini, and Ollama.
+_PROMPT = (
+    *("prompt_tokens", "input_tokens", "promptTokens", "inputTokens", "promptTokenCount"),
+    *("prompt_token_count", "inputTokenCount", "prompt_eval_count"),
+)
+_COMPLETION = (
+    *("completion_tokens", "output_tokens", "completionTokens", "outputTokens"),
+    *("candidatesTokenCount", "candidates_token_count", "outputTokenCount", "eval_count"),
+    *("generated_tokens",),
+)
+_TOTAL = ("total_tokens", "totalTokens", "totalTokenCount", "total_token_count")
+_CACHED = (
+    *("prompt_tokens_details.cached_tokens", "input_tokens_details.cached_tokens"),
+    *("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens"),
+    *("cachedInputTokens", "cacheReadInputTokens", "cachedContentTokenCount"),
+    *("cached_content_token_count", "promptTokensDetails.cachedTokens"),
+)
+_REASONING = (
+    *("completion_tokens_details.reasoning_tokens", "output_tokens_details.reasoning_tokens"),
+    *("reasoning_tokens", "reasoningTokens", "thoughtsTokenCount", "thoughts_token_count"),
+)
+# Anthropic and Bedrock count tokens of the cache beside the input, not within.
+_BESIDE_INPUT = ("cache_read_input_tokens", "cache_creation_input_tokens")
+_BESIDE_INPUT_BEDROCK = ("cacheReadInputTokens", "cacheWriteInputTokens")
+_BESIDE = {"input_tokens": _BESIDE_INPUT, "inputTokens": _BESIDE_INPUT_BEDROCK}
+# Gemini counts thoughts beside the candidates, not within.
+_CANDIDATES = ("candidatesTokenCount", "candidates_token_count")
+_CANONICAL = ("prompt_tokens", "completion_tokens", "total_tokens")
+_FOREIGN = frozenset(name for name in _CACHED + _REASONING if "." not in name)
+# Where counts stand beside "usage": Groq's, Gemini's.
+_PLACES = ("usage", "x_groq.usage", "usageMetadata", "usage_metadata")
+
+OTHER_PLACES = frozenset(("x_groq", "usageMetadata", "usage_metadata"))
+"""Fields of a chunk that may hold counts beside "usage"."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of one answer; ``cached`` are among ``prompt``, ``reasoning`` among ``completion``."""
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+    reasoning: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.prompt + self.completion
+
+    def as_json(self) -> dict[str, Any]:
+        """Return OpenAI's ``usage``."""
+        return {
+            "prompt_tokens": self.prompt,
+            "completion_tokens": self.completion,
+            "total_tokens": self.total,
+            "prompt_tokens_details": {"cached_tokens": self.cached},
+            "completion_tokens_details": {"reasoning_tokens": self.reasoning},
+        }
+
+
+def tokens_of(size: int) -> int:
+    """Return how many tokens a text of ``size`` bytes has at most, or nearly so."""
+    return ceil(size / BYTES_PER_TOKEN)
+
+
+def find(chunk: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the counts of a chunk: its own, or those within a choice or another table."""
+    for place in _PLACES:
+        found = _look(chunk, place)
+        if isinstance(found, Mapping) and found:
+            return found
+    choices = chunk.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        # Moonshot's; others hang it on the delta.
+        for place in ("usage", "delta.usage", "message.usage"):
+            found = _look(choice, place)
+            if isinstance(found, Mapping) and found:
+                return found
+    return None
+
+
+def is_canonical(said: Any) -> bool:
+    """Whether ``said`` is OpenAI's ``usage`` and needs no other reading."""
+    return (
+        isinstance(said, dict)
+        and all(count(said.get(name)) is not None for name in _CANONICAL)
+        and said["total_tokens"] == said["prompt_tokens"] + said["completion_tokens"]
+        and not any(count(said.get(name)) for name in _FOREIGN & said.keys())
+    )
+
+
+def read(said: Any, size: int = 0) -> Usage | None:
+    """
+    Return the counts that ``said`` holds; None if it holds none, or zeros alone.
+
+    ``size`` is how many bytes the answer has, which divides a bare total.
+    """
+    if not isinstance(said, Mapping):
+        return None
+    prompt, prompt_name = _first(said, _PROMPT)
+    completion, completion_name = _first(said, _COMPLETION)
+    total, _ = _first(said, _TOTAL)
+    cached, _ = _first(said, _CACHED)
+    reasoning, _ = _first(said, _REASONING)
+    prompt += sum(_first(said, (name,))[0] for name in _BESIDE.get(prompt_name, ()))
+    if completion_name in _CANDIDATES:
+        completion += reasoning
+    if total and not prompt_name:
+        if not completion_name:
+            completion = min(total, tokens_of(size))
+        prompt = max(0, total - completion)
+    # xAI and Gemini count reasoning in the total alone.
+    completion = max(completion, total - prompt)
+    if not prompt and not completion:
+        return None
+    return Usage(prompt, completion, min(cached, prompt), min(reasoning, completion))
+
+
+def merge(old: Usage | None, new: Usage) -> Usage:
+    """Return the later counts; one that is zero does not replace one that is not."""
+    old = old or Usage()
+    prompt, completion = new.prompt or old.prompt, new.completion or old.completion
+    cached, reasoning = new.cached or old.cached, new.reasoning or old.reasoning
+    return Usage(prompt, completion, min(cached, prompt), min(reasoning, completion))
+
+
+def count(said: Any) -> int | None:
+    """Return ``said`` if it is a number of tokens; some servers send whole ones as floats."""
+    if isinstance(said, float) and said.is_integer():
+        said = int(said)
+    is_count = isinstance(said, int) and not isinstance(said, bool) and 0 <= said < MAX_COUNT
+    return said if is_count else None
+
+
+def _first(said: Mapping[str, Any], names: tuple[str, ...]) -> tuple[int, str]:
+    """Return the first of the counts that is above 0, or the first at all, and its name."""
+    known = [(number, name) for name in names if (number := count(_look(said, name))) is not None]
+    return next((one for one in known if one[0]), known[0] if known else (0, ""))
+
+
+def _look(said: Any, path: str) -> Any:
+    for name in path.split("."):
+        said = said.get(name) if isinstance(said, Mapping) else None
+    return said
