@@ -7,6 +7,9 @@ Errors, classed by who reads them.
     |   +-- UnknownKernel   ... because the one that was named does not exist (HTTP 404)
     |   +-- OtherLanguage   ... because it does not speak Python
     |   +-- BusyKernel      it cannot be looked into while something runs
+    +-- NotebookError     the user: a notebook cannot be read, or has no free name
+    |   +-- UnknownNotebook   ... because there is none at its path (HTTP 404)
+    |   +-- NotebookNotSaved  ... it can, but not be written: a full disk, say (HTTP 507)
     +-- ToolError         the model: this call cannot be done as it was asked for
     +-- SettingError      the operator: a trait or an environment variable is wrong
     Stopped (a CancelledError)  a cancellation with a sentence for the user
@@ -47,6 +50,18 @@ class OtherLanguage(KernelError):  # noqa: N818
 
 class BusyKernel(KernelError):  # noqa: N818
     """Something runs in the kernel, so that it cannot be looked into now."""
+
+
+class NotebookError(CaesarionError):
+    """A notebook cannot be read, or no name is left for a new one."""
+
+
+class UnknownNotebook(NotebookError):  # noqa: N818
+    """There is no notebook at a path."""
+
+
+class NotebookNotSaved(NotebookError):  # noqa: N818
+    """A notebook could not be written."""
 
 
 class ToolError(CaesarionError):

@@ -36,6 +36,7 @@ from caesarion.errors import CaesarionError
 from caesarion.files.attachments import Attachments
 from caesarion.files.uploads import Uploads
 from caesarion.kernels.registry import KernelRegistry
+from caesarion.notebooks.storage import NotebookStorage
 from caesarion.services import Services
 
 # Seconds after the first answer in which nothing is done that can wait: made up, as long as
@@ -91,6 +92,7 @@ class Caesarion(ExtensionApp):
             agent_settings=CaesarionAgent(parent=self),
             approvals=Approvals(),
             weather_settings=CaesarionWeather(parent=self),
+            notebooks=NotebookStorage(self.serverapp.contents_manager),
             read_chat=self._read_chat,
         )
         assert self.serverapp.event_logger is not None

@@ -16,6 +16,7 @@ from caesarion.files.attachments import Attachments
 from caesarion.files.uploads import Uploads
 from caesarion.kernels.kernel import Kernel
 from caesarion.kernels.registry import KernelRegistry
+from caesarion.notebooks.storage import NotebookStorage
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Services:
     agent_settings: CaesarionAgent
     approvals: Approvals
     weather_settings: CaesarionWeather
+    notebooks: NotebookStorage
     read_chat: Callable[[Path], dict[str, Any] | None]
     responses: set[asyncio.Task[Any]] = field(default_factory=set)
 

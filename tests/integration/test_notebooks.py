@@ -222,6 +222,25 @@ async def test_who_goes_away_ends_the_run_and_its_kernel_and_leaves_the_notebook
     assert (server.root / "left.ipynb").read_text() == was
 
 
+async def test_a_notebook_that_is_edited_while_it_runs_is_left_as_it_was_edited(
+    server: RunningServer, http: httpx.AsyncClient
+) -> None:
+    write(server, "deep/edited.ipynb", "print(6 * 7)", "import time; time.sleep(2)")
+    body = {"path": "deep/edited.ipynb"}
+    async with http.stream("POST", "caesarion/api/notebooks/run", json=body) as answer:
+        async for line in answer.aiter_lines():
+            if json.loads(line) == {"cell": 2, "of": 2}:
+                write(server, "deep/edited.ipynb", "mine")
+    assert json.loads(line) == {
+        "status": "ok",
+        "path": "deep/edited (2).ipynb",
+        "message": "'deep/edited.ipynb' was changed while it ran, and is as it was changed. "
+        "What ran is saved as 'deep/edited (2).ipynb'.",
+    }
+    assert [cell.source for cell in read(server.root / "deep/edited.ipynb").cells] == ["mine"]
+    assert printed(read(server.root / "deep/edited (2).ipynb").cells[0]) == "42\n"
+
+
 async def test_the_server_still_ends_as_it_should_after_a_run(server: RunningServer) -> None:
     """nbclient's own way to run a notebook would have taken SIGTERM from the server."""
     with running_server(server.root.parent / "another", model_url="http://127.0.0.1:9/v1") as other:

@@ -7,6 +7,10 @@ which then opens empty and is overwritten. :func:`install` (called by
 :mod:`caesarion.extension`) puts a model in its place that writes a moment
 later, to a temporary file, in a thread, and keeps the last good copy.
 
+Jupyter Server's contents manager, through which notebooks are saved, would not do: it
+writes in place too, beside a copy that it moves back when a write fails, but not when
+the process is killed.
+
 Written against jupyterlab-chat 0.25; ``tests/unit/test_chatstore.py`` fails
 when what is overridden here changes upstream.
 """

@@ -1,12 +1,7 @@
-"""
-Files that are written whole or not at all. Called for uploads and notebooks.
-
-A new file never takes the place of another; a number is added to its name.
-"""
+"""Names that are reserved for new files, which never take the place of others."""
 
 import contextlib
 import os
-import secrets
 from pathlib import Path
 
 from caesarion.files.names import numbered
@@ -27,31 +22,3 @@ def reserve(folder: Path, name: str) -> Path | None:
             os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
             return place
     return None
-
-
-def write_new(folder: Path, name: str, text: str) -> Path | None:
-    """Write ``text`` into a new file; None if its name is taken too often. Raises OSError."""
-    place = reserve(folder, name)
-    if place:
-        try:
-            replace(place, text)
-        except OSError:
-            place.unlink(missing_ok=True)
-            raise
-    return place
-
-
-def replace(path: Path, text: str) -> None:
-    """Let ``text`` be all that is in the file at ``path``, with its rights. Raises OSError."""
-    temporary = path.with_name(f".{secrets.token_hex(4)}.new")
-    try:
-        with temporary.open("x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            temporary.chmod(path.stat().st_mode)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
