@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from caesarion_hub.gateway.upstream.backend import Answer
-from caesarion_hub.gateway.upstream.router import Providers
-from caesarion_hub.gateway.upstream.spec import Upstream
+from caesarion_hub.gateway.upstream.router import Router
+from caesarion_hub.gateway.upstream.settings import Upstream
+from caesarion_hub.values.gateway import UpstreamOptions
 
 from tests.fakes.openai_server import OpenAIServer
 
@@ -33,25 +34,25 @@ class Time:
 def upstream(server: OpenAIServer | str, **changes: Any) -> Upstream:
     """Return an upstream that is asked once, in the server's name or at an address."""
     base_url = server if isinstance(server, str) else server.base_url
-    made = Upstream(base_url, retries=0)
-    return dataclasses.replace(made, **changes)
+    own = {name: changes.pop(name) for name in ("key", "proxy", "name") if name in changes}
+    return Upstream(base_url, options=UpstreamOptions(**{"retries": 0, **changes}), **own)
 
 
 @asynccontextmanager
-async def providers(*upstreams: Upstream, time: Time | None = None) -> AsyncIterator[Providers]:
+async def providers(*upstreams: Upstream, time: Time | None = None) -> AsyncIterator[Router]:
     """Run the upstreams; those without a name of their own are called a, b, c."""
     time = time or Time()
     named = [
         made if made.name != "provider" else dataclasses.replace(made, name=letter)
         for made, letter in zip(upstreams, "abc", strict=False)
     ]
-    async with Providers(
+    async with Router(
         named, "gpt-4.1", clock=time, pause=time.pause, chance=lambda: 0.5
     ) as backend:
         yield backend
 
 
-async def ask(backend: Providers, *, streamed: bool = True, **changes: Any) -> str:
+async def ask(backend: Router, *, streamed: bool = True, **changes: Any) -> str:
     """Return the words of an answer, read to its end."""
     body = BODY | {"stream": streamed} | changes
     async with backend.complete(json.dumps(body).encode(), body) as answer:

@@ -15,15 +15,15 @@ from typing import Any
 import pytest
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.upstream.backend import Condition
-from caesarion_hub.gateway.upstream.failure import UpstreamError
-from caesarion_hub.gateway.upstream.router import Providers
-from caesarion_hub.gateway.upstream.spec import Breaker, Timeouts
+from caesarion_hub.gateway.upstream.errors import UpstreamError
+from caesarion_hub.gateway.upstream.router import Router
+from caesarion_hub.values.gateway import Breaker, Timeouts
 
 from tests.fakes.bare_hub import free_port
 from tests.fakes.openai_server import Fault, OpenAIServer, Raw, Reply, Text
 from tests.upstreams import BODY, Time, ask, providers, upstream, words
 
-HASTY = Timeouts(connect=1, first_byte=0.5, silence=0.5)
+HASTY = Timeouts(connect=1, firstByte=0.5, silence=0.5)
 KEY = "sk-proj-abcdefghijklmnopqrstuvwxyz0123"
 PASSING: list[Reply] = [
     *(Fault(status) for status in (408, 409, 429, 500, 502, 503, 504)),
@@ -37,6 +37,10 @@ LASTING: list[Reply] = [
 ]
 STREAMED = BODY | {"stream": True}
 FIRST_IS_AN_ERROR = Raw([{"error": {"message": "No.", "code": 502}}])
+
+
+def breaker(failures: int, seconds: float = 30.0) -> Breaker:
+    return Breaker(failures=failures, seconds=seconds)
 
 
 def name_of(reply: Reply) -> str:
@@ -296,7 +300,7 @@ async def test_an_upstream_that_keeps_failing_is_left_alone_and_looked_after() -
     time = Time()
     async with (
         OpenAIServer([Fault(500), Fault(500), Fault(500), Text("back"), Text("well")]) as server,
-        providers(upstream(server, breaker=Breaker(2, 30.0)), time=time) as backend,
+        providers(upstream(server, breaker=breaker(2, 30.0)), time=time) as backend,
     ):
         for _ in range(2):
             with pytest.raises(UpstreamError, match=r"failed \(500\)"):
@@ -313,10 +317,10 @@ async def test_an_upstream_that_keeps_failing_is_left_alone_and_looked_after() -
             {"Retry-After": "30", "X-Should-Retry": "false"},
         )
         assert [told.state for told in backend.conditions()] == ["open"]
-        assert backend.trouble().endswith("failed (500). Ask again in a moment.")
+        assert backend.problem().endswith("failed (500). Ask again in a moment.")
         time.now += 30
         assert [told.state for told in backend.conditions()] == ["half-open"]
-        assert backend.trouble() == ""
+        assert backend.problem() == ""
         with pytest.raises(UpstreamError, match=r"failed \(500\)"):
             await ask(backend)
         with pytest.raises(UpstreamError, match="failed 3 times in a row"):
@@ -333,7 +337,7 @@ async def test_only_one_request_looks_whether_it_is_back() -> None:
     time = Time()
     async with (
         OpenAIServer([Fault(500), Text("slow", delay=0.1), Text("next")]) as server,
-        providers(upstream(server, breaker=Breaker(1, 30.0)), time=time) as backend,
+        providers(upstream(server, breaker=breaker(1, 30.0)), time=time) as backend,
     ):
         with pytest.raises(UpstreamError):
             await ask(backend)
@@ -352,7 +356,7 @@ async def test_a_look_that_is_given_up_leaves_the_next_request_to_look() -> None
     time = Time()
     async with (
         OpenAIServer([Fault(500), Fault("stall_before_headers"), Text("back")]) as server,
-        providers(upstream(server, breaker=Breaker(1, 30.0)), time=time) as backend,
+        providers(upstream(server, breaker=breaker(1, 30.0)), time=time) as backend,
     ):
         with pytest.raises(UpstreamError):
             await ask(backend)
@@ -369,7 +373,7 @@ async def test_a_look_that_is_given_up_leaves_the_next_request_to_look() -> None
 async def test_answers_that_break_off_count_as_failures() -> None:
     async with (
         OpenAIServer([Fault("cut_mid_stream")] * 2) as server,
-        providers(upstream(server, breaker=Breaker(2, 30.0))) as backend,
+        providers(upstream(server, breaker=breaker(2, 30.0))) as backend,
     ):
         for _ in range(2):
             with pytest.raises(UpstreamError, match="broke before the answer was complete"):
@@ -382,12 +386,12 @@ async def test_while_one_is_left_alone_another_answers() -> None:
         OpenAIServer([Fault(500)]) as server,
         OpenAIServer([Text("1"), Text("2")]) as other,
         providers(
-            upstream(server, breaker=Breaker(1, 30.0)), upstream(other, priority=1)
+            upstream(server, breaker=breaker(1, 30.0)), upstream(other, priority=1)
         ) as backend,
     ):
         assert [await ask(backend), await ask(backend)] == ["1", "2"]
         assert [told.state for told in backend.conditions()] == ["open", "closed"]
-        assert backend.trouble() == ""
+        assert backend.problem() == ""
     assert len(server.requests) == 1
 
 
@@ -395,7 +399,7 @@ async def test_what_users_do_wrong_is_no_failure_of_the_upstream() -> None:
     faults = [Fault(status) for status in (400, 403, 404, 408, 413, 429)]
     async with (
         OpenAIServer(faults) as server,
-        providers(upstream(server, breaker=Breaker(1, 30.0))) as backend,
+        providers(upstream(server, breaker=breaker(1, 30.0))) as backend,
     ):
         for _ in faults:
             with pytest.raises(GatewayError):
@@ -407,7 +411,7 @@ async def test_what_users_do_wrong_is_no_failure_of_the_upstream() -> None:
 async def test_whatever_fails_each_request_ends_in_one_answer_or_one_error() -> None:
     luck, time = random.Random(7), Time()
     # Twenty at once may keep a busy machine from hearing a request for a fifth of a second.
-    patience = Timeouts(connect=2, first_byte=2, silence=2)
+    patience = Timeouts(connect=2, firstByte=2, silence=2)
     replies: list[Reply] = [
         *([Text("all ", "of ", "it")] * 20),
         *(*PASSING, *LASTING, FIRST_IS_AN_ERROR, Fault(400), Fault(429, retry_after=1)),
@@ -416,7 +420,7 @@ async def test_whatever_fails_each_request_ends_in_one_answer_or_one_error() -> 
     ]
     ends: Counter[str] = Counter()
 
-    async def user(backend: Providers) -> None:
+    async def user(backend: Router) -> None:
         for _ in range(20):
             try:
                 said = await ask(backend, streamed=luck.random() < 0.8)
@@ -431,8 +435,14 @@ async def test_whatever_fails_each_request_ends_in_one_answer_or_one_error() -> 
         OpenAIServer(lambda _: luck.choice(replies)) as server,
         OpenAIServer(lambda _: luck.choice(replies)) as other,
         providers(
-            upstream(server, retries=2, timeouts=patience, breaker=Breaker(3, 5.0)),
-            upstream(other, retries=1, timeouts=patience, priority=1, breaker=Breaker(1000, 1.0)),
+            upstream(server, retries=2, timeouts=patience, breaker=breaker(3, 5.0)),
+            upstream(
+                other,
+                retries=1,
+                timeouts=patience,
+                priority=1,
+                breaker=breaker(1000, 1.0),
+            ),
             time=time,
         ) as backend,
     ):

@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib
 import pytest
 from caesarion_hub.gateway.errors import GatewayError
-from caesarion_hub.gateway.upstream.demo import chart, files, model, plot, reading, rules
+from caesarion_hub.gateway.upstream.demo import chart, files, model, plot, results, rules
 from caesarion_hub.gateway.upstream.demo.chunks import Call, Frame, Reply, stream, words
 from caesarion_hub.gateway.upstream.demo.turn import Turn, read_turn
 
@@ -198,7 +198,7 @@ def test_a_large_factorial_is_refused(number: str) -> None:
 )
 def test_a_result_is_told_in_one_sentence(result: str, said: str) -> None:
     assert ask("run f()", result) == Reply(said)
-    assert reading.sentence(result) == said
+    assert results.sentence(result) == said
 
 
 def test_files_are_listed_then_inspected_then_previewed() -> None:

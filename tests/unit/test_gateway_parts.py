@@ -15,10 +15,10 @@ from caesarion_hub.gateway.api.request import checked_body
 from caesarion_hub.gateway.config import Config, ConfigError, from_environment
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.upstream.connection_errors import connection_error
-from caesarion_hub.gateway.upstream.failure import UpstreamError
+from caesarion_hub.gateway.upstream.errors import UpstreamError
 from caesarion_hub.gateway.upstream.redaction import scrub
 from caesarion_hub.gateway.upstream.refusals import status_error
-from caesarion_hub.gateway.upstream.spec import Breaker, Timeouts, Upstream
+from caesarion_hub.gateway.upstream.settings import Upstream
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,6 +32,11 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
+
+
+def set_options(upstream: Upstream) -> dict[str, Any]:
+    where = {"name", "base_url", "key_file"}
+    return upstream.options.model_dump(exclude_unset=True, exclude=where)
 
 
 def only_upstream(settings: Mapping[str, str]) -> Upstream:
@@ -146,27 +151,25 @@ def test_the_values_name_upstreams_and_where_their_keys_lie(tmp_path: Path) -> N
         """
     )
     config = from_environment(HUB | {"CAESARION_GATEWAY_CONFIG": str(file)})
-    assert config.upstreams == (
-        Upstream(
-            "https://me.openai.azure.com/openai/deployments/{model}?api-version=1",
-            KEY,
-            name="azure",
-            kind="azure",
-            aliases={"gpt-4.1": "my-gpt"},
-            timeouts=Timeouts(first_byte=60),
-            settings=("baseUrl of the upstream 'azure'", "keyFile of the upstream 'azure'"),
-        ),
-        Upstream(
-            "http://ollama:11434/v1",
-            name="ollama",
-            models=("llama*",),
-            breaker=Breaker(failures=1),
-            retries=0,
-            priority=1,
-            weight=2,
-            settings=("baseUrl of the upstream 'ollama'", "keyFile of the upstream 'ollama'"),
-        ),
+    azure, ollama = config.upstreams
+    assert (azure.base_url, azure.key, azure.name) == (
+        *("https://me.openai.azure.com/openai/deployments/{model}?api-version=1", KEY),
+        "azure",
     )
+    assert azure.settings == ("baseUrl of the upstream 'azure'", "keyFile of the upstream 'azure'")
+    assert (ollama.base_url, ollama.key) == ("http://ollama:11434/v1", None)
+    assert set_options(azure) == {
+        "kind": "azure",
+        "aliases": {"gpt-4.1": "my-gpt"},
+        "timeouts": {"first_byte": 60},
+    }
+    assert set_options(ollama) == {
+        "models": ("llama*",),
+        "breaker": {"failures": 1},
+        "retries": 0,
+        "priority": 1,
+        "weight": 2,
+    }
     assert KEY not in repr(config)
     assert config.warning == ""
 

@@ -7,24 +7,29 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from caesarion_hub.gateway.upstream.circuit_breaker import Circuit
+from caesarion_hub.gateway.upstream.circuit_breaker import CircuitBreaker
 from caesarion_hub.gateway.upstream.connection_errors import left_alone
 from caesarion_hub.gateway.upstream.refusals import status_error
-from caesarion_hub.gateway.upstream.routing import ordered, routes, takes, unknown
-from caesarion_hub.gateway.upstream.spec import Breaker, Upstream
+from caesarion_hub.gateway.upstream.router import ordered, routes, unknown_model
+from caesarion_hub.gateway.upstream.settings import Upstream
 from caesarion_hub.gateway.upstream.sse import MAX_EVENT, Events
+from caesarion_hub.values.gateway import Breaker, UpstreamOptions
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.upstreams import Time
 
-OPENAI = Upstream("https://api.openai.com/v1", name="openai", models=("gpt-*", "o[34]"))
-OLLAMA = Upstream("http://ollama:11434/v1", name="ollama", aliases={"fast": "llama3:8b"})
+OPENAI = Upstream(
+    "https://api.openai.com/v1", name="openai", options=UpstreamOptions(models=("gpt-*", "o[34]"))
+)
+OLLAMA = Upstream(
+    "http://ollama:11434/v1", name="ollama", options=UpstreamOptions(aliases={"fast": "llama3:8b"})
+)
 AZURE = Upstream(
     "https://me.openai.azure.com/openai/deployments/{model}?api-version=2024-10-21",
     "0123456789abcdef",
     name="azure",
-    kind="azure",
+    options=UpstreamOptions(kind="azure"),
 )
 
 
@@ -59,7 +64,7 @@ def test_azure_takes_its_key_in_a_header_of_its_own() -> None:
     [("gpt-4.1", True), ("o3", True), ("o5", False), ("GPT-4.1", False), ("my-gpt-4", False)],
 )
 def test_patterns_match_whole_names(model: str, taken: bool) -> None:
-    assert takes(OPENAI, model) is taken
+    assert OPENAI.takes(model) is taken
 
 
 def test_who_was_named_for_a_model_goes_before_who_takes_any() -> None:
@@ -74,7 +79,11 @@ def test_who_was_named_for_a_model_goes_before_who_takes_any() -> None:
 
 def test_chance_decides_by_weight_among_equals_and_only_there() -> None:
     def made(name: str, priority: int, weight: float) -> Upstream:
-        return Upstream(f"http://{name}/v1", name=name, priority=priority, weight=weight)
+        return Upstream(
+            f"http://{name}/v1",
+            name=name,
+            options=UpstreamOptions(priority=priority, weight=weight),
+        )
 
     ways = routes([made("light", 0, 1), made("heavy", 0, 3), made("later", 1, 100)], "m")
     luck = random.Random(1)
@@ -85,16 +94,16 @@ def test_chance_decides_by_weight_among_equals_and_only_there() -> None:
     first = Counter(order[0] for order in orders)
     assert {order[2] for order in orders} == {"later"}
     assert 2.5 < first["heavy"] / first["light"] < 3.6
-    resting = ordered(ways, lambda upstream: upstream.priority == 0, luck.random)
+    resting = ordered(ways, lambda upstream: upstream.options.priority == 0, luck.random)
     assert resting[0].upstream.name == "later"
 
 
 def test_a_long_list_of_models_is_cut() -> None:
     known = [f"model-{number}" for number in range(30)]
-    message = unknown("x" * 1000, known).message
+    message = unknown_model("x" * 1000, known).message
     assert message.startswith(f"There is no model '{'x' * 100}' here. The models are: model-0, ")
     assert message.endswith(", model-19 and 10 more.")
-    assert unknown("a", ["a"]).message == (
+    assert unknown_model("a", ["a"]).message == (
         "There is no model 'a' here. The operator can say which there are."
     )
 
@@ -103,7 +112,7 @@ def test_a_long_list_of_models_is_cut() -> None:
 
 
 def test_a_circuit_opens_after_failures_in_a_row_only() -> None:
-    circuit = Circuit(Breaker(failures=2, seconds=10), Time())
+    circuit = CircuitBreaker(Breaker(failures=2, seconds=10), Time())
     for _ in range(3):
         leave = circuit.enter()
         circuit.failed(leave)
@@ -116,7 +125,7 @@ def test_a_circuit_opens_after_failures_in_a_row_only() -> None:
 
 def test_a_circuit_is_closed_by_the_request_that_looks_and_by_no_older_one() -> None:
     time = Time()
-    circuit = Circuit(Breaker(failures=1, seconds=10), time)
+    circuit = CircuitBreaker(Breaker(failures=1, seconds=10), time)
     old = circuit.enter()
     circuit.failed(circuit.enter())
     circuit.answered(old)
@@ -135,7 +144,7 @@ def test_a_circuit_is_closed_by_the_request_that_looks_and_by_no_older_one() -> 
 
 def test_a_late_failure_does_not_prolong_the_time_alone() -> None:
     time = Time()
-    circuit = Circuit(Breaker(failures=1, seconds=10), time)
+    circuit = CircuitBreaker(Breaker(failures=1, seconds=10), time)
     old = circuit.enter()
     circuit.failed(circuit.enter())
     time.now += 9
@@ -145,7 +154,7 @@ def test_a_late_failure_does_not_prolong_the_time_alone() -> None:
 
 def test_a_rest_ends_with_its_time() -> None:
     time = Time()
-    circuit = Circuit(Breaker(), time)
+    circuit = CircuitBreaker(Breaker(), time)
     circuit.rest(5)
     circuit.rest(1)
     time.now += 4

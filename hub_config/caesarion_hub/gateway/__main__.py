@@ -33,8 +33,8 @@ from caesarion_hub.gateway.store.database import Database, DatabaseError
 from caesarion_hub.gateway.store.ledger import Ledger
 from caesarion_hub.gateway.store.write_queue import WriteQueue
 from caesarion_hub.gateway.upstream.backend import Backend
-from caesarion_hub.gateway.upstream.demo.model import Demo
-from caesarion_hub.gateway.upstream.router import Providers
+from caesarion_hub.gateway.upstream.demo.model import DemoModel
+from caesarion_hub.gateway.upstream.router import Router
 
 _MAX_READ = 64 * 2**20  # bytes; beyond, a request's connection is simply closed
 
@@ -48,9 +48,9 @@ async def serve(config: Config) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     sockets = _listen(config)
     async with AsyncExitStack() as stack:
-        backend: Backend = Demo()
+        backend: Backend = DemoModel()
         if config.upstreams:
-            providers = Providers(config.upstreams, config.default_model)
+            providers = Router(config.upstreams, config.default_model)
             backend = await stack.enter_async_context(providers)
         hub = HubClient(config)
         stack.push_async_callback(hub.close)

@@ -16,7 +16,7 @@ import yaml
 
 from caesarion_hub.gateway.errors import ConfigError
 from caesarion_hub.gateway.upstream import settings
-from caesarion_hub.gateway.upstream.spec import Upstream
+from caesarion_hub.gateway.upstream.settings import Upstream
 from caesarion_hub.values import gateway
 from caesarion_hub.values.gateway import CONFIG_VARIABLE
 

@@ -43,24 +43,15 @@ class Breaker(Section):
     seconds: float = Field(30.0, gt=0, allow_inf_nan=False, description=_SECONDS)
 
 
-class Upstream(Section):
+class UpstreamOptions(Section):
     """
-    One provider; its key lies in a file and never stands here.
+    What a provider is asked for, and how.
 
     Where several have a model, the one of the lowest ``priority`` is asked
     first; among equals chance decides, by ``weight``; the others are asked if
-    it fails. Without ``models`` it is asked for what no other was named for.
+    it fails. Without ``models`` a provider is asked for what no other was named for.
     """
 
-    name: str = Field(
-        pattern="^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$",
-        description="a word of small letters, digits and dashes",
-    )
-    base_url: WebAddress = Field(
-        description="a web address such as http://127.0.0.1:11434/v1; for a deployment of Azure's "
-        "https://NAME.openai.azure.com/openai/deployments/{model}?api-version=VERSION"
-    )
-    key_file: Path | None = Field(None, description="the path of a file that holds the key")
     kind: Literal["openai", "azure"] = Field("openai", description="openai or azure")
     models: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         (), description="a list of models' names, or of patterns such as gpt-*"
@@ -73,6 +64,20 @@ class Upstream(Section):
     retries: int = Field(2, ge=0, le=10, description="a whole number from 0 to 10")
     priority: int = Field(0, ge=0, description="a whole number, 0 or more")
     weight: float = Field(1.0, gt=0, allow_inf_nan=False, description="a number above 0")
+
+
+class Upstream(UpstreamOptions):
+    """One provider; its key lies in a file and never stands here."""
+
+    name: str = Field(
+        pattern="^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$",
+        description="a word of small letters, digits and dashes",
+    )
+    base_url: WebAddress = Field(
+        description="a web address such as http://127.0.0.1:11434/v1; for a deployment of Azure's "
+        "https://NAME.openai.azure.com/openai/deployments/{model}?api-version=VERSION"
+    )
+    key_file: Path | None = Field(None, description="the path of a file that holds the key")
 
 
 def _differ(upstreams: tuple[Upstream, ...]) -> tuple[Upstream, ...]:

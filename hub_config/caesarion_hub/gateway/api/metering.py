@@ -18,7 +18,7 @@ from tornado.iostream import StreamClosedError
 
 from caesarion_hub.gateway.api.metrics import Metrics
 from caesarion_hub.gateway.api.request import ChatRequest
-from caesarion_hub.gateway.api.response import Answering, plain
+from caesarion_hub.gateway.api.response import MeteredAnswer, plain
 from caesarion_hub.gateway.authentication import Caller
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.policy import limits
@@ -63,7 +63,7 @@ class MeteredBackend:
         try:
             terms = limits.caller_limits(self._values, request.caller.groups)
             allowed = limits.model_for(body["model"], terms, self._values)
-            body["model"] = self._backend.named(allowed)
+            body["model"] = self._backend.model_name(allowed)
             reservation = self._reservation(request, body, terms, limits.output_limit(body, terms))
             await self._write_queue.reserve(reservation)
         except GatewayError as refusal:
@@ -71,7 +71,9 @@ class MeteredBackend:
             raise
         strip = _ask_for_usage(body)
         raw = request.raw if body == request.body else json.dumps(body).encode()
-        answering = Answering(reservation, _choices(body), strip, self._write_queue, self._values)
+        answering = MeteredAnswer(
+            reservation, _choices(body), strip, self._write_queue, self._values
+        )
         self._metrics.in_progress.inc()
         try:
             async with self._backend.complete(raw, body) as answer:
@@ -88,9 +90,9 @@ class MeteredBackend:
             self._metrics.count_settlement(settlement)
             _log_settlement(settlement)
 
-    def trouble(self) -> str:
+    def problem(self) -> str:
         """Return why no model can be asked now, as a sentence, or nothing."""
-        return self._backend.trouble()
+        return self._backend.problem()
 
     async def _filtered(self, answer: Answer, terms: CallerLimits) -> Answer:
         """Return a list of models reduced to those of the caller; one of another shape stays."""

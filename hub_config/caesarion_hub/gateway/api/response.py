@@ -24,7 +24,7 @@ GONE = 499
 """The status in the ledger of a request whose client went away, as nginx has it."""
 
 
-class Answering:
+class MeteredAnswer:
     """An answer of so many ``choices``; ``strip``: its client did not ask for the usage."""
 
     def __init__(

@@ -55,7 +55,7 @@ class Overview(Page):
             xsrf=self.xsrf_token.decode(),
             servers=servers,
             loads=loads,
-            trouble=self.shared.backend.trouble(),
+            trouble=self.shared.backend.problem(),
             conditions=list(self.shared.backend.conditions()),
             standings=standings[:_BUDGETS],
             has_more=len(standings) > _BUDGETS,

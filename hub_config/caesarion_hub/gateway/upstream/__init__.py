@@ -1,7 +1,7 @@
 """
 The providers: model servers elsewhere that speak the OpenAI protocol.
 
-``Providers`` is one :class:`~caesarion_hub.gateway.upstream.backend.Backend` over all of
+``Router`` is one :class:`~caesarion_hub.gateway.upstream.backend.Backend` over all of
 them: it finds who has a model, asks again what may be asked again, turns to
 another for the same model, and leaves one alone that keeps failing. Its law: of
 what the caller sent nothing but the body goes up; nothing that tells of a key

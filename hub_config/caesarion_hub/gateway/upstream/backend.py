@@ -77,10 +77,10 @@ class Backend(Protocol):
     def models(self) -> AbstractAsyncContextManager[Answer]:
         """Answer ``/models``."""
 
-    def named(self, model: str) -> str:
+    def model_name(self, model: str) -> str:
         """Return the model that answers who asks for ``model``."""
 
-    def trouble(self) -> str:
+    def problem(self) -> str:
         """Return why nothing can be asked of it now, as a sentence, or nothing."""
 
     def conditions(self) -> Iterable[Condition]:

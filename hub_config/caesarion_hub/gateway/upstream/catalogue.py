@@ -12,14 +12,15 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from caesarion_hub.gateway.upstream.endpoint import Endpoint
-from caesarion_hub.gateway.upstream.failure import UpstreamError
-from caesarion_hub.gateway.upstream.routing import is_pattern, takes
+from caesarion_hub.gateway.upstream.errors import UpstreamError
 
 FRESH = 60.0
 """Seconds that the list is kept."""
 
 FRESH_FAILURE = 5.0
 """Seconds after which upstreams that gave no list are asked again; a made-up number."""
+
+_WILDCARDS = "*?["
 
 log = logging.getLogger("gateway")
 
@@ -36,7 +37,7 @@ class Catalogue:
     def __init__(
         self, endpoints: Sequence[Endpoint], default_model: str, clock: Callable[[], float]
     ) -> None:
-        self._endpoints = sorted(endpoints, key=lambda endpoint: endpoint.upstream.priority)
+        self._endpoints = sorted(endpoints, key=lambda endpoint: endpoint.upstream.options.priority)
         self._default_model = default_model
         self._clock = clock
         self._asking = asyncio.Lock()
@@ -59,7 +60,11 @@ class Catalogue:
             return [model["id"] for model in await self.models()]
         except UpstreamError:
             written = [endpoint.upstream for endpoint in self._endpoints]
-            return list(dict.fromkeys(name for u in written for name in (*u.aliases, *u.models)))
+            return list(
+                dict.fromkeys(
+                    name for u in written for name in (*u.options.aliases, *u.options.models)
+                )
+            )
 
     async def _ask(self) -> tuple[list[Model] | UpstreamError, float]:
         asked = (endpoint.models() for endpoint in self._endpoints)
@@ -82,16 +87,16 @@ class Catalogue:
     def _names(self, endpoint: Endpoint, listed: list[Model] | None) -> Iterator[tuple[str, int]]:
         """Yield each name with the second of its making, 0 if that is not known."""
         upstream = endpoint.upstream
-        for name in upstream.aliases:
+        for name in upstream.options.aliases:
             yield name, 0
         for model in listed or ():
             listed_name, created = model.get("id"), model.get("created")
-            if isinstance(listed_name, str) and takes(upstream, listed_name):
+            if isinstance(listed_name, str) and upstream.takes(listed_name):
                 yield listed_name, created if isinstance(created, int) else 0
-        for name in upstream.models:
-            if not is_pattern(name):
+        for name in upstream.options.models:
+            if not any(sign in name for sign in _WILDCARDS):
                 yield name, 0
-        if listed is None and not upstream.models and not upstream.aliases:
+        if listed is None and not upstream.options.models and not upstream.options.aliases:
             yield self._default_model, 0
 
 

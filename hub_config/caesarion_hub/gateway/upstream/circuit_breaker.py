@@ -7,10 +7,10 @@ Called by ``endpoint``; calls nobody, and knows the time from the clock it is gi
 from collections.abc import Callable
 
 from caesarion_hub.gateway.upstream.backend import State
-from caesarion_hub.gateway.upstream.spec import Breaker
+from caesarion_hub.values.gateway import Breaker
 
 
-class Circuit:
+class CircuitBreaker:
     """
     Closed, requests pass; open, none does; half-open, one does, to look.
 

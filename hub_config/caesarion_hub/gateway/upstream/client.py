@@ -15,8 +15,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 import aiohttp
 
 from caesarion_hub.gateway.upstream import connection_errors, refusals
-from caesarion_hub.gateway.upstream.failure import UpstreamError, is_plain
-from caesarion_hub.gateway.upstream.spec import Upstream
+from caesarion_hub.gateway.upstream.errors import UpstreamError, is_plain
+from caesarion_hub.gateway.upstream.settings import Upstream
 from caesarion_hub.gateway.upstream.sse import Events
 
 MAX_ANSWER = 64 * 2**20
@@ -43,13 +43,13 @@ def open_session() -> aiohttp.ClientSession:
     )
 
 
-class Wire:
+class Client:
     """The way to one upstream, over a pool that all share."""
 
     def __init__(self, upstream: Upstream, session: aiohttp.ClientSession) -> None:
         self._upstream = upstream
         self._session = session
-        self.connect = min(upstream.timeouts.connect, upstream.timeouts.first_byte)
+        self.connect = min(upstream.options.timeouts.connect, upstream.options.timeouts.first_byte)
 
     @contextlib.asynccontextmanager
     async def response(
@@ -75,11 +75,11 @@ class Wire:
 
     async def events(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
         """Yield whole events; raise UpstreamError when they are none, or end too early."""
-        events, limit = Events(), self._upstream.timeouts.first_byte
+        events, limit = Events(), self._upstream.options.timeouts.first_byte
         while data := await _piece(response, limit):
             if whole := events.feed(data):
                 yield whole
-                limit = self._upstream.timeouts.silence
+                limit = self._upstream.options.timeouts.silence
             if events.is_garbled:
                 raise connection_errors.garbled(self._upstream)
             if events.error:
@@ -97,7 +97,7 @@ class Wire:
     async def whole(self, response: aiohttp.ClientResponse, first: bytes) -> bytes:
         """Return the rest of a body behind its ``first`` bytes."""
         body = bytearray(first)
-        while data := await _piece(response, self._upstream.timeouts.silence):
+        while data := await _piece(response, self._upstream.options.timeouts.silence):
             body += data
             if len(body) > MAX_ANSWER:
                 raise connection_errors.garbled(self._upstream)

@@ -8,8 +8,8 @@ import math
 
 import aiohttp
 
-from caesarion_hub.gateway.upstream.failure import NO_RETRY, UpstreamError, failure
-from caesarion_hub.gateway.upstream.spec import Upstream
+from caesarion_hub.gateway.upstream.errors import NO_RETRY, UpstreamError, failure
+from caesarion_hub.gateway.upstream.settings import Upstream
 
 LEFT_ALONE = "upstream_unavailable"
 """The code of a request that was not sent at all."""
@@ -28,7 +28,7 @@ def connection_error(error: Exception, upstream: Upstream, connect: float) -> Up
                 again=True,
             )
         case TimeoutError():
-            return silent(upstream, upstream.timeouts.first_byte)
+            return silent(upstream, upstream.options.timeouts.first_byte)
         case aiohttp.ClientConnectorDNSError():
             return failure(
                 *(502, "upstream_unreachable"),
@@ -67,7 +67,7 @@ def connection_error(error: Exception, upstream: Upstream, connect: float) -> Up
 def broken(error: Exception, upstream: Upstream) -> UpstreamError:
     """Return what to say when an answer that had begun does not go on."""
     if isinstance(error, TimeoutError):
-        return silent(upstream, upstream.timeouts.silence)
+        return silent(upstream, upstream.options.timeouts.silence)
     return cut(upstream)
 
 

@@ -18,10 +18,10 @@ import aiohttp
 
 from caesarion_hub.gateway.upstream import connection_errors, refusals
 from caesarion_hub.gateway.upstream.backend import Answer
-from caesarion_hub.gateway.upstream.circuit_breaker import Circuit
-from caesarion_hub.gateway.upstream.client import Wire, passed_headers
-from caesarion_hub.gateway.upstream.failure import UpstreamError
-from caesarion_hub.gateway.upstream.spec import Upstream
+from caesarion_hub.gateway.upstream.circuit_breaker import CircuitBreaker
+from caesarion_hub.gateway.upstream.client import Client, passed_headers
+from caesarion_hub.gateway.upstream.errors import UpstreamError
+from caesarion_hub.gateway.upstream.settings import Upstream
 from caesarion_hub.gateway.upstream.sse import json_object
 
 MAX_REST = 60.0
@@ -57,10 +57,10 @@ class Endpoint:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.upstream = upstream
-        self.circuit = Circuit(upstream.breaker, clock)
+        self.circuit = CircuitBreaker(upstream.options.breaker, clock)
         self.outcomes: Counter[str] = Counter()
         self.problem = ""
-        self._wire = Wire(upstream, session)
+        self._wire = Client(upstream, session)
 
     @contextlib.asynccontextmanager
     async def complete(self, model: str, raw: bytes) -> AsyncIterator[Answer]:
@@ -74,9 +74,9 @@ class Endpoint:
 
     async def models(self) -> list[dict[str, Any]] | None:
         """Return the upstream's own list of models, or None if it keeps none."""
-        if self.upstream.kind == "azure":
+        if self.upstream.options.kind == "azure":
             return None  # it would list what could be deployed
-        limit = min(_LIST_LIMIT, self.upstream.timeouts.first_byte)
+        limit = min(_LIST_LIMIT, self.upstream.options.timeouts.first_byte)
         try:
             async with (
                 asyncio.timeout(limit),
@@ -137,7 +137,7 @@ class Endpoint:
         if self.circuit.state == "open" != before:
             log.warning(
                 "Upstream %s failed %d times in a row and is left alone for %g seconds: %s",
-                *(self.upstream.name, self.circuit.failures, self.upstream.breaker.seconds),
+                *(self.upstream.name, self.circuit.failures, self.upstream.options.breaker.seconds),
                 problem,
             )
 
@@ -147,7 +147,7 @@ class Endpoint:
         """Send the request, and return what is answered once its first byte is here."""
         url = self.upstream.url("/chat/completions", model)
         try:
-            async with asyncio.timeout(self.upstream.timeouts.first_byte):
+            async with asyncio.timeout(self.upstream.options.timeouts.first_byte):
                 response = await stack.enter_async_context(self._wire.response("POST", url, raw))
                 if response.status >= 300:
                     raise await self._wire.refusal(response)

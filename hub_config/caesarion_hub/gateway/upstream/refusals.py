@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from caesarion_hub.gateway.errors import GatewayError
-from caesarion_hub.gateway.upstream.failure import NO_RETRY, UpstreamError, failure, is_plain
+from caesarion_hub.gateway.upstream.errors import NO_RETRY, UpstreamError, failure, is_plain
 from caesarion_hub.gateway.upstream.redaction import scrub
-from caesarion_hub.gateway.upstream.spec import Upstream
+from caesarion_hub.gateway.upstream.settings import Upstream
 from caesarion_hub.gateway.upstream.sse import json_object
 
 _TOLD = 500

@@ -8,8 +8,10 @@ again: the next upstream for the same model at once, the same one after a pause.
 
 import asyncio
 import contextlib
+import difflib
 import json
 import logging
+import math
 import random
 import time
 from collections.abc import (
@@ -21,17 +23,17 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from dataclasses import dataclass
 from typing import Any, Self
 
-from caesarion_hub.gateway.upstream import routing
+from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.upstream.backend import Answer, Condition, json_answer
 from caesarion_hub.gateway.upstream.catalogue import Catalogue
 from caesarion_hub.gateway.upstream.client import open_session
 from caesarion_hub.gateway.upstream.connection_errors import LEFT_ALONE
 from caesarion_hub.gateway.upstream.endpoint import Endpoint
-from caesarion_hub.gateway.upstream.failure import NO_RETRY, UpstreamError
-from caesarion_hub.gateway.upstream.routing import Route
-from caesarion_hub.gateway.upstream.spec import Upstream
+from caesarion_hub.gateway.upstream.errors import NO_RETRY, UpstreamError
+from caesarion_hub.gateway.upstream.settings import Upstream
 
 PAUSE = 0.5
 """Seconds before an upstream is asked again; each further pause may be twice as long."""
@@ -41,10 +43,20 @@ MAX_PAUSE = 8.0
 PATIENCE = 10.0
 """Seconds that a request waits for a provider that says when to come back; made up."""
 
+_NAMED = 20  # models that a sentence names
+
 log = logging.getLogger("gateway")
 
 
-class Providers:
+@dataclass(frozen=True, eq=False)
+class Route:
+    """An upstream, and what it calls the model."""
+
+    upstream: Upstream
+    model: str
+
+
+class Router:
     """
     The upstreams and a pool of connections to them, as an async context.
 
@@ -86,11 +98,11 @@ class Providers:
             problem = endpoint.problem if circuit.failures else ""
             yield Condition(name, circuit.state, circuit.failures, problem, dict(endpoint.outcomes))
 
-    def named(self, model: str) -> str:
+    def model_name(self, model: str) -> str:
         """Return ``model``: an upstream that has it by another name is still asked for it."""
         return model
 
-    def trouble(self) -> str:
+    def problem(self) -> str:
         """Return why no upstream can be asked now, as a sentence, or nothing."""
         conditions = list(self.conditions())
         if any(condition.state != "open" for condition in conditions):
@@ -101,9 +113,9 @@ class Providers:
     async def complete(self, raw: bytes, body: dict[str, Any]) -> AsyncIterator[Answer]:
         """Answer with the first upstream that begins to."""
         model: str = body["model"]
-        ways = routing.routes(self._upstreams, model)
+        ways = routes(self._upstreams, model)
         if not ways:
-            raise routing.unknown(model, await self._catalogue.names())
+            raise unknown_model(model, await self._catalogue.names())
         failures: dict[Route, UpstreamError] = {}
         async with contextlib.AsyncExitStack() as stack:
             try:
@@ -111,7 +123,7 @@ class Providers:
             except UpstreamError as error:
                 _log(failures, but=error)
                 if error.code == "model_not_found":
-                    raise routing.unknown(model, await self._catalogue.names()) from error
+                    raise unknown_model(model, await self._catalogue.names()) from error
                 raise
             _log(failures)
             yield answer
@@ -136,14 +148,16 @@ class Providers:
         """
         turn = 0
         while True:
-            for way in routing.ordered(ways, self._is_resting, self._chance):
+            for way in ordered(ways, self._is_resting, self._chance):
                 try:
                     return await stack.enter_async_context(self._ask(way, raw, body))
                 except UpstreamError as error:
                     failures[way] = error
                     if not error.elsewhere:
                         raise
-            ways = [way for way in ways if failures[way].again and turn < way.upstream.retries]
+            ways = [
+                way for way in ways if failures[way].again and turn < way.upstream.options.retries
+            ]
             wait = min((failures[way].wait for way in ways), default=0.0)
             if not ways or wait > PATIENCE:
                 raise _told(failures.values(), is_exhausted=turn > 0 and not ways)
@@ -182,3 +196,57 @@ def _log(failures: Mapping[Route, UpstreamError], but: UpstreamError | None = No
             # Words about what was asked are not for a log.
             said = error.message if error.ill else error.code
             log.warning("Upstream %s: %s", way.upstream.name, said)
+
+
+def routes(upstreams: Iterable[Upstream], model: str) -> list[Route]:
+    """
+    Return all ways to ``model``.
+
+    Upstreams without ``models`` are asked only where no other was named for it,
+    since they would say that they do not know it.
+    """
+    ways = [
+        Route(upstream, upstream.options.aliases.get(model, model))
+        for upstream in upstreams
+        if model in upstream.options.aliases or upstream.takes(model)
+    ]
+    named = [
+        way for way in ways if way.upstream.options.models or model in way.upstream.options.aliases
+    ]
+    return named or ways
+
+
+def ordered(
+    ways: Iterable[Route], is_resting: Callable[[Upstream], bool], chance: Callable[[], float]
+) -> list[Route]:
+    """
+    Return the ways in the order in which they are tried.
+
+    Those that asked for rest come last, then ``priority`` counts, then chance:
+    with these lots an upstream of twice the weight comes first twice as often
+    (Efraimidis and Spirakis, 2006).
+    """
+
+    def place(way: Route) -> tuple[bool, int, float]:
+        upstream = way.upstream
+        return (
+            is_resting(upstream),
+            upstream.options.priority,
+            -math.log(1 - chance()) / upstream.options.weight,
+        )
+
+    return sorted(ways, key=place)
+
+
+def unknown_model(model: str, known: Sequence[str]) -> GatewayError:
+    """Return what to say of a model that nobody has, though it may be listed."""
+    known = [name for name in known if name != model]
+    message = f"There is no model '{model[:100]}' here."
+    if near := difflib.get_close_matches(model, known, n=1):
+        message += f" Did you mean '{near[0]}'?"
+    if known:
+        more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
+        message += f" The models are: {', '.join(known[:_NAMED])}{more}."
+    else:
+        message += " The operator can say which there are."
+    return GatewayError(404, "model_not_found", message)

@@ -1,23 +1,76 @@
 """
-Where the models are, from what the operator set: variables, or the values' upstreams.
+The upstreams, from what the operator has set: variables, or ``gateway.upstreams``.
 
 Called by ``config``; reads the files that hold keys. A key stands in no
-setting but OPENAI_API_KEY, and in no sentence.
+setting but OPENAI_API_KEY, and in no sentence. :class:`Upstream` is read by
+the whole package.
 """
 
 import stat
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from caesarion_hub.gateway.errors import ConfigError
-from caesarion_hub.gateway.upstream.spec import Breaker, Timeouts, Upstream
 from caesarion_hub.values import gateway
+from caesarion_hub.values.gateway import Timeouts, UpstreamOptions
 
 OPENAI = "https://api.openai.com/v1"
 
 _ADDRESSES = ("OPENAI_BASE_URL", "OPENAI_API_KEY")
+
+MODEL = "{model}"
+"""Stands in a base URL for the name of the model that is asked."""
+
+
+@lru_cache
+def _url(base_url: str, path: str, model: str) -> str:
+    parts = urlsplit(base_url.replace(MODEL, quote(model, safe="")))
+    return parts._replace(path=parts.path.rstrip("/") + path).geturl()
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """
+    One endpoint: its address, its key if it wants one, and what it is asked for.
+
+    ``base_url`` may hold a query and, for servers that have the model in the
+    path, ``{model}``. ``proxy`` is the HTTP proxy on the way to it. ``settings``
+    are the operator's names for the address and the key, for sentences.
+    """
+
+    base_url: str
+    key: str | None = field(default=None, repr=False)
+    proxy: str | None = field(default=None, repr=False)
+    name: str = "provider"
+    options: UpstreamOptions = field(default_factory=UpstreamOptions)
+    settings: tuple[str, str] = ("OPENAI_BASE_URL", "OPENAI_API_KEY")
+
+    @property
+    def host(self) -> str:
+        """Host and port, for sentences."""
+        return urlsplit(self.base_url).netloc
+
+    def takes(self, model: str) -> bool:
+        """Whether this upstream may be asked for ``model`` under that very name."""
+        models = self.options.models
+        return not models or any(fnmatchcase(model, name) for name in models)
+
+    def url(self, path: str, model: str = "") -> str:
+        """Return the address of ``path`` (it begins with a slash), for ``model``."""
+        return _url(self.base_url, path, model)
+
+    def credentials(self) -> dict[str, str]:
+        """Return the header that carries the key."""
+        if not self.key:
+            return {}
+        if self.options.kind == "azure":
+            return {"api-key": self.key}
+        return {"Authorization": f"Bearer {self.key}"}
 
 
 def find(setting: Mapping[str, str], values: gateway.Gateway) -> tuple[tuple[Upstream, ...], str]:
@@ -43,27 +96,20 @@ def find(setting: Mapping[str, str], values: gateway.Gateway) -> tuple[tuple[Ups
         key,
         _proxy(base_url),
         name=urlsplit(base_url).netloc,
-        timeouts=Timeouts(first_byte=silence, silence=silence),
+        options=UpstreamOptions(timeouts=Timeouts(firstByte=silence, silence=silence)),
     )
     return (upstream,), " ".join(warnings)
 
 
-def _named(told: gateway.Upstream, warnings: list[str]) -> Upstream:
-    where = f"of the upstream '{told.name}'"
+def _named(values: gateway.Upstream, warnings: list[str]) -> Upstream:
+    where = f"of the upstream '{values.name}'"
     address, key_file = f"baseUrl {where}", f"keyFile {where}"
     return Upstream(
-        _checked_address(told.base_url, address),
-        _key_in(told.key_file, key_file, warnings) if told.key_file else None,
-        _proxy(told.base_url),
-        name=told.name,
-        kind=told.kind,
-        models=told.models,
-        aliases=told.aliases,
-        timeouts=Timeouts(**told.timeouts.model_dump()),
-        breaker=Breaker(**told.breaker.model_dump()),
-        retries=told.retries,
-        priority=told.priority,
-        weight=told.weight,
+        _checked_address(values.base_url, address),
+        _key_in(values.key_file, key_file, warnings) if values.key_file else None,
+        _proxy(values.base_url),
+        name=values.name,
+        options=values,
         settings=(address, key_file),
     )
 

@@ -8,7 +8,7 @@ it say; all of it runs in functions, so that no variable of the user's changes.
 import re
 
 from caesarion_hub.gateway.upstream.demo.chunks import Call, Reply
-from caesarion_hub.gateway.upstream.demo.reading import failure, sentence
+from caesarion_hub.gateway.upstream.demo.results import failure, sentence
 
 _LISTED = re.compile(r"^(?P<path>.+?)  \((?P<size>\d+) bytes\)$", re.M)
 _TABLES = {".csv": "", ".tsv": ', sep="\\t"'}

@@ -27,17 +27,17 @@ PACE = 0.02
 """Seconds from word to word: quick, yet seen to stream."""
 
 
-class Demo:
+class DemoModel:
     """Answers whatever model is asked for. ``pace`` is the seconds from word to word."""
 
     def __init__(self, pace: float = PACE) -> None:
         self._pace = pace
 
-    def named(self, model: str) -> str:
+    def model_name(self, model: str) -> str:
         """Return its own name: in the ledger and the audit stands who has answered."""
         return MODEL
 
-    def trouble(self) -> str:
+    def problem(self) -> str:
         """Return nothing: it can be asked."""
         return ""
 

@@ -15,7 +15,7 @@ from caesarion_hub.gateway.upstream.demo.chart import chart_code
 from caesarion_hub.gateway.upstream.demo.chunks import Call, Reply
 from caesarion_hub.gateway.upstream.demo.files import look
 from caesarion_hub.gateway.upstream.demo.plot import expression_of, plot_code
-from caesarion_hub.gateway.upstream.demo.reading import sentence, weather_sentence
+from caesarion_hub.gateway.upstream.demo.results import sentence, weather_sentence
 from caesarion_hub.gateway.upstream.demo.turn import Turn
 
 PYTHON = "python_interpreter"
