@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-# The number of our advisory lock in PostgreSQL; made up.
+# PostgreSQL's advisory locks are numbers; this one is ours, made up.
 _LOCK = text("SELECT pg_advisory_xact_lock(7226134016)")
 _BEGIN, _BEGIN_EXCLUSIVE = text("BEGIN"), text("BEGIN IMMEDIATE")
 _TIMEOUT = 10
@@ -68,11 +68,10 @@ class Database:
             # Kept open: to check one out of the pool and in again takes as long as a request's
             # whole transaction.
             if self._exclusive is None:
-                self._exclusive = self.engine.connect().execution_options(exclusive=True)
+                self._exclusive = self.engine.connect()
             try:
                 with self._exclusive.begin():
-                    if not self.is_sqlite:
-                        self._exclusive.execute(_LOCK)
+                    self._exclusive.execute(_BEGIN_EXCLUSIVE if self.is_sqlite else _LOCK)
                     yield self._exclusive
             except BaseException:
                 self._close_exclusive()
@@ -90,6 +89,8 @@ class Database:
             if not self.is_sqlite:
                 connection.execution_options(isolation_level="REPEATABLE READ")
             with connection.begin():
+                if self.is_sqlite:
+                    connection.execute(_BEGIN)
                 yield connection
 
     async def read(self, query: Callable[[Connection], _Read]) -> _Read:
@@ -146,18 +147,12 @@ def _sqlite(url: URL) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _set_up(connection: object, _: object) -> None:
-        # SQLAlchemy's recipe for SQLite: sqlite3 begins transactions at the first write only,
-        # so _begin does it. Python 3.12's sqlite3 has an ``autocommit`` of its own for that.
+        # Python's sqlite3 begins a transaction at the first write only: we begin them.
         connection.isolation_level = None  # type: ignore[attr-defined]
         cursor = connection.cursor()  # type: ignore[attr-defined]
         cursor.execute("PRAGMA journal_mode = WAL")
         # A killed process loses nothing; a machine without power may lose the last moment.
         cursor.execute("PRAGMA synchronous = NORMAL")
         cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        exclusive = connection.get_execution_options().get("exclusive")
-        connection.execute(_BEGIN_EXCLUSIVE if exclusive else _BEGIN)
 
     return engine
