@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from caesarion.events import Notice, RunStart
 from caesarion.kernels.kernel import Kernel, RunEnd
+from caesarion.kernels.terminal import Terminal
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from traitlets.config import Config
 
@@ -57,8 +58,12 @@ class Ran:
 
     @property
     def text(self) -> str:
-        """The streams' text, standard output and errors alike."""
-        return "".join(o["text"] for o in self.outputs if o["output_type"] == "stream")
+        """What a terminal shows of the streams, standard output and errors alike."""
+        terminal = Terminal()
+        for output in self.outputs:
+            if output["output_type"] == "stream":
+                terminal.write(output["text"])
+        return terminal.text()
 
 
 async def run(kernel: Kernel, code: str, ran: Ran | None = None) -> Ran:

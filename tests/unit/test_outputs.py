@@ -4,7 +4,8 @@ from typing import Any
 
 import nbformat
 import pytest
-from caesarion.kernels.outputs import Recorder, overwritten
+from caesarion.kernels.outputs import Recorder
+from caesarion.kernels.terminal import ANSI, Terminal
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,7 +27,11 @@ def display(data: dict[str, Any], **content: Any) -> dict[str, Any]:
 
 
 def texts(outputs: list[dict[str, Any]]) -> str:
-    return "".join(output["text"] for output in outputs)
+    """Return what a terminal shows of streams."""
+    terminal = Terminal()
+    for output in outputs:
+        terminal.write(output["text"])
+    return terminal.text()
 
 
 def test_pieces_of_one_stream_that_wait_are_handed_out_as_one() -> None:
@@ -45,7 +50,7 @@ def test_of_too_much_text_head_and_tail_are_shown() -> None:
     recording = recorder()
     for number in range(1000):
         recording.feed(stream(f"{number}\n"))
-    shown = texts(recording.take()) + texts(recording.finish())
+    shown = texts(recording.take() + recording.finish())
     assert shown.startswith("0\n1\n2\n")
     assert shown.endswith("998\n999\n")
     assert "[... 2,890 characters left out ...]" in shown
@@ -56,13 +61,13 @@ def test_however_it_is_cut_up_what_is_shown_keeps_to_its_limit(
     pieces: list[str], limit: int
 ) -> None:
     recording = recorder(shown_text=limit)
-    shown = ""
+    outputs = []
     for piece in pieces:
         recording.feed(stream(piece))
-        shown += texts(recording.take())
-    shown += texts(recording.finish())
-    whole = "".join(pieces)
-    if len(whole) <= limit:
+        outputs += recording.take()
+    shown = texts(outputs + recording.finish())
+    whole = texts([stream(piece)["content"] for piece in pieces])
+    if len(whole) <= limit // 2:
         assert shown == whole
     else:
         assert len(shown) <= limit + len(f"\n[... {len(whole):,} characters left out ...]\n")
@@ -195,18 +200,116 @@ def test_the_digest_keeps_the_spaces_before_a_tables_first_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "seen"),
+    ("written", "told", "shown"),
     [
-        ("10%\r20%\r100%", "100%"),
-        ("abc\rX", "Xbc"),
-        ("a\r\nb", "a\nb"),
-        ("ab\bc", "ac"),
-        ("plain", "plain"),
-        ("\bab\b\b\bc", "c"),
-        ("a\n\bb", "a\nb"),
-        ("x" * 50_000 + "\b" * 50_000, ""),
-        ("x\r" * 50_000, "x"),
+        (["a long progress line\r\x1b[Kdone\n"], "done", "done\n"),
+        (["...0.0/1.2 MB ? eta\r\x1b[2", "K   1.2/1.2 MB\n"], "   1.2/1.2 MB", "   1.2/1.2 MB\n"),
+        (["\x1b[32mgreen text\x1b[0m\rab\n"], "abeen text", "ab\x1b[32meen text\x1b[0m\n"),
+        (["\x1b[3", "1mred\x1b[", "0m\n"], "red", "\x1b[31mred\x1b[0m\n"),
+        (["10%", "\r20%", "\r100", "%\ndone"], "100%\ndone", "100%\ndone"),
     ],
 )
-def test_carriage_returns_and_backspaces_overwrite(written: str, seen: str) -> None:
-    assert overwritten(written) == seen
+def test_what_is_shown_and_what_is_told_is_what_a_terminal_shows(
+    written: list[str], told: str, shown: str
+) -> None:
+    at_once, piecemeal, outputs = recorder(), recorder(), list[dict[str, Any]]()
+    for piece in written:
+        at_once.feed(stream(piece))
+        piecemeal.feed(stream(piece))
+        outputs += piecemeal.take()
+    assert at_once.take() == [stream(shown)["content"] | {"output_type": "stream"}]
+    assert texts(outputs + piecemeal.finish()) == shown
+    assert at_once.digest(100) == piecemeal.digest(100) == told
+
+
+def test_a_progress_bar_takes_no_more_room_than_its_last_state() -> None:
+    recording, outputs = recorder(), list[dict[str, Any]]()
+    for number in range(10_000):
+        recording.feed(stream(f"\r{number:5d} of 10,000", "stderr"))
+        outputs += recording.take()
+    recording.feed(stream("\ndone\n", "stderr"))
+    outputs += recording.take() + recording.finish()
+    assert texts(outputs) == " 9999 of 10,000\ndone\n"
+    assert recording.digest(100) == " 9999 of 10,000\ndone"
+
+
+def test_two_streams_are_shown_in_the_order_in_which_they_wrote() -> None:
+    recording = recorder()
+    for name, text in (("stderr", "1%"), ("stdout", "between\n"), ("stderr", "\r2%")):
+        recording.feed(stream(text, name))
+    assert [(output["name"], output["text"]) for output in recording.take()] == [
+        ("stderr", "1%"),
+        ("stdout", "between\n"),
+        ("stderr", "2%"),
+    ]
+
+
+def test_colours_of_text_that_is_cut_are_not_in_pieces() -> None:
+    for limit in range(10, 80):
+        recording = recorder(shown_text=limit)
+        for _ in range(20):
+            recording.feed(stream("\x1b[31mred\x1b[0m and \x1b[1mbold\x1b[0m\n"))
+        recording.feed(message("error", ename="E", evalue="x", traceback=["\x1b[31mE\x1b[0m"] * 20))
+        *streams, error = recording.take()
+        for text in [*(o["text"] for o in streams + recording.finish()), *error["traceback"]]:
+            assert "\x1b" not in ANSI.sub("", text)
+
+
+def test_the_model_is_told_the_last_state_of_a_display() -> None:
+    recording = recorder()
+    bar = {"transient": {"display_id": "bar"}}
+    recording.feed(display({"text/plain": "0%"}, **bar))
+    recording.feed(stream("working\n"))
+    for percent in range(101):
+        recording.feed(message("update_display_data", data={"text/plain": f"{percent}%"}, **bar))
+    assert recording.digest(100) == "100%\nworking"
+
+
+def test_the_model_is_told_of_an_update_to_a_display_of_another_run() -> None:
+    recording = recorder()
+    for percent in (1, 50):
+        recording.feed(
+            message(
+                "update_display_data",
+                data={"text/plain": f"{percent}%"},
+                transient={"display_id": "before"},
+            )
+        )
+    assert recording.digest(100) == "50%"
+
+
+def test_what_waits_to_be_cleared_stays_until_something_takes_its_place() -> None:
+    recording = recorder()
+    recording.feed(stream("last\n"))
+    recording.feed(message("clear_output", wait=True))
+    assert [output["output_type"] for output in recording.take()] == ["stream"]
+    assert recording.digest(100) == "last"
+    recording.feed(display({"text/plain": "next"}))
+    cleared, shown = recording.take()
+    assert cleared == {"output_type": "clear_output", "wait": True}
+    assert shown["data"] == {"text/plain": "next"}
+    assert recording.digest(100) == "next"
+
+
+def test_what_is_cleared_at_once_is_gone() -> None:
+    recording = recorder()
+    recording.feed(stream("gone\n"))
+    recording.feed(message("clear_output", wait=False))
+    assert recording.take() == [{"output_type": "clear_output", "wait": False}]
+    assert recording.digest(100) == ""
+
+
+def test_what_comes_after_the_end_goes_on_where_the_text_stood() -> None:
+    recording = recorder()
+    recording.feed(stream("10%"))
+    outputs = recording.finish()
+    recording.feed(stream("\r20%\n"))
+    assert texts(outputs + recording.take()) == "20%\n"
+
+
+def test_what_comes_after_the_end_keeps_to_the_limit() -> None:
+    recording = recorder()
+    recording.feed(stream("x" * 2_000))
+    recording.finish()
+    recording.feed(stream("late"))
+    assert recording.take() == []

@@ -296,7 +296,7 @@ async def test_outputs_are_shown_as_their_mime_bundles(chat: Chat, turn: Transcr
     assert [data for _, data in chat.shown()[1:]] == [
         {"image/png": "iVBOR"},
         table,
-        {"application/vnd.jupyter.stderr": "a\nb"},
+        {"application/vnd.jupyter.stderr": "a\nb\nE: v"},
         {"application/vnd.jupyter.stderr": "E: v"},
     ]
 

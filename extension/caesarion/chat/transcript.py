@@ -25,7 +25,8 @@ from caesarion.events import (
     ToolCall,
     Usage,
 )
-from caesarion.kernels.outputs import overwritten
+from caesarion.kernels.plain_text import describe_error
+from caesarion.kernels.terminal import Terminal
 from caesarion.message_metadata import (
     CALL_MIME,
     KEY,
@@ -164,7 +165,7 @@ class Transcript:
         else:
             live = self._place(f"{kind} {self._next}")
             if kind == "error":
-                told = "\n".join(output["traceback"]) or f"{output['ename']}: {output['evalue']}"
+                told = describe_error(output)
                 self._show_output(live, {"application/vnd.jupyter.stderr": told}, kind)
             else:
                 self._show_output(live, output["data"], kind, output.get("execution_count"))
@@ -232,10 +233,10 @@ class Transcript:
         last = self._outputs[self._next - 1] if self._next else None
         if last is None or last.kind != name:
             last = self._place(name)
-            last.raw = ""
-        last.raw += text
-        shown = overwritten(last.raw) if "\r" in last.raw or "\b" in last.raw else last.raw
-        self._show_output(last, {mime: shown}, "stream")
+            last.terminal, last.settled = Terminal(), ""
+        last.terminal.write(text)
+        last.settled += "".join(last.terminal.settled())
+        self._show_output(last, {mime: last.settled + last.terminal.text()}, "stream")
 
     def _show_output(
         self, live: "_Live", data: dict[str, Any], kind: str, count: int | None = None
@@ -279,7 +280,9 @@ class _Live:
     ) -> None:
         self.kind = ""
         self.body = body
-        self.raw = ""
+        self.terminal = Terminal()
+        # The text of a stream that the terminal no longer changes.
+        self.settled = ""
         self.record = record
         self._chat = chat
         self._persona_id = persona_id

@@ -13,7 +13,7 @@ from typing import Any
 
 from caesarion.kernels import inspector
 from caesarion.kernels.kernel import Kernel
-from caesarion.kernels.outputs import ANSI
+from caesarion.kernels.terminal import ANSI
 from caesarion.text import without_surrogates
 
 # Digests that one question may carry.

@@ -17,7 +17,7 @@ from typing import Any
 
 from nbformat import NotebookNode, v4
 
-from caesarion.kernels.outputs import ANSI
+from caesarion.kernels.terminal import ANSI
 from caesarion.message_metadata import (
     KEY,
     OUTPUT_MIME,
