@@ -12,7 +12,7 @@ import re
 import sys
 from pathlib import Path
 from subprocess import DEVNULL, STDOUT
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 from jupyterhub.spawner import SimpleLocalProcessSpawner
 from traitlets import Unicode, default
@@ -40,8 +40,16 @@ class HomeSpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]
 
     folder = Unicode(help="The folder that holds homes/ and logs/.").tag(config=True)
 
+    unsupported_traits: ClassVar[dict[str, str]] = {
+        "home_dir_template": "Homes are in the state folder; set CAESARION_STATE.",
+        "interrupt_timeout": "Servers are stopped with SIGTERM; set term_timeout.",
+    }
+    """JupyterHub's traits that have no effect here, with the remedy."""
+
+    popen_kwargs: dict[str, Any]
+
     @default("home_dir")
-    def _home_dir(self) -> str:
+    def _default_home_dir(self) -> str:
         return str(Path(self.folder, "homes", slug(self.user.name)))
 
     @default("env_keep")
@@ -50,9 +58,13 @@ class HomeSpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]
 
     async def start(self) -> Any:
         """Start the server with its output redirected to its own log file."""
+        configured = self.popen_kwargs
         with self._open_log() as log:
-            self.popen_kwargs = {"stdin": DEVNULL, "stdout": log, "stderr": STDOUT}
-            return await super().start()
+            self.popen_kwargs = {"stdin": DEVNULL, "stdout": log, "stderr": STDOUT, **configured}
+            try:
+                return await super().start()
+            finally:
+                self.popen_kwargs = configured
 
     def _open_log(self) -> IO[str]:
         log = Path(self.folder, "logs", f"{slug(self.user.name)}.log")

@@ -120,7 +120,7 @@ async def test_a_pod_of_another_installation_is_left_alone(cluster: Cluster) -> 
     with pytest.raises(SpawnFailed) as caught:
         await cluster.spawner().start()
     assert caught.value.jupyterhub_message == (
-        "There is a pod jupyter-ada already that belongs to the installation 'another'. "
+        "The installation 'another' already has a pod named jupyter-ada. "
         "Ask your administrator to give each installation a namespace of its own."
     )
     assert await cluster.names("pods") == ["jupyter-ada"]
@@ -148,16 +148,44 @@ async def test_a_disk_goes_with_its_user_if_the_values_say_so(
     assert await cluster.names("persistentvolumeclaims") == ["claim-bo"]
 
 
-async def test_the_processor_is_lowered_in_place_once_the_server_has_run_a_while(
+async def lowered(cluster: Cluster, spawner: PodSpawner) -> None:
+    """Poll until the CPU limit is what it should be."""
+    async with asyncio.timeout(10):
+        while await limit_of(cluster) != 0.5:
+            assert await spawner.poll() is None
+            await asyncio.sleep(0.02)
+
+
+async def resized(spawner: PodSpawner) -> None:
+    """Poll, and wait for the request to resize the pod."""
+    assert await spawner.poll() is None
+    if spawner._resize:
+        await spawner._resize
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
+
+
+async def test_the_cpu_limit_is_lowered_in_place_once_the_server_has_run_a_while(
     cluster: Cluster, answering: int
 ) -> None:
     spawner = await running(cluster, answering)
     assert await limit_of(cluster) == 2
-    await spawner.poll()
-    assert await limit_of(cluster) == 0.5
+    await lowered(cluster, spawner)
 
 
-async def test_a_cluster_that_cannot_lower_it_is_named_once(
+async def test_a_poll_does_not_wait_for_the_resize(cluster: Cluster, answering: int) -> None:
+    spawner = await running(cluster, answering)
+    with cluster.server.faults.during(Fault(delay=30, resources={"pods/resize"})):
+        async with asyncio.timeout(5):
+            for _ in range(3):
+                assert await spawner.poll() is None
+    assert spawner._resize is not None
+    spawner._resize.cancel()
+
+
+async def test_a_cluster_that_cannot_resize_pods_is_reported_once(
     cluster: Cluster, answering: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     one, other = await running(cluster, answering), await running(cluster, answering, "bo")
@@ -165,11 +193,58 @@ async def test_a_cluster_that_cannot_lower_it_is_named_once(
     unknown = Fault(404, resources={"pods/resize"}, message="there is no such thing")
     with cluster.server.faults.during(unknown):
         for spawner in (one, other, one):
-            assert await spawner.poll() is None
-    warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
-    assert warnings == [
-        "The cluster does not resize pods in place (404 there is no such thing): "
-        "servers keep singleuser.cpu.startLimit. Kubernetes 1.33 can; or set startLimit to null."
+            await resized(spawner)
+    assert unknown.met == 1
+    assert warnings_of(caplog) == [
+        "The cluster does not resize pods in place for the hub (404 there is no such thing), so "
+        "servers keep singleuser.cpu.startLimit. Use Kubernetes 1.33, allow the hub's role to "
+        "patch pods/resize, or set startLimit to null."
+    ]
+
+
+async def test_a_refusal_for_one_pod_leaves_the_others(
+    cluster: Cluster, answering: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, other = await running(cluster, answering, "bo"), await running(cluster, answering)
+    caplog.clear()
+    webhook = Fault(403, resources={"pods/resize"}, message='admission webhook "x" denied it')
+    with cluster.server.faults.during(webhook):
+        await resized(one)
+        await resized(one)
+    assert webhook.met == 1
+    assert warnings_of(caplog) == [
+        "jupyter-bo was not resized and keeps singleuser.cpu.startLimit: "
+        '403 admission webhook "x" denied it'
+    ]
+    await lowered(cluster, other)
+
+
+async def test_a_conflict_is_retried_at_the_next_poll(
+    cluster: Cluster, answering: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    spawner = await running(cluster, answering)
+    caplog.clear()
+    with cluster.server.faults.during(Fault(409, times=1, resources={"pods/resize"})):
+        await resized(spawner)
+        await lowered(cluster, spawner)
+    assert warnings_of(caplog) == []
+
+
+async def test_a_node_that_cannot_resize_a_pod_is_reported_with_its_words(
+    cluster: Cluster, answering: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    spawner = await running(cluster, answering)
+    caplog.clear()
+    why = "In-place resize of containers with exclusive CPUs is not supported"
+    pending = {"type": "PodResizePending", "status": "True", "reason": "Infeasible", "message": why}
+    await cluster.tell(conditions=[pending])
+    async with asyncio.timeout(5):
+        while not warnings_of(caplog):
+            await spawner.poll()
+            await asyncio.sleep(0.02)
+    await spawner.poll()
+    assert warnings_of(caplog) == [
+        f"jupyter-ada was not resized and keeps singleuser.cpu.startLimit: {why}"
     ]
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from typing import Any
 
 import pytest
 from caesarion_hub.pods.spawn_errors import SpawnFailed
@@ -205,7 +206,7 @@ async def test_a_trouble_that_lasts_is_told_to_its_user_and_in_the_log(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("caesarion_hub.pods.spawner.FLEETING", 1.0)
+    monkeypatch.setattr("caesarion_hub.pods.spawner.DISPLAY_DELAY", 1.0)
     spawner = cluster.spawner()
     start = asyncio.create_task(started(spawner, answering))
     await cluster.have_no_room("0/1 nodes are available: 1 Too many pods.")
@@ -213,7 +214,7 @@ async def test_a_trouble_that_lasts_is_told_to_its_user_and_in_the_log(
     await asyncio.sleep(0.5)
     assert not caplog.records  # most starts have such a moment
     async for event in spawner.progress():
-        if event["message"].startswith("There is no room"):
+        if event["message"].startswith("The cluster has no room"):
             await cluster.run()
     await start
     [said] = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
@@ -242,3 +243,80 @@ async def test_a_start_that_is_cancelled_leaves_the_others_alone(
         first.cancel()
         await run_when_there(cluster, "jupyter-bo")
         await second
+
+
+async def test_the_hook_after_a_pods_creation_is_given_the_whole_pod(
+    cluster: Cluster, answering: int
+) -> None:
+    seen: list[tuple[PodSpawner, dict[str, Any]]] = []
+
+    async def hook(spawner: PodSpawner, pod: dict[str, Any]) -> None:
+        seen.append((spawner, pod))
+
+    spawner = cluster.spawner()
+    spawner.after_pod_created_hook = hook
+    start = asyncio.create_task(started(spawner, answering))
+    await run_when_there(cluster, "jupyter-ada")
+    await start
+    [(given, pod)] = seen
+    assert given is spawner
+    assert pod["metadata"]["uid"] == (await cluster.pod())["metadata"]["uid"]
+    assert [volume["name"] for volume in pod["spec"]["volumes"]] == ["home", "tmp"]
+
+
+async def test_without_events_a_start_asks_the_api_for_none(
+    cluster: Cluster, answering: int
+) -> None:
+    spawner = cluster.spawner()
+    spawner.events_enabled = False
+    forbidden = Fault(403, resources={"events"})
+    with cluster.server.faults.during(forbidden):
+        start = asyncio.create_task(started(spawner, answering))
+        await run_when_there(cluster, "jupyter-ada")
+        await start
+    assert forbidden.met == 0
+
+
+@pytest.mark.parametrize("names", [["claim-ada-2dl"], ["claim-ada-2dl", "claim-ada-l---"]])
+async def test_a_volume_of_an_older_kubespawner_is_found_again(
+    cluster: Cluster, names: list[str]
+) -> None:
+    """A hub that was zero-to-jupyterhub's has users whose state says no version."""
+    spawner = cluster.spawner("ada-l")
+    spawner.load_state({"pod_name": "jupyter-ada-2dl"})
+    current = spawner.pvc_name
+    assert current != "claim-ada-2dl"
+    claim = spawner.get_pvc_manifest().to_dict()["spec"]
+    spec = {"accessModes": claim["access_modes"], "resources": {"requests": {"storage": "1Gi"}}}
+    made = [current if name.endswith("---") else name for name in names]
+    for name in made:
+        body = {"metadata": {"name": name}, "spec": spec}
+        await cluster.api.create("persistentvolumeclaims", NAMESPACE, body)
+    with cluster.server.faults.during(Fault(500, times=1, verbs={"get"})):
+        await spawner._ensure_volume()
+    assert spawner.pvc_name == made[-1]
+    assert sorted(await cluster.names("persistentvolumeclaims")) == sorted(made)
+
+
+async def test_a_slow_start_says_how_long_it_has_taken(cluster: Cluster, answering: int) -> None:
+    spawner = cluster.spawner()
+    spawner.slow_spawn_message_threshold = 1
+    spawner.slow_spawn_message_frequency = 1
+    start = asyncio.create_task(started(spawner, answering))
+    await cluster.pod()
+    async for event in spawner.progress():
+        if "so far" in event["message"]:
+            assert event == {
+                "message": "Looking for a node with enough room. It has taken 1 seconds so far."
+            }
+            await cluster.run()
+            break
+    await start
+
+
+async def test_a_request_is_retried_for_as_long_as_the_operator_says(cluster: Cluster) -> None:
+    spawner = cluster.spawner()
+    spawner.k8s_api_request_retry_timeout = 1
+    with cluster.server.faults.during(Fault(503, verbs={"create"})):
+        failed = await failure(spawner)
+    assert failed.reason == "api"

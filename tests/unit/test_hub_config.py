@@ -385,7 +385,7 @@ def test_one_machine_does_without_kubernetes() -> None:
     program = (
         "import sys; from traitlets.config import Config; from tests.values import make_values; "
         "from caesarion_hub import auth, hub, overrides, services, spawner; "
-        "[part.configure(Config(), make_values()) "
+        "c = Config(); [part.configure(c, make_values()) "
         "for part in (auth, hub, services, spawner, overrides)]; "
         "print({'kubespawner', 'kubernetes_asyncio'} & set(sys.modules))"
     )

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from caesarion_hub.up import UpError, launcher, machine, node, processes
@@ -80,9 +81,20 @@ def test_the_banner_keeps_a_password_to_itself_that_was_chosen() -> None:
     [
         ({"keyFile": "/state/key"}, "gpt-4.1 at OpenAI"),
         ({"baseUrl": "http://me:secret@127.0.0.1:9/v1", "model": "m"}, "m at 127.0.0.1"),
+        (
+            {
+                "model": "qwen3:8b",
+                "baseUrl": "http://ignored:9/v1",
+                "upstreams": [
+                    {"name": "ollama", "baseUrl": "http://127.0.0.1:11434/v1"},
+                    {"name": "openai", "baseUrl": "https://api.openai.com/v1"},
+                ],
+            },
+            "qwen3:8b, upstreams ollama (127.0.0.1), openai (api.openai.com)",
+        ),
     ],
 )
-def test_the_banner_names_the_model(gateway: dict[str, str], model: str) -> None:
+def test_the_banner_names_the_model(gateway: dict[str, Any], model: str) -> None:
     assert f"  Model       {model}\n" in launcher.make_banner({}, make_values(gateway=gateway))
 
 

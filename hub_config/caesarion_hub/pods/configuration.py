@@ -65,6 +65,7 @@ def configure(c: Config, singleuser: Singleuser, cluster: Cluster) -> None:
             "profile_list": profile_list(singleuser.profile_list),
             "additional_profile_form_template_paths": [str(TEMPLATES)],
             # After this a request is made again, until start_timeout.
+            "slow_spawn_message": "It has taken {seconds} seconds so far.",
             "k8s_api_request_timeout": REQUEST_TIMEOUT,
             "k8s_api_request_retry_timeout": max(singleuser.start_timeout, API_RETRY_TIMEOUT),
         }

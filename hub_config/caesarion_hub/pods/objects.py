@@ -6,7 +6,7 @@ Base class of ``spawner``; calls the API through ``api`` and reads it through
 """
 
 import asyncio
-from typing import Any
+from typing import Any, ClassVar
 
 from kubernetes_asyncio.client import ApiException, V1DeleteOptions
 from kubespawner import KubeSpawner
@@ -38,12 +38,39 @@ class PodObjects(KubeSpawner):  # type: ignore[misc]
         "place, which needs Kubernetes 1.33. None, or no cpu_limit: the limit never changes.",
     )
 
-    component_label = COMPONENT  # not configurable: the reflector selects by it
+    component_label = COMPONENT  # not a trait: the reflector selects by it
+
+    unsupported_traits: ClassVar[dict[str, str]] = {
+        **dict.fromkeys(
+            ("common_labels", "component_label"),
+            "The hub and the NetworkPolicies select pods by these labels; add others with "
+            "singleuser.extraLabels.",
+        ),
+        "namespace": "Set singleuser.namespace.name.",
+        **dict.fromkeys(
+            (
+                *("enable_user_namespaces", "user_namespace_template"),
+                *("user_namespace_labels", "user_namespace_annotations"),
+            ),
+            "The hub's role and the NetworkPolicies cover one namespace; set "
+            "singleuser.namespace.name.",
+        ),
+        **dict.fromkeys(
+            (
+                *("services_enabled", "secret_name_template", "secret_mount_path"),
+                *("ssl_alt_names", "ssl_alt_names_include_local"),
+            ),
+            "The hub's role allows neither Services nor Secrets for users' servers; the hub "
+            "connects to the pod's address.",
+        ),
+    }
+    """KubeSpawner's traits that have no effect here or would undo isolation, with the remedy."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.api: Any = RetriableApi(shared_client("CoreV1Api"), self.log)
-        self._pvc_exists: bool = False
+        self._pvc_exists: bool
+        self.pvc_name: str
 
     @default("db")
     def _db(self) -> Any:
@@ -55,7 +82,9 @@ class PodObjects(KubeSpawner):  # type: ignore[misc]
         await (await shared_reflector(PodReflector, self.namespace, self.log)).loaded()
 
     async def _start_watching_events(self, replace: bool = False) -> None:
-        """Start watching events unless that is done, and wait for the first list."""
+        """Start watching events unless that is done or disabled, and wait for the first list."""
+        if not self.events_enabled:
+            return
         await (await shared_reflector(EventReflector, self.namespace, self.log)).loaded()
 
     @property
@@ -100,9 +129,50 @@ class PodObjects(KubeSpawner):  # type: ignore[misc]
     async def _ensure_volume(self) -> None:
         """Create the user's volume claim unless it exists."""
         if self.storage_pvc_ensure and not self._pvc_exists:
+            await self._find_legacy_volume()
+        if self.storage_pvc_ensure and not self._pvc_exists:
             claim = self.get_pvc_manifest()
             await self._repeat(self._make_create_pvc_request, claim, self.k8s_api_request_timeout)
             self._pvc_exists = True
+
+    async def _find_legacy_volume(self) -> None:
+        """
+        Use a volume claim that a KubeSpawner before version 7 named, if there is one.
+
+        As KubeSpawner 7.1 does for users whose saved state is that old, in a method
+        that we replace; can go when KubeSpawner drops ``handle_legacy_names``.
+        """
+        is_legacy = self._state_kubespawner_version == "unknown"
+        if not (is_legacy and self.handle_legacy_names and self.remember_pvc_name):
+            return
+        legacy_name = self._expand_user_properties(self.pvc_name_template, slug_scheme="escape")
+        for name in dict.fromkeys((self.pvc_name, legacy_name)):
+            if await self._check_pvc_exists(name, self.namespace):
+                self.pvc_name, self._pvc_exists = name, True
+                return
+
+    async def _check_pvc_exists(self, pvc_name: str, namespace: str) -> bool:
+        """Return whether a volume claim exists."""
+        claim = await self._read(self.api.read_namespaced_persistent_volume_claim, pvc_name)
+        return claim is not None
+
+    async def _read(self, method: Any, name: str) -> Any:
+        """Return an object, a model of the client's, or None; retry until there is an answer."""
+        found = None
+
+        async def read() -> bool:
+            nonlocal found
+            try:
+                found = await method(name, self.namespace)
+            except TimeoutError:
+                return False
+            except ApiException as problem:
+                if problem.status != 404:
+                    raise
+            return True
+
+        await self._repeat(read)
+        return found
 
     async def _ensure_pod(self) -> None:
         """
@@ -116,6 +186,16 @@ class PodObjects(KubeSpawner):  # type: ignore[misc]
             pod = await self._modified(pod)
         self._save_state()
         await self._repeat(self._make_create_pod_request, pod, self.k8s_api_request_timeout)
+        if self.after_pod_created_hook:
+            await self._run_after_pod_created_hook()
+
+    async def _run_after_pod_created_hook(self) -> None:
+        """Call the operator's hook with the pod as a dict, as KubeSpawner 7.1 does."""
+        pod = await self._read(self.api.read_namespaced_pod, self.pod_name)
+        client = shared_client("CoreV1Api").api_client
+        done = self.after_pod_created_hook(self, client.sanitize_for_serialization(pod))
+        if asyncio.iscoroutine(done):
+            await done
 
     async def _modified(self, pod: Any) -> Any:
         """Return the pod as the operator's hook wants it."""
@@ -123,11 +203,16 @@ class PodObjects(KubeSpawner):  # type: ignore[misc]
         return await modified if asyncio.iscoroutine(modified) else modified
 
     async def _repeat(self, request: Any, *args: Any) -> None:
-        """Call one of KubeSpawner's request methods until it returns True."""
-        for pause in backoff(first=0.2):
-            if await request(*args):
-                return
-            await asyncio.sleep(pause)
+        """
+        Call one of KubeSpawner's request methods until it returns True.
+
+        Raises TimeoutError after ``k8s_api_request_retry_timeout``.
+        """
+        async with asyncio.timeout(self.k8s_api_request_retry_timeout):
+            for pause in backoff(first=0.2):
+                if await request(*args):
+                    return
+                await asyncio.sleep(pause)
 
     async def _make_create_pod_request(self, pod: Any, request_timeout: float) -> bool:
         """Create the pod; return False if the request must be retried."""

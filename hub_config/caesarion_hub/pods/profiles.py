@@ -44,6 +44,8 @@ def profile_list(profiles: Sequence[Profile]) -> list[dict[str, Any]]:
                 sentences.append(f"{_key(place, name)} {problem}")
             except KeyError:
                 sentences.append(f"Unknown key '{_key(place, name)}'. {_suggestion(name)}")
+            if remedy := PodSpawner.unsupported_traits.get(name):
+                sentences.append(f"{_key(place, name)} is not supported. {remedy}")
     if sentences:
         raise ValuesError("\n".join(sentences))
     return made

@@ -10,6 +10,7 @@ Overrides KubeSpawner 7.1 where that gives up, polls or reports nothing.
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from textwrap import dedent
 from typing import Any, ClassVar
 
 from kubernetes_asyncio.client import ApiException
@@ -35,6 +36,7 @@ from caesarion_hub.pods.spawn_errors import (
     invalid_choice,
     timed_out,
 )
+from caesarion_hub.pods.startup_cpu import Refusal
 
 TIMEOUT_MARGIN = 0.5
 """Seconds before JupyterHub's own timeout at which we end a start, with a better message."""
@@ -50,7 +52,12 @@ class PodSpawner(PodObjects):
     """Spawns a server in its own pod."""
 
     _can_resize: ClassVar[bool] = True
-    """Whether the cluster can resize pods in place; False after it has refused."""
+    """Whether the cluster resizes pods in place for this hub; False after it has refused."""
+
+    _resize_refused = False
+    """Whether the cluster refused to resize this pod."""
+
+    _resize: "asyncio.Future[None] | None" = None
 
     _problem: SpawnProblem | None = None
     _problem_since = 0.0
@@ -70,7 +77,7 @@ class PodSpawner(PodObjects):
         permanent problems, otherwise after ``start_timeout``.
         """
         began = time.monotonic()
-        self._problem, self._shown, self._ended = None, "", ""
+        self._problem, self._shown, self._ended, self._resize_refused = None, "", "", False
         try:
             async with asyncio.timeout(max(self.start_timeout - TIMEOUT_MARGIN, TIMEOUT_MARGIN)):
                 await self.load_user_options()
@@ -148,8 +155,9 @@ class PodSpawner(PodObjects):
         return None
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield the progress of the start whenever it changes."""
+        """Yield the progress of the start when it changes, later also how long it has taken."""
         last: tuple[int, str] | None = None
+        began = reminded = time.monotonic()
         while self._start_future is None or not self._start_future.done():
             pod = self.pod
             api_problem = self._api_problem()
@@ -158,6 +166,12 @@ class PodSpawner(PodObjects):
             if current != last:
                 yield {"progress": current[0], "message": current[1]}
                 last = current
+            now = time.monotonic()
+            is_slow = 0 < self.slow_spawn_message_threshold <= now - began
+            if is_slow and now - reminded >= self.slow_spawn_message_frequency:
+                reminded = now
+                reminder = dedent(self.slow_spawn_message).format(seconds=int(now - began))
+                yield {"message": f"{current[1]} {reminder}"}
             await self._next_change(*([self._start_future] if self._start_future else []))
         if not self._start_future.cancelled() and not self._start_future.exception():
             yield {"progress": 95, "message": "Your server is ready."}
@@ -190,8 +204,8 @@ class PodSpawner(PodObjects):
         if pod:
             self._ended = describe_end(pod) or self._ended
         status: int | None = await super().poll()
-        if status is None and pod and self.ready and PodSpawner._can_resize:
-            await self._lower_cpu(pod)
+        if status is None and pod and self.ready:
+            self._lower_cpu(pod)
         return status
 
     def start_polling(self) -> None:
@@ -215,11 +229,22 @@ class PodSpawner(PodObjects):
         else:
             self._notification = asyncio.ensure_future(self.poll_and_notify())
 
-    async def _lower_cpu(self, pod: Resource) -> None:
-        """Lower the CPU limit to its final value."""
-        patch = startup_cpu.lowering_patch(pod)
-        if not patch:
+    def _lower_cpu(self, pod: Resource) -> None:
+        """
+        Lower the CPU limit to its final value, in the background.
+
+        JupyterHub's pages wait for :meth:`poll`, which must not wait for the
+        Kubernetes API.
+        """
+        if (reason := startup_cpu.infeasible(pod)) and not self._resize_refused:
+            self._refuse_resize(Refusal.POD, reason)
+        is_running = self._resize is not None and not self._resize.done()
+        if is_running or self._resize_refused or not PodSpawner._can_resize:
             return
+        if patch := startup_cpu.lowering_patch(pod):
+            self._resize = asyncio.ensure_future(self._request_resize(patch))
+
+    async def _request_resize(self, patch: Resource) -> None:
         name, namespace = self.pod_name, self.namespace
         try:
             await self.api.patch_namespaced_pod_resize(
@@ -228,13 +253,23 @@ class PodSpawner(PodObjects):
         except TimeoutError:
             return  # the next poll tries again
         except ApiException as problem:
-            if problem.status == 404 and not self.pod:
-                return
+            refusal = startup_cpu.judge(problem.status, message_of(problem), name)
+            self._refuse_resize(refusal, describe_error(problem))
+
+    def _refuse_resize(self, refusal: Refusal, reason: str) -> None:
+        """Stop trying to resize this pod, or any pod, and log why; the next poll retries else."""
+        if refusal is Refusal.CLUSTER:
             PodSpawner._can_resize = False
             self.log.warning(
-                "The cluster does not resize pods in place (%s), so servers keep "
-                "singleuser.cpu.startLimit. Use Kubernetes 1.33, or set startLimit to null.",
-                describe_error(problem),
+                "The cluster does not resize pods in place for the hub (%s), so servers keep "
+                "singleuser.cpu.startLimit. Use Kubernetes 1.33, allow the hub's role to patch "
+                "pods/resize, or set startLimit to null.",
+                reason,
+            )
+        elif refusal is Refusal.POD:
+            self._resize_refused = True
+            self.log.warning(
+                "%s was not resized and keeps singleuser.cpu.startLimit: %s", self.pod_name, reason
             )
 
     # State

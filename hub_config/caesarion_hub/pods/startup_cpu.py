@@ -5,6 +5,7 @@ Called by ``objects`` and ``spawner``. Pure. The final limit is stored in an
 annotation of the pod, where a restarted hub finds it.
 """
 
+from enum import Enum
 from typing import Any
 
 from caesarion_hub.values.fields import cores_of
@@ -16,6 +17,14 @@ CONTAINER = "notebook"
 
 PATCH_TYPE = "application/strategic-merge-patch+json"
 """The content type of the patch that :func:`lowering_patch` returns."""
+
+
+class Refusal(Enum):
+    """How far a refused resize reaches."""
+
+    PASSING = "the same request may succeed later"
+    POD = "this pod is not resized"
+    CLUSTER = "no pod is resized for this hub"
 
 
 def raise_limit(pod: Any, start_limit: float | None) -> Any:
@@ -43,3 +52,21 @@ def lowering_patch(pod: dict[str, Any]) -> dict[str, Any] | None:
             resources = {"limits": {"cpu": limit}}
             return {"spec": {"containers": [{"name": CONTAINER, "resources": resources}]}}
     return None
+
+
+def judge(status: int, message: str, name: str) -> Refusal:
+    """Return how far the API's refusal to resize the pod ``name`` reaches."""
+    if status == 409 or (status == 404 and f'"{name}" not found' in message):
+        return Refusal.PASSING
+    # Before Kubernetes 1.33 the subresource does not exist.
+    if status in (401, 404, 405) or (status == 403 and "forbidden: User" in message):
+        return Refusal.CLUSTER
+    return Refusal.POD
+
+
+def infeasible(pod: dict[str, Any]) -> str:
+    """Return why the node cannot resize the pod, or an empty string; since Kubernetes 1.33."""
+    for condition in pod.get("status", {}).get("conditions") or []:
+        if condition["type"] == "PodResizePending" and condition.get("reason") == "Infeasible":
+            return str(condition.get("message") or "Infeasible")
+    return ""

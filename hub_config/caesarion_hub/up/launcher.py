@@ -20,6 +20,7 @@ from caesarion_hub import values
 from caesarion_hub.up import UpError, machine, processes
 from caesarion_hub.up.hub import Hub
 from caesarion_hub.up.state import StateFolder, write
+from caesarion_hub.values.gateway import Gateway
 
 REPOSITORY = Path(__file__).parents[3]
 LOCAL_VALUES = REPOSITORY / "hub_config" / "local.yaml"
@@ -139,7 +140,7 @@ def make_environment(
 
 def make_banner(environment: Mapping[str, str], settings: values.Values) -> str:
     """Return the text that is printed when the hub is ready."""
-    auth, gateway = settings.auth, settings.gateway
+    auth = settings.auth
     passwords = {
         "CAESARION_PASSWORD": auth.user_password,
         "CAESARION_ADMIN_PASSWORD": auth.admin_password,
@@ -148,18 +149,24 @@ def make_banner(environment: Mapping[str, str], settings: values.Values) -> str:
         f"as in {name}" if environment.get(name) or not password else password.get_secret_value()
         for name, password in passwords.items()
     )
-    if gateway.base_url:
-        model = f"{gateway.model} at {urlsplit(gateway.base_url).hostname}"
-    elif gateway.key_file:
-        model = f"{gateway.model} at OpenAI"
-    else:
-        model = "the demo model; set OPENAI_API_KEY or OPENAI_BASE_URL for a real one"
     base_url = settings.hub.base_url.rstrip("/")
     return f"""
 Caesarion is ready: http://127.0.0.1:{settings.local_place.port}{base_url}
 
   Log in      any user name, password {user}
   Administer  {" or ".join(auth.admin_users)}, password {admin}
-  Model       {model}
+  Model       {describe_model(settings.gateway)}
   Stop        Ctrl-C
 """
+
+
+def describe_model(gateway: Gateway) -> str:
+    """Return which model answers and from where, in the gateway's order of precedence."""
+    if gateway.upstreams:
+        names = (f"{each.name} ({urlsplit(each.base_url).hostname})" for each in gateway.upstreams)
+        return f"{gateway.model}, upstreams {', '.join(names)}"
+    if gateway.base_url:
+        return f"{gateway.model} at {urlsplit(gateway.base_url).hostname}"
+    if gateway.key_file:
+        return f"{gateway.model} at OpenAI"
+    return "the demo model; set OPENAI_API_KEY or OPENAI_BASE_URL for a real one"
