@@ -155,13 +155,14 @@ $(VENV)/.chromium: $(VENV)/.test
 	fi >$(VENV)/step.log 2>&1 || { cat $(VENV)/step.log; echo "That failed: its output is above."; exit 1; }
 	@touch $@
 
-# Debian's when we may install it; the tests need its programs, not its service.
+# Debian's when we may install it; the tests need its programs, not its service, and a locale.
 $(VENV)/.postgres: $(VENV)/.venv
-	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || { \
-	echo "Installing PostgreSQL for the ledger's tests ..."; \
+	@{ ls /usr/lib/postgresql/*/bin/initdb || command -v initdb; } >/dev/null 2>&1 && \
+	{ ls /usr/share/i18n/locales/en_US || locale -a | grep -i '^en_US\.utf-\{0,1\}8$$'; } >/dev/null 2>&1 || { \
+	echo "Installing PostgreSQL and a locale for the ledger's tests ..."; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		{ apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends postgresql; }; \
+		{ apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends postgresql locales; }; \
 	else \
-		echo "There is no initdb. On Debian and Ubuntu: apt-get install postgresql"; false; \
+		echo "There is no initdb, or no locale en_US.UTF-8. On Debian and Ubuntu: apt-get install postgresql locales"; false; \
 	fi >$(VENV)/step.log 2>&1 || { cat $(VENV)/step.log; echo "That failed: its output is above."; exit 1; }; }
 	@touch $@

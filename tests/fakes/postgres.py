@@ -1,9 +1,9 @@
 """
-A PostgreSQL server of the machine's own, for tests: real, empty, and gone afterwards.
+A real PostgreSQL server for tests: a temporary cluster of the machine's own PostgreSQL.
 
-Debian's package puts the programs into a folder of its version; ``make test``
-installs it where it may. PostgreSQL refuses to run as root: it runs as the user
-``postgres``, whom the package made, then.
+Its locale is en_US.UTF-8, as in PostgreSQL's usual image: it orders text otherwise than
+SQLite and Python do. ``make test`` installs what is needed, where it may. PostgreSQL
+refuses to run as root; then it runs as the user ``postgres``, which Debian's package adds.
 """
 
 import os
@@ -18,6 +18,8 @@ from uuid import uuid4
 import psycopg
 
 from tests.fakes.bare_hub import free_port
+
+LOCALE = "en_US.UTF-8"
 
 
 class Postgres:
@@ -60,15 +62,41 @@ def running_postgres() -> Iterator[Postgres]:
         options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
         control = [_program("pg_ctl"), "-D", str(data), "-w", "-s"]
 
-        def run(*command: str) -> None:
-            subprocess.run(command, user=user, cwd=folder, stdout=subprocess.DEVNULL, check=True)
+        environment = os.environ | _locale(Path(folder))
 
-        run(_program("initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-N")
+        def run(*command: str) -> None:
+            subprocess.run(
+                command,
+                user=user,
+                cwd=folder,
+                env=environment,
+                stdout=subprocess.DEVNULL,
+                check=True,
+            )
+
+        options_of_cluster = ("-U", "postgres", "-A", "trust", "-N", f"--locale={LOCALE}")
+        run(_program("initdb"), "-D", str(data), *options_of_cluster)
         run(*control, "-o", options, "-l", f"{folder}/log", "start")
         try:
             yield Postgres(port)
         finally:
             run(*control, "-m", "immediate", "stop")
+
+
+def _locale(folder: Path) -> dict[str, str]:
+    """Return the variables by which programs find the locale, made in ``folder`` if need be."""
+    installed = subprocess.run(["locale", "-a"], capture_output=True, text=True, check=True)
+    if LOCALE.replace("-", "").lower() in installed.stdout.replace("-", "").lower().split():
+        return {}
+    made = folder / "locales"
+    made.mkdir()
+    source, _, charmap = LOCALE.partition(".")
+    command = ["localedef", "--no-archive", "-i", source, "-f", charmap, str(made / LOCALE)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert not done.returncode, (
+        f"{done.stderr}Install the locales' sources (apt-get install locales)."
+    )
+    return {"LOCPATH": str(made)}
 
 
 def _program(name: str) -> str:

@@ -408,6 +408,27 @@ def test_what_the_pages_ask_is_answered(database: Database) -> None:
     assert [round(one.part, 3) for one in left] == [0.07, 0.0]
 
 
+def test_names_are_found_by_their_beginning_and_listed_in_the_order_of_code_points(
+    database: Database,
+) -> None:
+    names = ["Ada", "a", "ad", "ad a", "ad-a", "ada", "adé", "ad😀", "ae", "b", "åd"]
+    ledger = make_ledger(database)
+    for name in names:
+        reservation = make_reservation(name)
+        ledger.apply([reservation, AuditEntries([AuditEntry("call", name)])])
+        ledger.apply([settled(reservation)])
+    expected = ["ad", "ad a", "ad-a", "ada", "adé", "ad😀"]
+    with database.reading() as connection:
+        spenders = queries.by_name(connection, "user", "total", begins="ad")
+        everybody = queries.by_name(connection, "user", "total")
+        records = lists.audit(connection, Search(user="ad"))
+        nobody = queries.by_name(connection, "user", "total", begins="ada ")
+    assert [row.name for row in spenders] == expected
+    assert [row.name for row in everybody] == sorted(names)
+    assert {row.user for row in records} == set(expected)
+    assert nobody == []
+
+
 def test_a_connection_that_the_server_cut_fails_one_batch_and_no_more(postgres: Postgres) -> None:
     with closing(Database(postgres.make_database())) as database:
         database.migrate()

@@ -21,6 +21,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 metadata = MetaData()
 
+# In the order of code points, as in SQLite and Python, whatever the database's locale: names
+# are searched by their beginning, as a range, and the usual locales order them otherwise.
+NAME = String(255).with_variant(String(255, collation="C"), "postgresql")
+
 
 def insert(dialect: str, table: Table) -> postgresql.Insert | sqlite.Insert:
     """Return an insert with ``on_conflict_do_update``, which each dialect has of its own."""
@@ -34,7 +38,7 @@ request = Table(
     Column("replica", String(32), nullable=False),
     Column("started", BigInteger, nullable=False),
     Column("finished", BigInteger),  # NULL while the answer is under way
-    Column("user", String(255), nullable=False),
+    Column("user", NAME, nullable=False),
     Column("server", String(255), nullable=False),
     Column("groups", Text, nullable=False),  # a JSON list
     Column("model", String(255), nullable=False),
@@ -68,8 +72,8 @@ spending = Table(
     Column("period", String(5), primary_key=True),  # day or month
     Column("start", String(10), primary_key=True),  # its first day
     Column("scope", String(8), primary_key=True),  # user, group or everyone
-    Column("name", String(255), primary_key=True),
-    Column("model", String(255), primary_key=True),
+    Column("name", NAME, primary_key=True),
+    Column("model", NAME, primary_key=True),
     Column("requests", BigInteger, nullable=False),
     Column("failures", BigInteger, nullable=False),
     Column("prompt_tokens", BigInteger, nullable=False),
@@ -85,7 +89,7 @@ refusal = Table(
     "refusal",
     metadata,
     Column("day", String(10), primary_key=True),
-    Column("user", String(255), primary_key=True),
+    Column("user", NAME, primary_key=True),
     Column("code", String(64), primary_key=True),
     Column("requests", BigInteger, nullable=False),
     Column("last", BigInteger, nullable=False),
@@ -98,7 +102,7 @@ budget_edit = Table(
     "budget_edit",
     metadata,
     Column("scope", String(8), primary_key=True),
-    Column("name", String(255), primary_key=True),
+    Column("name", NAME, primary_key=True),
     Column("window", String(5), primary_key=True),
     Column("tokens", BigInteger),
     Column("nanos", BigInteger),  # both NULL: the budget was deleted
@@ -119,9 +123,9 @@ audit = Table(
     Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
     Column("made", BigInteger, nullable=False),
     Column("kind", String(16), nullable=False),
-    Column("user", String(255), nullable=False),
-    Column("conversation", String(255), nullable=False),
-    Column("call", String(255), nullable=False),
+    Column("user", NAME, nullable=False),
+    Column("conversation", NAME, nullable=False),
+    Column("call", NAME, nullable=False),
     Column("record", Text, nullable=False),  # JSON, exactly as it was hashed
     Column("previous", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
