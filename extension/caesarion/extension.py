@@ -15,6 +15,7 @@ from typing import Any
 from jupyter_server.extension.application import ExtensionApp
 from tornado.web import Application, RequestHandler
 
+from caesarion.activity import Activity
 from caesarion.agent.approval import Approvals
 from caesarion.agent.model import Model
 from caesarion.api.approvals import ApprovalHandler
@@ -93,6 +94,7 @@ class Caesarion(ExtensionApp):
             approvals=Approvals(),
             weather_settings=CaesarionWeather(parent=self),
             notebooks=NotebookStorage(self.serverapp.contents_manager),
+            activity=Activity(self.serverapp.web_app.settings),
             read_chat=self._read_chat,
         )
         assert self.serverapp.event_logger is not None

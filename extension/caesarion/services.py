@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from caesarion.activity import Activity
 from caesarion.agent.approval import Approvals, mode
 from caesarion.agent.loop import Agent
 from caesarion.agent.model import Model
@@ -36,6 +37,7 @@ class Services:
     approvals: Approvals
     weather_settings: CaesarionWeather
     notebooks: NotebookStorage
+    activity: Activity
     read_chat: Callable[[Path], dict[str, Any] | None]
     responses: set[asyncio.Task[Any]] = field(default_factory=set)
 

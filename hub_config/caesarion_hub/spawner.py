@@ -11,6 +11,13 @@ from caesarion_hub import local_spawner
 from caesarion_hub.auth import GATEWAY_SCOPE
 from caesarion_hub.values import RUN_VARIABLE, Local, Values
 
+ACTIVITY_INTERVAL = 300
+"""
+Seconds between two reports of a server to the hub of when it was last in use: JupyterHub's default.
+
+A culler with a shorter timeout would stop servers at work; there they report more often.
+"""
+
 
 def configure(c: Config, values: Values) -> None:
     """Set the spawner class, the scopes of a server's token and its environment."""
@@ -29,6 +36,9 @@ def configure(c: Config, values: Values) -> None:
         "CAESARION_AGENT_APPROVAL": values.agent.approval,
         "CAESARION_AGENT_MAX_APPROVAL": values.agent.max_approval,
     }
+    if values.cull.enabled and values.cull.timeout < 3 * ACTIVITY_INTERVAL:
+        interval = max(1, values.cull.timeout // 3)
+        c.Spawner.environment["JUPYTERHUB_ACTIVITY_INTERVAL"] = str(interval)
     if isinstance(values.place, Local):
         c.Spawner.environment[RUN_VARIABLE] = values.place.run
         local_spawner.configure(c, values.place)

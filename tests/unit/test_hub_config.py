@@ -346,6 +346,22 @@ def test_a_users_server_knows_the_gateway_and_may_ask_it() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("cull", "interval"),
+    [
+        ({"timeout": 900}, None),
+        ({"timeout": 45}, "15"),
+        ({"timeout": 2}, "1"),
+        ({"timeout": 45, "enabled": False}, None),
+    ],
+)
+def test_a_server_reports_its_activity_several_times_within_the_cullers_timeout(
+    cull: dict[str, Any], interval: str | None
+) -> None:
+    environment = told(spawner, cull=cull)["Spawner"]["environment"]
+    assert environment.get("JUPYTERHUB_ACTIVITY_INTERVAL") == interval
+
+
 def test_in_a_cluster_a_users_server_is_a_pod_on_the_operators_terms() -> None:
     made = told_in_a_cluster(spawner, singleuser={"startTimeout": 300, "cpu": {"startLimit": 4}})
     pods = made.pop("KubeSpawner")

@@ -79,9 +79,10 @@ class ChatHandler(StreamHandler):
             await self.flush()
             agent = self.services.agent(find, question.approval)
             source = Source(f"session {question.session_id}" if question.session_id else "")
+            turn = self.services.activity.turn(agent.run(history, source))
             async with (
                 self.heartbeat(lambda: server_sent(Notice("still at work"))),
-                contextlib.aclosing(agent.run(history, source)) as events,
+                contextlib.aclosing(turn) as events,
             ):
                 async for event in events:
                     await self.send(server_sent(event))

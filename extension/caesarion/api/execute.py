@@ -6,6 +6,7 @@ Called by programs; :mod:`caesarion.kernels.kernel` runs the code.
 
 import contextlib
 import json
+from typing import Any
 
 from jupyter_server.auth.decorator import authorized
 from tornado import web
@@ -41,12 +42,14 @@ class ExecuteHandler(StreamHandler):
         async with self.kernel(run) as find:
             kernel = await find()
             self.begin_stream("application/x-ndjson")
-            async with contextlib.aclosing(kernel.run(run.code)) as steps:
-                async for step in steps:
-                    if isinstance(step, Notice | RunStart):
-                        continue
-                    if isinstance(step, RunEnd):
-                        line = {"status": step.status, "execution_count": step.execution_count}
-                    else:
-                        line = step
-                    await self.send(json.dumps(line) + "\n")
+            with self.services.activity.under_way():
+                async with contextlib.aclosing(kernel.run(run.code)) as steps:
+                    async for step in steps:
+                        if not isinstance(step, Notice | RunStart):
+                            await self.send(_line(step))
+
+
+def _line(step: RunEnd | dict[str, Any]) -> str:
+    if isinstance(step, RunEnd):
+        step = {"status": step.status, "execution_count": step.execution_count}
+    return json.dumps(step) + "\n"

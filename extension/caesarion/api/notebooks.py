@@ -121,6 +121,7 @@ class RunNotebookHandler(StreamHandler):
             steps = run.run(notebook.content, kernels.manager(kernel_id), kernels.settings)
             progress = ""
             async with self.heartbeat(lambda: progress), contextlib.aclosing(steps):
+                stack.enter_context(self.services.activity.under_way())
                 async for step in steps:
                     if isinstance(step, run.RunOver):
                         await self.send(_line(await self._save(step, notebook)))

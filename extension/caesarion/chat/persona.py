@@ -174,7 +174,8 @@ class CaesarionPersona(BasePersona):
         began = time.monotonic()
         self.set_status("is thinking...")
         try:
-            async with contextlib.aclosing(await self._events(message)) as events:
+            turn = self._shared.activity.turn(await self._events(message))
+            async with contextlib.aclosing(turn) as events:
                 async for event in events:
                     self._show(event, shown)
         except asyncio.CancelledError as error:
