@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+from caesarion_dialects.reasoning import is_whole, joined
+
 Piece = dict[str, Any]
 
 # Fields of a piece that are read here; others belong to the provider and go on as they are.
@@ -67,9 +69,11 @@ class CallPieces:
         if type(index) is not int or type(function) is not dict:
             return False
         arguments = function.get("arguments")
-        if type(arguments) is not str or _is_quoted(arguments) or arguments == "null":
+        if type(arguments) is not str or not is_whole(arguments):
             return False
         call = self._by_index.get(index)
+        if not (call and call.arguments) and (_is_quoted(arguments) or arguments == "null"):
+            return False
         if call is None:
             name, id_ = function.get("name"), piece.get("id")
             is_next = index == len(self._calls) and piece.get("type") == "function"
@@ -80,7 +84,7 @@ class CallPieces:
             self._ids.add(call.id)
         elif (
             not call.is_begun
-            or call.is_quoted
+            or call.held
             or call.number != index
             or piece.get("id")
             or function.get("name")
@@ -104,7 +108,8 @@ class CallPieces:
     def end(self) -> Iterator[Piece]:
         """Yield what was held back, and no arguments as an empty table of them."""
         for call in self._calls:
-            rest = _unquoted(call.held) if call.is_quoted else call.held
+            rest, half = joined(_unquoted(call.held) if call.is_quoted else call.held)
+            rest += "\ufffd" if half else ""
             call.held, call.is_quoted = "", False
             if not call.arguments.strip() and not rest.strip():
                 rest = "{}"
@@ -142,13 +147,15 @@ class CallPieces:
             call.name = name
         call.extras |= {key: piece[key] for key in piece if key not in _KNOWN}
         arguments = _arguments(function)
+        if arguments == call.arguments and call.is_whole:
+            arguments = ""  # said again by a server that ends each call with the whole of it
         if not call.arguments and not call.held and _is_quoted(arguments):
             call.is_quoted = True
         call.held += arguments
         if call.is_quoted and call.held.endswith('"') and _is_json(call.held):
             call.held, call.is_quoted = _unquoted(call.held), False
         if call.name and not call.is_quoted:
-            held, call.held = call.held, ""
+            held, call.held = joined(call.held)
             yield from self._written(call, held)
 
     def _written(self, call: _Call, arguments: str) -> Iterator[Piece]:

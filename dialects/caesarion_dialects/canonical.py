@@ -13,7 +13,16 @@ from uuid import uuid4
 
 from caesarion_dialects import usage
 from caesarion_dialects.calls import CallPieces
-from caesarion_dialects.reasoning import DETAILS, FIELDS, Said, ThinkTags, of_delta
+from caesarion_dialects.reasoning import (
+    DETAILS,
+    FIELDS,
+    Kind,
+    Said,
+    ThinkTags,
+    is_whole,
+    joined,
+    of_delta,
+)
 
 Chunk = dict[str, Any]
 
@@ -24,8 +33,8 @@ _PLAIN = frozenset(("role", "content", "refusal", "reasoning_content"))
 # What is read here, of a delta and of a choice; the rest goes on under its own name.
 _READ = frozenset(("role", "content", "refusal", "tool_calls", "function_call", "usage", *FIELDS))
 _CHOICE_READ = frozenset(("index", "delta", "message", "text", "finish_reason", "usage", "error"))
-_CHUNK_READ = frozenset(("choices", "object", "usage", *usage.OTHER_PLACES))
 _HEAD = ("id", "created", "model")
+_CHUNK_READ = frozenset(("choices", "object", "usage", *_HEAD, *usage.OTHER_PLACES))
 # Fields that a canonical delta has not, and those that a canonical choice has not.
 _ODD = (_READ | frozenset(DETAILS)) - _PLAIN
 _CHOICE_ODD = frozenset(("message", "text", "usage", "error"))
@@ -66,6 +75,7 @@ class _Choice:
     calls: CallPieces = field(default_factory=CallPieces)
     has_role: bool = False
     speaker: Any = None
+    halves: dict[Kind, str] = field(default_factory=dict)
     reason: str = ""
     finish: Chunk | None = None
 
@@ -101,6 +111,7 @@ class Canonicaliser:
         self._usage: usage.Usage | None = None
         self._counting: Chunk | None = None
         self._size = 0
+        self._last: Chunk = {}
         self._head: Chunk = {
             "id": f"chatcmpl-{uuid4().hex}",
             "object": OBJECT,
@@ -117,6 +128,7 @@ class Canonicaliser:
         """Return the canonical chunks that ``chunk`` makes: often itself, sometimes none."""
         choices = chunk.get("choices")
         if type(choices) is list and len(choices) == 1 and self._take_canonical(chunk, choices[0]):
+            self._last = chunk
             return [chunk]
         counted = usage.find(chunk)
         if counted is not None:
@@ -131,16 +143,17 @@ class Canonicaliser:
 
     def end(self) -> list[Chunk]:
         """Return what ends the answer: what was held back, the finish reasons, and the usage."""
+        self._keep_head(self._last)
         made: list[Chunk] = []
         for choice in sorted(self._choices.values(), key=lambda one: one.number):
-            said = list(choice.tags.end())
+            halves = [Said(kind, "\ufffd") for kind in choice.halves]
+            said = [*choice.tags.end(), *halves]
             if choice.tags.is_open and self._is_thinking:
                 self.thinks = False
                 if choice.reason != "length" and not choice.calls:
                     said.append(Said("content", "".join(self._thoughts).strip()))
             deltas = self._deltas(choice, said)
-            if pieces := list(choice.calls.end()):
-                deltas.append({"tool_calls": pieces})
+            deltas += [{"tool_calls": [piece]} for piece in choice.calls.end()]
             made += [self._chunk({}, choice, delta) for delta in deltas]
             made.append(choice.finish or self._finish({}, {}, choice))
         if self._counting:
@@ -167,20 +180,23 @@ class Canonicaliser:
         ):
             return False
         state = self._state(number)
-        if state.finish or (delta.get("role") == "assistant") == state.has_role:
+        if state.finish or state.halves or (delta.get("role") == "assistant") == state.has_role:
             return False
         calls, content = delta.get("tool_calls"), delta.get("content")
         for name, value in delta.items():
             if value is None or (name == "tool_calls" and not content):
                 continue
             if name in _PLAIN:
-                if type(value) is not str:
+                if type(value) is not str or not is_whole(value):
                     return False
-            elif name in _ODD:
+            elif name in _ODD and not (name == "function_call" and self._legacy):
                 return False
         if calls:
             if not state.calls.take_canonical(calls):
                 return False
+        elif delta.get(MARKER):
+            state.tags.only_text()
+            self.thinks = True
         elif content and not state.tags.take_plain(content):
             return False
         state.has_role = True
@@ -207,8 +223,7 @@ class Canonicaliser:
         calls = delta.get("tool_calls")
         if not calls and not self._legacy and delta.get("function_call"):
             calls = [{"index": 0, "function": delta["function_call"]}]
-        if pieces := list(state.calls.feed(calls)):
-            made.append({"tool_calls": pieces})
+        made += [{"tool_calls": [piece]} for piece in state.calls.feed(calls)]
         kept = self._extras(delta)
         if kept and made:
             made[0] |= kept
@@ -276,6 +291,11 @@ class Canonicaliser:
 
     def _untagged(self, state: _Choice, said: list[Said]) -> Iterator[Said]:
         for one in said:
+            if state.halves or not is_whole(one.text):
+                text, half = joined(state.halves.pop(one.kind, "") + one.text)
+                one = Said(one.kind, text)
+                if half:
+                    state.halves[one.kind] = half
             if one.kind == "content":
                 yield from state.tags.feed(one.text)
             else:
@@ -325,13 +345,16 @@ class Canonicaliser:
 
     def _headed(self, chunk: Chunk, choices: list[Chunk]) -> Chunk:
         """Return a chunk with these choices and the fields of ``chunk`` that are no answer."""
+        self._keep_head(chunk)
         kept = {
             name: said
             for name, said in chunk.items()
             if name not in _CHUNK_READ and said is not None
         }
-        self._head |= {name: kept[name] for name in _HEAD if kept.get(name)}
-        return {**kept, **self._head, "choices": choices}
+        return {**self._head, **kept, "choices": choices}
+
+    def _keep_head(self, chunk: Chunk) -> None:
+        self._head |= {name: chunk[name] for name in _HEAD if chunk.get(name)}
 
     def _count(self, counted: Any, chunk: Chunk) -> None:
         """Keep what the tokens are counted as; the last count is the answer's."""

@@ -14,7 +14,9 @@ from typing import Any, Literal, NamedTuple
 
 from caesarion_dialects import errors
 from caesarion_dialects.canonical import Canonicaliser, Chunk
-from caesarion_dialects.sse import MAX_EVENT, Event, EventReader
+from caesarion_dialects.sse import Event, EventReader
+
+_Format = Literal["", "events", "lines", "body", "page"]
 
 DONE = b"data: [DONE]\n\n"
 """The last event of a stream."""
@@ -22,7 +24,11 @@ DONE = b"data: [DONE]\n\n"
 MAX_BODY = 64 * 2**20
 """Bytes of an answer that is no stream; a made-up number."""
 
+MAX_PAGE = 65_536
+"""Bytes of a page that stands in the place of an answer; a made-up number."""
+
 _IS_DONE = re.compile(rb'"?\[DONE\]"?', re.IGNORECASE)
+_FORMATS: dict[bytes, _Format] = {b"{": "lines", b"[": "lines", b"<": "page"}
 _ALIVE = b": keep-alive\n\n"
 
 
@@ -61,11 +67,12 @@ class AnswerReader:
         self.is_done = False
         self.head: Chunk = {}
         """The first chunk, or the whole body, for :func:`~caesarion_dialects.completion`."""
-        self._format: Literal["", "events", "lines", "body"] = ""
+        self._format: _Format = ""
         self._events = EventReader()
         self._rest = bytearray()
         self._ends = False
         self._is_any = False
+        self._begun = b""  # of a body in which no event was found yet
         self._data: list[bytes] = []
         self._chunks: list[Chunk] = []
         # Chunks that the canonicaliser keeps until the end, with their bytes.
@@ -80,7 +87,10 @@ class AnswerReader:
             data = self._find_format()
         if self._format == "events":
             try:
+                if len(self._begun) < errors.MAX_WORDS:
+                    self._begun += data
                 for event in self._events.feed(data):
+                    self._is_any = True
                     self._take_event(event)
                     if self.failure or self.is_done:
                         break
@@ -89,6 +99,8 @@ class AnswerReader:
         elif self._format:
             self._rest += data
             self._take_lines()
+            if len(self._rest) > (MAX_PAGE if self._format == "page" else MAX_BODY):
+                self.failure = self._no_answer()
         return self._piece()
 
     def end(self) -> Piece:
@@ -99,24 +111,30 @@ class AnswerReader:
             last = self._events.end()
             if last and last.data and (_is_done(last.data) or _json(last.data) is not None):
                 self._take_event(last)
-        elif self._rest.strip():
+            self._is_any = self._is_any or last is not None
+        elif self._format != "page":
             self._take_body(bytes(self._rest))
         if not self.failure and not self.is_done:
             if self.canonicaliser.is_finished or self._ends:
                 self._finish()
             else:
-                is_garbled = self._format != "events" and bool(self._rest.strip())
-                self.failure = Failure("garbled" if is_garbled else "cut")
+                self.failure = self._no_answer()
         return self._piece()
+
+    def _no_answer(self) -> Failure:
+        """Return what to say of a body without an end: it is cut, or it never was an answer."""
+        if self._format == "events":
+            return Failure("cut") if self._is_any else Failure("garbled", bytes(self._begun))
+        if self._format == "page":
+            return Failure("garbled", bytes(self._rest))
+        return Failure("garbled" if self._format and not self.head else "cut")
 
     def _find_format(self) -> bytes:
         """Find out what the bytes are by the first that is no blank; return them all."""
         begun = bytes(self._rest).removeprefix(b"\xef\xbb\xbf").lstrip()
         if not begun or (len(self._rest) < 3 and b"\xef\xbb\xbf".startswith(self._rest)):
             return b""
-        if begun[:1] == b"<":
-            self.failure = Failure("garbled", begun[:MAX_EVENT])
-        self._format = "lines" if begun[:1] in (b"{", b"[") else "events"
+        self._format = _FORMATS.get(begun[:1], "events")
         self._rest.clear()
         return begun
 
@@ -126,14 +144,15 @@ class AnswerReader:
             line, _, rest = bytes(self._rest).partition(b"\n")
             if not line.strip():
                 self._rest = bytearray(rest)
+            elif _is_done(line):
+                self._finish()
+                return
             elif isinstance(said := _json(line), dict):
                 self._rest = bytearray(rest)
                 self._take_chunk(said, b"data: " + line.strip() + b"\n\n")
                 self._ends = self._ends or _is_whole(said)
             else:
                 self._format = "body"
-        if len(self._rest) > MAX_BODY:
-            self.failure = Failure("garbled")
 
     def _take_body(self, body: bytes) -> None:
         said = _json(body)
@@ -162,19 +181,23 @@ class AnswerReader:
             self._take_chunk(said, event.raw if is_plain else b"")
         elif isinstance(said, list) or (said is None and b"\n" in data):
             self._take_several(said, data)
-        elif said is None and data and not event.name:
-            self.failure = Failure("garbled", data)
+        elif said is None and data not in (b"", b"null") and not event.name:
+            self.failure = Failure("garbled", _said(data))
         else:
             self._data.append(_ALIVE)
 
     def _take_several(self, said: Any, data: bytes) -> None:
         """Take several chunks of one event: a list, or one a line, against the specification."""
-        for one in said if isinstance(said, list) else map(_json, data.split(b"\n")):
-            if not isinstance(one, dict):
-                self.failure = Failure("garbled", data)
-            if self.failure:
+        for one in said if isinstance(said, list) else data.split(b"\n"):
+            if isinstance(one, bytes) and _is_done(one):
+                self._finish()
+            one = _json(one) if isinstance(one, bytes) else one
+            if self.failure or self.is_done:
                 return
-            self._take_chunk(one, b"")
+            if isinstance(one, dict):
+                self._take_chunk(one, b"")
+            else:
+                self.failure = Failure("garbled", _said(data))
 
     def _take_chunk(self, chunk: Chunk, raw: bytes) -> None:
         """Take a chunk; ``raw`` is the event that it came as, if that can go on as it is."""
@@ -230,6 +253,11 @@ def _is_whole(said: Chunk) -> bool:
 
 def _is_done(data: bytes) -> bool:
     return len(data) < 16 and _IS_DONE.fullmatch(data.strip()) is not None
+
+
+def _said(data: bytes) -> bytes:
+    """Return what may be words of an error; broken JSON is none."""
+    return b"" if data[:1] in (b"{", b"[") else data
 
 
 def _json(data: bytes) -> Any:

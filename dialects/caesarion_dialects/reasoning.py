@@ -128,8 +128,7 @@ class ThinkTags:
         """Yield what ``content`` completes."""
         self._held += content
         before = None
-        while self._held != before:
-            before = self._held
+        while self._held and before != (before := (self._held, self._close, self._is_text)):
             if self._close:
                 yield from self._within()
             elif self._is_text:
@@ -207,3 +206,25 @@ def _without_half_of(tag: str, text: str) -> tuple[str, str]:
         if text.endswith(tag[:length]):
             return text[:-length], text[-length:]
     return text, ""
+
+
+def is_whole(text: str) -> bool:
+    """Whether ``text`` has no half of a surrogate pair, which JSON can write and UTF-8 cannot."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def joined(text: str) -> tuple[str, str]:
+    """
+    Return ``text`` with its surrogate pairs joined, and the half at its end that may be one yet.
+
+    A half that stays alone becomes the sign for what cannot be shown.
+    """
+    half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+    text = text[: len(text) - len(half)]
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"), half
