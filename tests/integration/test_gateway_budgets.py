@@ -384,7 +384,8 @@ async def test_a_servers_report_of_a_call_is_recorded_once_and_as_such(
     gateways: Gateways, provider: OpenAIServer, ada: str, bob: str
 ) -> None:
     provider.add(ToolCalls(call("f", {}, id="call_7")))
-    report = {"outcomes": [{"call": "call_7", "outcome": "ok", "approval": "auto"}]}
+    outcome = {"call": "call_7", "outcome": "ok", "approval": "auto"}
+    report = {"outcomes": [outcome | {"approver": "rule"}]}
     made_up = {"outcomes": [{"call": "call_8", "outcome": "ok", "approval": "auto"}]}
     with gateways.running() as gateway:
         async with session(gateway, ada) as http, session(gateway, bob) as other:
@@ -393,19 +394,28 @@ async def test_a_servers_report_of_a_call_is_recorded_once_and_as_such(
             for client, told in ((other, report), (http, made_up), (http, report), (http, report)):
                 async with client.post("v1/audit/outcomes", json=told) as answer:
                     recorded.append((await answer.json())["recorded"])
-            oddities: list[Any] = [{}, {"outcomes": [{}]}, {"outcomes": 5}, []]
+            foreign = outcome | {"approver": "nobody"}
+            oddities: list[Any] = [{}, {"outcomes": [{}]}, {"outcomes": 5}, [], ["outcomes"]]
+            oddities += [{"outcomes": [foreign]}, {"outcomes": ["call"]}]
             for odd in oddities:
                 async with http.post("v1/audit/outcomes", json=odd) as answer:
                     assert answer.status == 400
                     assert "reports no outcomes" in (await answer.json())["error"]["message"]
     assert recorded == [0, 0, 1, 0]
-    asked, outcome = gateways.records()
+    asked, ended = gateways.records()
     assert (asked["kind"], asked["call"]) == ("call", "call_7")
-    assert {name: outcome[name] for name in ("kind", "user", "call", "outcome", "reported_by")} == {
+    assert ended == {
+        "number": 2,
+        "made": ended["made"],
         "kind": "outcome",
         "user": "ada",
+        "server": "",
+        "conversation": asked["conversation"],
         "call": "call_7",
+        "call_number": 1,
         "outcome": "ok",
+        "approval": "auto",
+        "approver": "rule",
         "reported_by": "the user's server",
     }
 

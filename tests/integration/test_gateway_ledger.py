@@ -1,5 +1,6 @@
 """The ledger in a real SQLite file and a real PostgreSQL: nothing lost, doubled or overspent."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,17 +12,20 @@ from uuid import uuid4
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.pages import lists, queries
 from caesarion_hub.gateway.pages.lists import Search
 from caesarion_hub.gateway.policy.budgets import Budget
 from caesarion_hub.gateway.store import tables
-from caesarion_hub.gateway.store.audit_log import verify
+from caesarion_hub.gateway.store.audit_log import START_HASH, verify
 from caesarion_hub.gateway.store.commands import (
     AuditEntries,
     AuditEntry,
     BudgetEdit,
     Deregistration,
     Heartbeat,
+    Outcome,
+    OutcomeReport,
     Refusal,
     Reservation,
     Settlement,
@@ -30,7 +34,7 @@ from caesarion_hub.gateway.store.commands import (
 from caesarion_hub.gateway.store.database import Database, DatabaseError
 from caesarion_hub.gateway.store.ledger import Ledger
 from caesarion_hub.gateway.store.settlements import LOST
-from sqlalchemy import func, select, text
+from sqlalchemy import column, func, insert, select, table, text
 from sqlalchemy.exc import OperationalError
 
 from tests.fakes.postgres import Postgres
@@ -93,7 +97,7 @@ def let_in(ledger: Ledger, reservation: Reservation) -> bool:
 
 def said(ledger: Ledger, reservation: Reservation) -> str:
     (refusal,) = ledger.apply([reservation])
-    assert refusal is not None
+    assert isinstance(refusal, GatewayError)
     return refusal.message
 
 
@@ -165,7 +169,7 @@ def test_a_request_is_settled_once(database: Database) -> None:
 def test_a_refused_request_is_not_in_the_ledger(database: Database) -> None:
     ledger = make_ledger(database, Budget("user", "ada", "day", 0, None))
     (refusal,) = ledger.apply([make_reservation()])
-    assert refusal is not None
+    assert isinstance(refusal, GatewayError)
     assert (refusal.status, refusal.code, refusal.kind) == (429, "budget_reached", "budget_error")
     with database.reading() as connection:
         assert connection.execute(select(tables.request)).all() == []
@@ -329,6 +333,101 @@ def test_the_audit_grows_from_all_replicas_as_one_chain(database: Database) -> N
         assert [link.number for link in verify(connection)] == list(range(1, 81))
 
 
+def record_calls(database: Database, ledger: Ledger, answer: str, *calls: str) -> list[int]:
+    """Record the calls of an answer; return their records' numbers."""
+    fields = {"request": answer, "tool": "python_interpreter"}
+    entries = [AuditEntry("call", "ada", "c", call, fields) for call in calls]
+    before = ledger.head[0]
+    ledger.apply([AuditEntries(entries)])
+    return list(range(before + 1, ledger.head[0] + 1))
+
+
+def report(ledger: Ledger, *outcomes: tuple[str, str], user: str = "ada") -> int:
+    ended = [Outcome(call, outcome, "auto", "rule") for call, outcome in outcomes]
+    (number,) = ledger.apply([OutcomeReport(user, "", ended)])
+    assert isinstance(number, int)
+    return number
+
+
+def outcomes_by_call(database: Database) -> dict[int, str]:
+    with database.reading() as connection:
+        records = [json.loads(one.record) for one in verify(connection) if one.kind == "outcome"]
+    numbers = [record["call_number"] for record in records]
+    assert len(set(numbers)) == len(numbers)
+    return {record["call_number"]: record["outcome"] for record in records}
+
+
+LONG = "call_" + "x" * 995
+
+
+@pytest.mark.parametrize("call", ["call_1", "", LONG, "a\0b", "\ud800"])
+def test_the_outcomes_of_calls_with_one_id_belong_to_a_call_each(
+    database: Database, call: str
+) -> None:
+    ledger = make_ledger(database)
+    first = record_calls(database, ledger, "answer 1", call, call)
+    assert report(ledger, (call, "ok")) == 1
+    assert report(ledger, (call, "error")) == 1
+    second = record_calls(database, ledger, "answer 2", call, "another", call)
+    assert report(ledger, (call, "refused"), (call, "interrupted"), ("another", "ok")) == 3
+    assert report(ledger, (call, "ok"), ("another", "ok"), ("unknown", "ok")) == 0
+    assert report(ledger, (call, "ok"), user="eve") == 0
+    expected = ["ok", "error", "refused", "ok", "interrupted"]
+    assert outcomes_by_call(database) == dict(zip(first + second, expected, strict=True))
+
+
+def test_an_outcome_belongs_to_the_latest_answer_if_an_earlier_one_was_not_reported(
+    database: Database,
+) -> None:
+    ledger = make_ledger(database)
+    (left,) = record_calls(database, ledger, "answer 1", "call_1")
+    (latest,) = record_calls(database, ledger, "answer 2", "call_1")
+    assert report(ledger, ("call_1", "ok")) == 1
+    assert outcomes_by_call(database) == {latest: "ok"}
+    assert report(ledger, ("call_1", "error")) == 1
+    assert outcomes_by_call(database) == {latest: "ok", left: "error"}
+
+
+def test_long_ids_with_one_beginning_are_different_calls(database: Database) -> None:
+    ledger = make_ledger(database)
+    first, second = record_calls(database, ledger, "answer", f"{LONG}1", f"{LONG}2")
+    assert report(ledger, (f"{LONG}2", "error"), (f"{LONG}1", "ok")) == 2
+    assert outcomes_by_call(database) == {first: "ok", second: "error"}
+
+
+def test_two_reports_at_once_record_one_outcome(database: Database) -> None:
+    ledgers = [make_ledger(database, replica=str(number)) for number in range(4)]
+    record_calls(database, ledgers[0], "answer", "call_1")
+    with ThreadPoolExecutor(4) as threads:
+        numbers = list(threads.map(lambda ledger: report(ledger, ("call_1", "ok")), ledgers))
+    assert sorted(numbers) == [0, 0, 0, 1]
+
+
+def test_an_outcome_of_before_it_named_its_call_is_beside_it_after_the_migration(url: str) -> None:
+    columns = ("made", "kind", "user", "conversation", "call")
+    rows = [
+        (1, "call", "ada", "c", "call_1"),
+        (2, "call", "ada", "c", "call_1"),
+        (3, "outcome", "ada", "", "call_1"),
+        (4, "call", "ada", "c", "call_1"),
+        (5, "outcome", "ada", "", "call_2"),
+    ]
+    previous = START_HASH
+    with closing(Database(url)) as database:
+        database.migrate("0003")
+        with database.exclusive() as connection:
+            for number, row in enumerate(rows, 1):
+                fields = dict(zip(columns, row, strict=True)) | {"number": number}
+                record = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+                digest = hashlib.sha256(f"{previous}\n{record}".encode()).hexdigest()
+                values = fields | {"record": record, "previous": previous, "hash": digest}
+                connection.execute(insert(table("audit", *map(column, values))), values)
+                previous = digest
+        database.migrate()
+        with database.reading() as connection:
+            assert [one.call_number for one in verify(connection)] == [None, None, 2, None, None]
+
+
 def test_many_at_once_overspend_by_no_more_than_one_answer(database: Database) -> None:
     budget = Budget("everyone", "", "day", 1000, None)
     ledgers = [make_ledger(database, budget, replica=str(number)) for number in range(4)]
@@ -355,7 +454,7 @@ def test_what_the_pages_ask_is_answered(database: Database) -> None:
             settled(done, 70),
             replace(settled(failed, 30), status=502, error="upstream_error", nanos=None),
             AuditEntries([AuditEntry("call", "ada", "c", "call_1", {"tool": "100%_sure"})]),
-            AuditEntries([AuditEntry("outcome", "ada", "", "call_1", {"outcome": "ok"})]),
+            OutcomeReport("ada", "", [Outcome("call_1", "ok", "auto", "rule")]),
             *[Refusal(milliseconds(), "bob", "m", "budget_reached", words) for words in ("a", "b")],
         ]
     )
@@ -376,7 +475,7 @@ def test_what_the_pages_ask_is_answered(database: Database) -> None:
         unlike = lists.audit(connection, Search(text="0x_s"))
         newer = lists.audit(connection, Search(outcomes=True), after=1)
         whole = lists.audit_after(connection, None, Search(outcomes=True))
-        ended = lists.of_calls(connection, "outcome", records)
+        ended = lists.outcomes_of(connection, records)
         groups = lists.groups_of(connection, "bob")
         left = queries.left(connection, ledger.budgets, [("user", "ada"), ("everyone", "")])
         standing = queries.standing(connection, ledger.budgets, budgets[0])

@@ -17,8 +17,8 @@ from caesarion_hub.gateway.pages import queries
 from caesarion_hub.gateway.pages.download import Download
 from caesarion_hub.gateway.pages.lists import BATCH
 from caesarion_hub.gateway.store import tables
-from caesarion_hub.gateway.store.audit_log import append
-from caesarion_hub.gateway.store.commands import AuditEntry
+from caesarion_hub.gateway.store.audit_log import append, append_outcomes
+from caesarion_hub.gateway.store.commands import AuditEntry, Outcome, OutcomeReport
 from caesarion_hub.gateway.store.database import Database
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
@@ -102,8 +102,12 @@ def fill(connection: Connection) -> None:
     for number in range(60):
         said = {"tool": "python_interpreter", "text": f"print({number}) # <b>", "sha256": "ab" * 32}
         append(connection, [AuditEntry("call", f"user-{number % 2}", "c", f"call_{number}", said)])
-    ended = {"outcome": "refused", "approval": "refuse by user-1", "server": ""}
-    append(connection, [AuditEntry("outcome", "user-1", "", "call_59", ended)])
+    for user, ended in (
+        ("user-1", Outcome("call_59", "refused", "refuse by user-1", "person")),
+        ("user-0", Outcome("call_58", "ok", "run by user-0", "program")),
+        ("user-0", Outcome("call_56", "ok", "auto", "rule")),
+    ):
+        append_outcomes(connection, OutcomeReport(user, "", [ended]))
 
 
 @pytest.fixture(scope="module")
@@ -604,6 +608,9 @@ def test_a_call_stands_with_its_outcome_and_an_outcome_with_its_call(admin: Sess
     row = text[text.index("Reported by the user's server") :].partition("</tr>")[0]
     assert 'refused <span class="unit" title="refuse by user-1">refused by user-1</span>' in row
     assert text.index("call_59") < text.index("refuse by user-1") < text.index("call_57")
+    others = page(admin, "admin/audit?user=user-0")
+    assert 'title="run by user-0">approved by a program of user-0</span>' in others
+    assert 'title="auto">by rule: code runs without asking</span>' in others
     outcomes = page(admin, "admin/audit?user=user-1&kind=outcome")
     assert calls(outcomes) == ["call_59"]
     assert "</span> python_interpreter <code" in outcomes
@@ -625,9 +632,10 @@ def test_what_is_found_in_the_audit_is_downloaded(admin: Session) -> None:
     assert [row["call"] for row in rows] == [f"call_{number}" for number in range(1, 60, 2)]
     last = rows[-1]
     assert (last["what"], last["outcome"]) == ("python_interpreter", "refused")
+    assert (last["approval"], last["approver"]) == ("refuse by user-1", "person")
     answer = admin.get(f"{GATEWAY}/admin/audit.jsonl?conversation=c")
     records = [json.loads(line) for line in answer.text.splitlines()]
-    assert [one["number"] for one in records] == list(range(1, 61))
+    assert [one["number"] for one in records] == list(range(1, 64))
     assert records[0]["record"]["text"] == "print(0) # <b>"
     assert records[1]["previous"] == records[0]["hash"]
     assert "filename=" in answer.headers["Content-Disposition"]

@@ -51,17 +51,24 @@ def test_a_limit_of_0_is_nothing_whatever_the_other_one_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reported", "said"),
+    ("approval", "approver", "words"),
     [
-        ("auto", "ran at once"),
-        ("run by ada", "let run by ada"),
-        ("edited by ada", "edited by ada"),
-        ("refuse by ada", "refused by ada"),
-        ("made up", "made up"),
+        ("run by ada", "person", "approved by ada"),
+        ("edited by ada", "person", "edited by ada"),
+        ("refuse by ada", "person", "refused by ada"),
+        ("run by ada", "program", "approved by a program of ada"),
+        ("made up", "program", "by a program: made up"),
+        ("auto", "rule", "by rule: code runs without asking"),
+        ("read-only", "", "by rule: read-only mode"),
+        ("made up", "rule", "by rule: made up"),
+        ("run by ada", "", "approved by ada, or a program of theirs"),
+        ("made up", "", "made up"),
     ],
 )
-def test_who_let_a_call_run_is_said_in_words(reported: str, said: str) -> None:
-    assert formatting.approved(reported) == said
+def test_an_approval_by_a_person_a_program_and_a_rule_read_differently(
+    approval: str, approver: str, words: str
+) -> None:
+    assert formatting.approved(approval, approver) == words
 
 
 def test_how_an_answer_ended_is_said_in_words() -> None:
@@ -274,9 +281,11 @@ def test_money_in_a_record_is_in_dollars() -> None:
 
 def test_a_call_has_its_outcome_beside_it_and_an_outcome_its_call() -> None:
     call = row(1, "call", {"tool": "python", "sha256": "ab"}, conversation="c", call="call_1")
-    outcome = row(2, "outcome", {"outcome": "ok", "approval": "auto"}, call="call_1")
+    ended = {"outcome": "ok", "approval": "run by ada", "approver": "person"}
+    outcome = row(2, "outcome", ended, call="call_1")
     line = records.line(call, outcome=outcome)
-    assert (line.what, line.outcome, line.approval) == ("python", "ok", "auto")
+    assert (line.what, line.outcome) == ("python", "ok")
+    assert (line.approval, line.approver) == ("run by ada", "person")
     line = records.line(outcome, call=call)
     assert (line.what, line.conversation, line.outcome) == ("python", "c", "ok")
     assert records.line(outcome).what == "", "of a call that was cut off"

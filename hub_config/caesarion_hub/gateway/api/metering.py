@@ -18,13 +18,19 @@ from tornado.iostream import StreamClosedError
 
 from caesarion_hub.gateway.api.metrics import Metrics
 from caesarion_hub.gateway.api.request import ChatRequest
-from caesarion_hub.gateway.api.response import MeteredAnswer, plain
+from caesarion_hub.gateway.api.response import MeteredAnswer
 from caesarion_hub.gateway.authentication import Caller
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.policy import limits
 from caesarion_hub.gateway.policy.limits import CallerLimits
 from caesarion_hub.gateway.policy.prices import Usage, cost, prompt_tokens
-from caesarion_hub.gateway.store.commands import Refusal, Reservation, Settlement, milliseconds
+from caesarion_hub.gateway.store.commands import (
+    Refusal,
+    Reservation,
+    Settlement,
+    milliseconds,
+    plain,
+)
 from caesarion_hub.gateway.store.write_queue import WriteQueue
 from caesarion_hub.gateway.upstream.backend import Answer, Backend, json_answer
 from caesarion_hub.values.gateway import Gateway

@@ -14,7 +14,13 @@ from dataclasses import replace
 
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.policy.prices import Usage, cost
-from caesarion_hub.gateway.store.commands import AuditEntry, Reservation, Settlement, milliseconds
+from caesarion_hub.gateway.store.commands import (
+    AuditEntry,
+    Reservation,
+    Settlement,
+    milliseconds,
+    plain,
+)
 from caesarion_hub.gateway.store.write_queue import WriteQueue
 from caesarion_hub.gateway.upstream.backend import Answer
 from caesarion_hub.gateway.upstream.stream_reader import Call, Tap
@@ -149,12 +155,7 @@ def call_entry(call: Call, reservation: Reservation, complete: bool, text: bool)
         "sha256": hashlib.sha256(code.encode("utf-8", "surrogatepass")).hexdigest(),
         **({"text": code} if text else {}),
     }
-    return AuditEntry("call", reservation.user, reservation.conversation, plain(call.id), said)
-
-
-def plain(text: str, most: int = 255) -> str:
-    """Return ``text`` as every database takes it: not too long, no NUL, no half characters."""
-    return text[:most].replace("\0", "").encode("utf-8", "replace").decode()
+    return AuditEntry("call", reservation.user, reservation.conversation, call.id, said)
 
 
 def _code(arguments: str) -> str:

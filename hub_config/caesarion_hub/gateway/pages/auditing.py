@@ -23,7 +23,7 @@ KINDS = ("call", "outcome", "budget", "cut")
 _FIELDS = ("user", "kind", "conversation", "text", "since", "until")
 
 _HEADER = (
-    *("number", "made (UTC)", "kind", "user", "what", "outcome", "approval"),
+    *("number", "made (UTC)", "kind", "user", "what", "outcome", "approval", "approver"),
     *("model", "conversation", "call", "sha256 of the code", "code", "hash"),
 )
 
@@ -124,14 +124,10 @@ class AuditJson(Audit, Download):
 
 def lines(connection: Connection, rows: Rows) -> list[records.Line]:
     """Return rows of the audit as people read them, each with what belongs to it."""
-    outcomes = lists.of_calls(connection, "outcome", [row for row in rows if row.kind == "call"])
-    calls = lists.of_calls(connection, "call", [row for row in rows if row.kind == "outcome"])
+    outcomes = lists.outcomes_of(connection, [row for row in rows if row.kind == "call"])
+    calls = lists.calls_of(connection, [row for row in rows if row.kind == "outcome"])
     return [
-        records.line(
-            row,
-            call=calls.get((row.user, row.call)) if row.kind == "outcome" else None,
-            outcome=outcomes.get((row.user, row.call)) if row.kind == "call" else None,
-        )
+        records.line(row, call=calls.get(row.call_number), outcome=outcomes.get(row.number))
         for row in rows
     ]
 
@@ -139,7 +135,15 @@ def lines(connection: Connection, rows: Rows) -> list[records.Line]:
 def _row(line: records.Line) -> Sequence[Any]:
     return (
         *(line.number, formatting.time(line.made), line.kind, line.user, line.what, line.outcome),
-        *(line.approval, line.model, line.conversation, line.call, line.sha256, line.text),
+        *(
+            line.approval,
+            line.approver,
+            line.model,
+            line.conversation,
+            line.call,
+            line.sha256,
+            line.text,
+        ),
         line.hash,
     )
 

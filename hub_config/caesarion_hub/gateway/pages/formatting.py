@@ -27,12 +27,12 @@ _ENDED = {
     "length": "reached its longest length",
     "content_filter": "stopped by the provider's filter",
 }
-_APPROVED = {
-    "auto": "ran at once",
-    "ask": "nobody had to decide, or has",
-    "read-only": "in read-only mode",
+_RULES = {
+    "auto": "by rule: code runs without asking",
+    "ask": "by rule: no approval was needed, or none was given",
+    "read-only": "by rule: read-only mode",
 }
-_DECIDED = {"run": "let run", "refuse": "refused"}
+_DECISIONS = {"run": "approved", "refuse": "refused"}
 
 
 def ended(reason: str) -> str:
@@ -40,10 +40,17 @@ def ended(reason: str) -> str:
     return _ENDED.get(reason, reason)
 
 
-def approved(approval: str) -> str:
-    """Return who let a call run, by the word of the user's server."""
-    deed, by, who = approval.partition(" by ")
-    return _APPROVED.get(approval, f"{_DECIDED.get(deed, deed)}{by}{who}")
+def approved(approval: str, approver: str) -> str:
+    """Return what allowed or refused a call: a person, a program, or a rule."""
+    decision, by, name = approval.partition(" by ")
+    decided = _DECISIONS.get(decision, decision)
+    if approver == "rule" or approval in _RULES:
+        return _RULES.get(approval, f"by rule: {approval}")
+    if approver == "program":
+        return f"{decided} by a program of {name}" if by else f"by a program: {approval}"
+    if approver == "person" or not by:
+        return f"{decided}{by}{name}"
+    return f"{decided} by {name}, or a program of theirs"
 
 
 def count(number: float) -> str:

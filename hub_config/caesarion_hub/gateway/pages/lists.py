@@ -131,23 +131,31 @@ def audit_after(
     return connection.execute(asked.order_by(_audit.number).limit(BATCH)).all()
 
 
-def of_calls(
-    connection: Connection, kind: str, rows: Collection[Row[Any]]
-) -> dict[tuple[str, str], Row[Any]]:
-    """Return the records of this kind of the calls that ``rows`` are of, by user and call."""
-    calls: dict[str, set[str]] = {}
-    for row in rows:
-        if row.call:
-            calls.setdefault(row.user, set()).add(row.call)
-    # A user at a time, and not by the kind: so SQLite finds the index of both.
+def outcomes_of(connection: Connection, calls: Collection[Row[Any]]) -> dict[int, Row[Any]]:
+    """Return the records of the outcomes of ``calls``, by the number of the call's record."""
+    by_user: dict[str, list[Row[Any]]] = {}
+    for row in calls:
+        by_user.setdefault(row.user, []).append(row)
+    # A user at a time: so SQLite finds the index of users and calls.
     return {
-        (row.user, row.call): row
-        for user, named in calls.items()
+        row.call_number: row
+        for user, rows in by_user.items()
         for row in connection.execute(
-            select(tables.audit).where(_audit.user == user, _audit.call.in_(named))
+            select(tables.audit).where(
+                _audit.user == user,
+                _audit.call.in_({row.call for row in rows}),
+                _audit.kind == "outcome",
+                _audit.call_number.in_([row.number for row in rows]),
+            )
         )
-        if row.kind == kind
     }
+
+
+def calls_of(connection: Connection, outcomes: Collection[Row[Any]]) -> dict[int, Row[Any]]:
+    """Return the records of the calls that ``outcomes`` are of, by their numbers."""
+    numbers = [row.call_number for row in outcomes if row.call_number is not None]
+    rows = connection.execute(select(tables.audit).where(_audit.number.in_(numbers)))
+    return {row.number: row for row in rows}
 
 
 def groups_of(connection: Connection, user: str) -> str:

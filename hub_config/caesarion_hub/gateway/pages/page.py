@@ -176,6 +176,7 @@ _TEMPLATES = Environment(
     lstrip_blocks=True,
 )
 _TEMPLATES.globals |= {
+    "approved": formatting.approved,
     "bars": plots.bars,
     "count": formatting.count,
     "is_nothing": formatting.is_nothing,
@@ -187,7 +188,6 @@ _TEMPLATES.filters |= {
     "count": formatting.count,
     "date": formatting.date_of,
     "day": formatting.day,
-    "approved": formatting.approved,
     "ended": formatting.ended,
     "dollars": formatting.exact,
     "midnight": formatting.midnight,

@@ -33,6 +33,8 @@ class Line:
     text: str = ""
     outcome: str = ""
     approval: str = ""
+    approver: str = ""
+    complete: bool = True
     details: Sequence[tuple[str, str]] = ()
 
 
@@ -52,6 +54,8 @@ def line(row: Any, *, call: Any = None, outcome: Any = None) -> Line:
         text=about.get("text", ""),
         outcome=ended.get("outcome", ""),
         approval=ended.get("approval", ""),
+        approver=ended.get("approver", ""),
+        complete=bool(about.get("complete", True)),
         details=[*_details(said), ("hash", row.hash)],
     )
 

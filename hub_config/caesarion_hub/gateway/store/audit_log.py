@@ -11,11 +11,12 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from sqlalchemy import Connection, delete, select
 
 from caesarion_hub.gateway.store import tables
-from caesarion_hub.gateway.store.commands import AuditEntry, milliseconds
+from caesarion_hub.gateway.store.commands import AuditEntry, OutcomeReport, milliseconds, plain
 
 START_HASH = "0" * 64
 """The hash before the first record."""
@@ -23,8 +24,12 @@ START_HASH = "0" * 64
 Head = tuple[int, str]
 """The number of the last record and its hash."""
 
+CALL_LENGTH = 255
+"""Characters of a call's id that are kept; of a longer one its beginning and its hash."""
+
 _COLUMNS = ("number", "made", "kind", "user", "conversation", "call")
 _BATCH = 500  # records that a verification holds in memory
+_SAME_CALLS = 100  # calls of one id, the latest, that an outcome may belong to; made up
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class AuditRecord:
     record: str
     previous: str
     hash: str
+    call_number: int | None = None
 
 
 class BrokenChainError(Exception):
@@ -48,13 +54,21 @@ class BrokenChainError(Exception):
 
 def make_record(entry: AuditEntry, number: int, made: int, previous: str) -> AuditRecord:
     """Return the record of ``entry``; ``previous`` is the hash of the record before it."""
-    columns = (number, made, entry.kind, entry.user, entry.conversation, entry.call)
-    record = json.dumps(
-        {**entry.fields, **dict(zip(_COLUMNS, columns, strict=True))},
-        sort_keys=True,
-        separators=(",", ":"),
-    )
-    return AuditRecord(*columns, record, previous, _hash(previous, record))
+    call = call_key(entry.call)
+    columns = (number, made, entry.kind, entry.user, entry.conversation, call)
+    fields = {**entry.fields, **dict(zip(_COLUMNS, columns, strict=True))}
+    if entry.call_number is not None:
+        fields["call_number"] = entry.call_number
+    record = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    return AuditRecord(*columns, record, previous, _hash(previous, record), entry.call_number)
+
+
+def call_key(call: str) -> str:
+    """Return the id of a tool call as the audit keeps it: a long one by its hash."""
+    key = plain(call, len(call))
+    if len(key) <= CALL_LENGTH:
+        return key
+    return f"{key[: CALL_LENGTH - 65]}:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 def verify_chain(records: Iterable[AuditRecord], cuts: Mapping[int, str]) -> Iterator[AuditRecord]:
@@ -98,7 +112,7 @@ def head(connection: Connection) -> Head:
 def append(connection: Connection, entries: Iterable[AuditEntry]) -> Head:
     """Append records and return where the chain ends now."""
     number, previous = head(connection)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for entry in entries:
         record = make_record(entry, number + 1, milliseconds(), previous)
         number, previous = record.number, record.hash
@@ -124,13 +138,62 @@ def cut(connection: Connection, before: int, by: str) -> int:
     return int(last[0])
 
 
-def calls_without_outcome(connection: Connection, user: str, calls: Iterable[str]) -> set[str]:
-    """Return those of ``calls`` that a model asked this user's server for, without an outcome."""
+def append_outcomes(connection: Connection, report: OutcomeReport) -> tuple[Head, int]:
+    """
+    Append the outcomes of calls that have none yet; return the chain's head, and how many.
+
+    Providers repeat ids of calls, in one answer and in later ones: an outcome belongs to the
+    latest answer with such a call, and in it to the first call without an outcome.
+    """
+    waiting: dict[str, list[_Call]] = {}
+    entries = []
+    for one in report.outcomes:
+        key = call_key(one.call)
+        if key not in waiting:
+            waiting[key] = _calls_without_outcome(connection, report.user, key)
+        if waiting[key]:
+            call = waiting[key].pop(0)
+            fields = {
+                "server": report.server,
+                "reported_by": "the user's server",
+                "outcome": one.outcome,
+                "approval": one.approval,
+                "approver": one.approver,
+            }
+            entries.append(
+                AuditEntry("outcome", report.user, call.conversation, key, fields, call.number)
+            )
+    return append(connection, entries), len(entries)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A recorded call, and the answer that asked for it."""
+
+    number: int
+    conversation: str
+    answer: str
+
+
+def _calls_without_outcome(connection: Connection, user: str, call: str) -> list[_Call]:
+    """Return the calls of this id without an outcome: the latest answer's first, in order."""
     audit = tables.audit.c
-    named = (audit.user == user, audit.call.in_([call for call in calls if call]))
-    rows = connection.execute(select(audit.call, audit.kind).where(*named)).all()
-    asked = {call for call, kind in rows if kind == "call"}
-    return asked - {call for call, kind in rows if kind == "outcome"}
+    mine = (audit.user == user, audit.call == call)
+    rows = connection.execute(
+        select(audit.number, audit.conversation, audit.record)
+        .where(*mine, audit.kind == "call", audit.call_number.is_(None))
+        .order_by(audit.number.desc())
+        .limit(_SAME_CALLS)
+    ).all()
+    outcomes = (audit.kind == "outcome", audit.call_number.in_([row.number for row in rows]))
+    done = set(connection.scalars(select(audit.call_number).where(*mine, *outcomes)))
+    answers: dict[str, list[_Call]] = {}
+    for row in rows:
+        if row.number not in done:
+            answer = str(json.loads(row.record).get("request", ""))
+            found = _Call(row.number, row.conversation, answer)
+            answers.setdefault(answer, []).insert(0, found)
+    return [found for calls in answers.values() for found in calls]
 
 
 def verify(connection: Connection) -> Iterator[AuditRecord]:
@@ -143,7 +206,7 @@ def verify(connection: Connection) -> Iterator[AuditRecord]:
     rows = connection.execution_options(yield_per=_BATCH).execute(
         select(audit).order_by(audit.c.number)
     )
-    yield from verify_chain((AuditRecord(*row) for row in rows), cuts)
+    yield from verify_chain((AuditRecord(**row._mapping) for row in rows), cuts)
 
 
 def verification(connection: Connection) -> tuple[bool, str]:
@@ -163,7 +226,9 @@ def _check_content(one: AuditRecord) -> None:
     if one.hash != _hash(one.previous, one.record):
         raise BrokenChainError(f"Record {one.number} was changed: its hash does not fit.")
     fields = json.loads(one.record)
-    for name in _COLUMNS:
+    # Outcomes of before version 0004 of the tables do not name their call: the migration did.
+    names = (*_COLUMNS, "call_number") if "call_number" in fields else _COLUMNS
+    for name in names:
         if fields.get(name) != getattr(one, name):
             raise BrokenChainError(f"Record {one.number} was changed: its column '{name}' differs.")
 

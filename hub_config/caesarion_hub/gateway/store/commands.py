@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, Literal
 
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.policy.budgets import Budget
@@ -75,7 +75,8 @@ class AuditEntry:
     What a new record of the audit says.
 
     ``kind`` is ``call``, ``outcome``, ``budget`` or ``cut``; ``call`` is the id of the tool
-    call that it is about, if any; ``fields`` is the rest, in values that JSON has.
+    call that it is about, if any, and ``call_number`` for an outcome the number of the call's
+    record; ``fields`` is the rest, in values that JSON has.
     """
 
     kind: str
@@ -83,6 +84,7 @@ class AuditEntry:
     conversation: str = ""
     call: str = ""
     fields: Mapping[str, Any] = field(default_factory=dict)
+    call_number: int | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,37 @@ class AuditEntries:
     """Append records to the audit."""
 
     entries: Sequence[AuditEntry]
+
+
+Approver = Literal["person", "program", "rule"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """
+    How a tool call ended, as the user's server reports it.
+
+    ``approval`` says what allowed or refused the call, ``approver`` what kind of decision that
+    was: of a person, of a program with a token, or by a rule; empty if the server does not say.
+    """
+
+    call: str
+    outcome: str
+    approval: str
+    approver: Approver | Literal[""] = ""
+
+
+@dataclass(frozen=True)
+class OutcomeReport:
+    """
+    Append the outcomes of a user's tool calls, each beside the call that it belongs to.
+
+    The result is how many belong to a call that had none yet; the others are dropped.
+    """
+
+    user: str
+    server: str
+    outcomes: Sequence[Outcome]
 
 
 @dataclass(frozen=True)
@@ -119,10 +152,22 @@ class Deregistration:
 
 
 Command = (
-    Reservation | Settlement | Refusal | AuditEntries | BudgetEdit | Heartbeat | Deregistration
+    Reservation
+    | Settlement
+    | Refusal
+    | AuditEntries
+    | OutcomeReport
+    | BudgetEdit
+    | Heartbeat
+    | Deregistration
 )
-Result = GatewayError | None
-"""What a command came to: the refusal of a reservation, else nothing."""
+Result = GatewayError | int | None
+"""What a command came to: a reservation's refusal, the number of outcomes, else None."""
+
+
+def plain(text: str, most: int = 255) -> str:
+    """Return ``text`` as every database takes it: not too long, no NUL, no half characters."""
+    return text[:most].replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def milliseconds() -> int:

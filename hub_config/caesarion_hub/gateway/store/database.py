@@ -111,14 +111,14 @@ class Database:
             return False
         return True
 
-    def migrate(self) -> None:
-        """Bring the tables up to date; replicas that start together do it once."""
+    def migrate(self, version: str = "head") -> None:
+        """Bring the tables up to a version; replicas that start together do it once."""
         config = alembic.config.Config()
         config.set_main_option("script_location", str(Path(__file__).parents[1] / "migrations"))
         try:
             with self.exclusive() as connection:
                 config.attributes["connection"] = connection
-                alembic.command.upgrade(config, "head")
+                alembic.command.upgrade(config, version)
         except SQLAlchemyError as error:
             said = str(getattr(error, "orig", None) or error).strip().splitlines()
             raise DatabaseError(

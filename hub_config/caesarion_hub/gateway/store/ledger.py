@@ -8,13 +8,14 @@ still spend is the sum over their open rows, so a crash leaves nothing else to r
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Insert, delete, select
 
+from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.policy.budgets import Budget, Key
 from caesarion_hub.gateway.store import audit_log, tables
 from caesarion_hub.gateway.store.admission import Admission
@@ -26,6 +27,7 @@ from caesarion_hub.gateway.store.commands import (
     Command,
     Deregistration,
     Heartbeat,
+    OutcomeReport,
     Refusal,
     Reservation,
     Result,
@@ -57,52 +59,55 @@ class Ledger:
 
     def apply(self, commands: Sequence[Command]) -> list[Result]:
         """Apply all commands or none: settle first, reserve last. Return a result for each."""
+        results: list[Result] = [None] * len(commands)
+        in_force, head = self.budgets, self.head
         with self.database.exclusive() as connection:
             settle(connection, [one for one in commands if isinstance(one, Settlement)])
             _count_refusals(connection, [one for one in commands if isinstance(one, Refusal)])
-            in_force, head = self._apply_others(connection, commands)
-            results = self._reserve(connection, in_force, commands)
+            for index, command in enumerate(commands):
+                match command:
+                    case AuditEntries():
+                        head = audit_log.append(connection, command.entries)
+                    case OutcomeReport():
+                        head, results[index] = audit_log.append_outcomes(connection, command)
+                    case BudgetEdit():
+                        head = self._edit_budget(connection, command)
+                        in_force = self._budgets_in_force(connection)
+                    case Heartbeat():
+                        self._heartbeat(connection, command)
+                        in_force = self._budgets_in_force(connection)
+                        head = audit_log.head(connection)
+                    case Deregistration():
+                        mine = tables.replica.c.id == self._replica
+                        connection.execute(delete(tables.replica).where(mine))
+            reservations = {
+                index: one for index, one in enumerate(commands) if isinstance(one, Reservation)
+            }
+            for index, refusal in self._reserve(connection, in_force, reservations).items():
+                results[index] = refusal
         self.budgets, self.head = in_force, head
         return results
 
-    def _apply_others(
-        self, connection: Connection, commands: Sequence[Command]
-    ) -> tuple[dict[Key, Budget], Head]:
-        """Return the budgets and the audit's head afterwards."""
-        in_force, head = self.budgets, self.head
-        for command in commands:
-            match command:
-                case AuditEntries():
-                    head = audit_log.append(connection, command.entries)
-                case BudgetEdit():
-                    head = self._edit_budget(connection, command)
-                    in_force = self._budgets_in_force(connection)
-                case Heartbeat():
-                    self._heartbeat(connection, command)
-                    in_force, head = self._budgets_in_force(connection), audit_log.head(connection)
-                case Deregistration():
-                    mine = tables.replica.c.id == self._replica
-                    connection.execute(delete(tables.replica).where(mine))
-        return in_force, head
-
     def _reserve(
-        self, connection: Connection, in_force: dict[Key, Budget], commands: Sequence[Command]
-    ) -> list[Result]:
-        reservations = [one for one in commands if isinstance(one, Reservation)]
+        self,
+        connection: Connection,
+        in_force: dict[Key, Budget],
+        reservations: Mapping[int, Reservation],
+    ) -> dict[int, GatewayError]:
+        """Reserve what is admitted; return the refusals of the others."""
         if not reservations:
-            return [None] * len(commands)
-        admission = Admission(connection, in_force, reservations)
-        results = [
-            admission.admit(one) if isinstance(one, Reservation) else None for one in commands
-        ]
-        rows = [
-            _reserved(one, self._replica)
-            for one, refusal in zip(commands, results, strict=True)
-            if isinstance(one, Reservation) and refusal is None
-        ]
+            return {}
+        admission = Admission(connection, in_force, list(reservations.values()))
+        refusals = {}
+        rows = []
+        for index, reservation in reservations.items():
+            if refusal := admission.admit(reservation):
+                refusals[index] = refusal
+            else:
+                rows.append(_reserved(reservation, self._replica))
         if rows:
             connection.execute(_RESERVE, rows)
-        return results
+        return refusals
 
     def _heartbeat(self, connection: Connection, heartbeat: Heartbeat) -> None:
         now, replica = milliseconds(), tables.replica

@@ -129,9 +129,13 @@ audit = Table(
     Column("record", Text, nullable=False),  # JSON, exactly as it was hashed
     Column("previous", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
+    Column("call_number", BigInteger),  # for an outcome: its call's record
 )
 Index("audit_user", audit.c.user, audit.c.number)
-Index("audit_call", audit.c.user, audit.c.call)
+Index(
+    "audit_call",
+    *(audit.c.user, audit.c.call, audit.c.kind, audit.c.call_number, audit.c.number),
+)
 Index("audit_kind", audit.c.kind, audit.c.number)
 Index("audit_made", audit.c.made)
 Index("audit_conversation", audit.c.conversation, audit.c.number)

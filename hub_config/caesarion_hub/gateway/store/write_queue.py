@@ -27,6 +27,7 @@ from caesarion_hub.gateway.store.commands import (
     Command,
     Deregistration,
     Heartbeat,
+    OutcomeReport,
     Refusal,
     Reservation,
     Result,
@@ -73,7 +74,8 @@ class WriteQueue:
 
     async def reserve(self, reservation: Reservation) -> None:
         """Admit a request; raise its refusal."""
-        if refusal := await self._apply(reservation):
+        refusal = await self._apply(reservation)
+        if isinstance(refusal, GatewayError):
             raise refusal
 
     def settle(self, settlement: Settlement) -> None:
@@ -91,6 +93,12 @@ class WriteQueue:
     def append_audit_later(self, entries: Sequence[AuditEntry]) -> None:
         """Append records to the audit, soon."""
         self._thread.put(AuditEntries(entries))
+
+    async def report_outcomes(self, report: OutcomeReport) -> int:
+        """Append outcomes to the audit; return how many were of calls that had none yet."""
+        number = await self._apply(report)
+        assert isinstance(number, int)
+        return number
 
     async def edit_budget(self, edit: BudgetEdit) -> None:
         """Edit a budget; in force here when this returns, elsewhere after the next heartbeat."""
@@ -112,15 +120,6 @@ class WriteQueue:
             return await self.ledger.database.read(audit_log.verification)
         except SQLAlchemyError as error:
             return False, f"The audit could not be read: {reason(error)}"
-
-    async def calls_without_outcome(self, user: str, calls: Sequence[str]) -> set[str]:
-        """Return those of ``calls`` that the audit has from this user, without an outcome."""
-        try:
-            return await self.ledger.database.read(
-                lambda connection: audit_log.calls_without_outcome(connection, user, calls)
-            )
-        except SQLAlchemyError as error:
-            raise unavailable() from error
 
     async def _apply(self, command: Command) -> Result:
         result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
