@@ -63,9 +63,11 @@ class CaesarionModel(Settings):
         "which is all that the gateway asks for.",
     ).tag(config=True)
     timeout = Float(
-        60.0,
+        300.0,
         min=0.1,
-        help="Seconds. A model that sends nothing for so long is given up.",
+        help="Seconds of silence after which a request is given up; keep-alive comments end a "
+        "silence. Keep it above the gateway's own limit (gateway.silence, 300 s), which ends a "
+        "silent request with its own sentence.",
     ).tag(config=True)
     retries = Integer(
         2,

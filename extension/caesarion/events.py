@@ -1,12 +1,12 @@
 """
-What happens while a question is answered, as values.
+The events of a turn, as values.
 
-The agent yields them, and whoever shows a turn (the chat, the HTTP door, a
-test) reads them; both ends of the way of a message meet here. Everything is
-frozen and without I/O.
+:mod:`caesarion.agent.loop` yields them while it answers a question; the chat's transcript
+and the HTTP API show them. Its law: everything is frozen and without I/O.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 ResultStatus = Literal["ok", "error", "timeout", "refused", "interrupted", "dead"]
@@ -22,12 +22,55 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Reasoning:
+    """A piece of what the model thinks before it answers, to be appended to those before it."""
+
+    delta: str
+
+
+@dataclass(frozen=True)
+class TextWasReasoning:
+    """
+    The text of this answer so far was reasoning.
+
+    Some models close their reasoning with a tag that nothing has opened, so that the
+    first answer shows only afterwards what its beginning was.
+    """
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A piece of the words in which the model refuses to answer, to be appended."""
+
+    delta: str
+
+
+@dataclass(frozen=True)
+class AnswerEnd:
+    """
+    One answer of the model is complete; its calls follow.
+
+    ``fields`` are the provider's own fields of the message, such as signatures, which some
+    providers want back. ``reasoning_field`` names the field in which this provider takes
+    the reasoning back; it is empty if there was none.
+    """
+
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    reasoning_field: str = ""
+
+
+@dataclass(frozen=True)
 class ToolCall:
-    """The model asks for a tool; ``arguments`` is the JSON text as the model wrote it."""
+    """
+    The model asks for a tool; ``arguments`` is the JSON text as the model wrote it.
+
+    ``fields`` are the provider's own fields of the call, which it may want back.
+    """
 
     id: str
     name: str
     arguments: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -46,7 +89,7 @@ class Output:
 
 @dataclass(frozen=True)
 class CallEnd:
-    """How a call ended, and ``text``: the digest of it that the model is told."""
+    """The end of a call: its status, and ``text``, the result that the model reads."""
 
     call_id: str
     status: ResultStatus
@@ -76,7 +119,7 @@ class CallStart:
 
 @dataclass(frozen=True)
 class ApprovalRequest:
-    """A call waits for a person's answer, which names ``approval_id``."""
+    """A call waits for a person's decision, which names ``approval_id``."""
 
     call_id: str
     approval_id: str
@@ -85,10 +128,10 @@ class ApprovalRequest:
 @dataclass(frozen=True)
 class ApprovalDecision:
     """
-    A person's answer: who, when (UTC, ISO 8601) and what.
+    A person's decision about a waiting call: by whom, and when (UTC, ISO 8601).
 
     ``arguments`` is the JSON text that runs instead of the model's, None if
-    nothing was edited; ``reason`` is theirs for a refusal, or empty.
+    nothing was edited; ``reason`` is the person's for a refusal, or empty.
     """
 
     call_id: str
@@ -101,20 +144,30 @@ class ApprovalDecision:
 
 @dataclass(frozen=True)
 class Notice:
-    """A state worth a status line, such as "is waiting for your cell to finish"; not kept."""
+    """A state for the status line, such as "is waiting for your cell to finish"; not stored."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens of a whole turn, as the provider counted them, and its ``seconds`` of wall time."""
+    """
+    Tokens as the provider counted them, and the ``seconds`` of wall time.
+
+    Of one answer, or summed over the answers of a turn. Cached tokens are part of the
+    prompt's, reasoning tokens part of the completion's.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    total_tokens: int = 0
     cached_tokens: int = 0
+    reasoning_tokens: int = 0
     seconds: float = 0.0
+
+    @property
+    def total_tokens(self) -> int:
+        """All tokens."""
+        return self.prompt_tokens + self.completion_tokens
 
 
 @dataclass(frozen=True)
@@ -133,6 +186,10 @@ class Done:
 
 Event = (
     Text
+    | Reasoning
+    | TextWasReasoning
+    | Refusal
+    | AnswerEnd
     | ToolCall
     | ApprovalRequest
     | ApprovalDecision

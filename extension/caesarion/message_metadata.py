@@ -1,5 +1,5 @@
 """
-What a chat remembers of its turns: records in the metadata of the messages.
+Message metadata: the record of a turn that a chat keeps with each message.
 
 Written by :mod:`caesarion.chat.transcript`; read back by :mod:`caesarion.chat.history`, for
 the model, and by :mod:`caesarion.notebooks.export`. Pure.
@@ -16,13 +16,15 @@ KEY = "caesarion"
 """Where the record stands in a message's metadata."""
 
 CALL_MIME = "application/vnd.caesarion.call+json"
-"""A call as the labextension draws it: :func:`caesarion.chat.transcript.call_bundle`."""
+"""A call as the labextension draws it: :func:`caesarion.chat.bundles.call_bundle`."""
+REASONING_MIME = "application/vnd.caesarion.reasoning+json"
+"""The model's reasoning, drawn folded: :func:`caesarion.chat.bundles.reasoning_bundle`."""
 OUTPUT_MIME = "application/vnd.caesarion.output+json"
 """Marks the bundle of an output: nbformat's ``output_type``, its ``call`` and ``number`` there."""
 
 
 class Message(Protocol):
-    """What is asked of a message here; jupyterlab-chat's has it."""
+    """The part of jupyterlab-chat's message that is used here."""
 
     @property
     def id(self) -> str:
@@ -34,21 +36,21 @@ class Message(Protocol):
 
     @property
     def deleted(self) -> bool | None:
-        """Return whether nothing of it is to be seen any more."""
+        """Return whether it was deleted, which leaves an empty message."""
 
 
 M = TypeVar("M", bound=Message)
 
 
 def record(message: Message) -> dict[str, Any]:
-    """Return what is remembered with ``message``; empty if nothing is."""
+    """Return the record of ``message``; empty if it has none."""
     ours = (message.metadata or {}).get(KEY)
     return ours if isinstance(ours, dict) else {}
 
 
 def in_order(messages: Sequence[M], until: str = "") -> list[M]:
     """
-    Return what is not deleted, up to the message ``until`` and its answer.
+    Return the messages that are not deleted, up to the message ``until`` and its answer.
 
     An answer stands right behind its question, also where the next question
     came while it was still being written.
@@ -64,13 +66,14 @@ def in_order(messages: Sequence[M], until: str = "") -> list[M]:
 
 
 def is_persons(sender: str) -> bool:
-    """Return whether ``sender`` is a person, no agent and no part of the chat itself."""
+    """Return whether ``sender`` is a person, and neither an agent nor the chat's system user."""
     return not sender.startswith(("jupyter-ai-personas::", "hidden::"))
 
 
 def call_of(ours: dict[str, Any]) -> ToolCall:
-    """Return the call that a record of the kind "call" is about."""
-    return ToolCall(*(str(ours.get(key, "")) for key in ("id", "name", "arguments")))
+    """Return the call of a record of the kind "call"."""
+    id, name, arguments = (str(ours.get(key, "")) for key in ("id", "name", "arguments"))
+    return ToolCall(id, name, arguments)
 
 
 def code_of(call: ToolCall) -> str | None:

@@ -105,7 +105,7 @@ def test_the_hub(manifests: Manifests) -> None:
                             "image": f"caesarion/hub:{__version__}",
                             "imagePullPolicy": "IfNotPresent",
                             "args": [
-                                *("python", "-m", "caesarion_hub", "--config"),
+                                *("jupyterhub", "--config"),
                                 "/usr/local/etc/caesarion/jupyterhub_config.py",
                             ],
                             "workingDir": "/srv/jupyterhub",

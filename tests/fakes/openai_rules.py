@@ -7,6 +7,7 @@ JSON object, since other servers of this protocol (vLLM) refuse them.
 """
 
 import json
+from collections.abc import Set as AbstractSet
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -150,6 +151,25 @@ def check_body(text: bytes) -> Body:
             raise RefusedError(f"'{name}' is only allowed when 'tools' are specified.", name)
     _check_history(body)
     return body
+
+
+def check_needed(text: bytes, name: str) -> None:
+    """Raise :class:`RefusedError` where a message with calls lacks the field ``name``."""
+    for message in json.loads(text)["messages"]:
+        if message.get("tool_calls") and not message.get(name):
+            raise RefusedError(f"Missing `{name}` field in the assistant message.")
+
+
+def without_fields(text: bytes, names: AbstractSet[str]) -> bytes:
+    """Return a request's body without a provider's own fields in messages and calls."""
+    if not names:
+        return text
+    body = json.loads(text)
+    for message in body["messages"]:
+        for table in (message, *(message.get("tool_calls") or ())):
+            for name in names & table.keys():
+                del table[name]
+    return json.dumps(body).encode()
 
 
 def _refused(error: ValidationError) -> RefusedError:

@@ -48,7 +48,13 @@ from tests.fakes.openai_replies import (
     call,
     make_stream,
 )
-from tests.fakes.openai_rules import Body, RefusedError, check_body
+from tests.fakes.openai_rules import (
+    Body,
+    RefusedError,
+    check_body,
+    check_needed,
+    without_fields,
+)
 from tests.fakes.openai_wire import (
     BrokenOffError,
     answer_stream,
@@ -102,6 +108,8 @@ class OpenAIServer:
     Serves the replies of ``script`` one by one, or what ``script(body)`` returns.
 
     With a ``key`` any other bearer is refused; a model outside ``models`` is 404.
+    ``own_fields`` are the provider's own fields of the assistant's messages and calls, which
+    OpenAI refuses; ``needs`` is the one that no message with calls may be without.
     Under ``azure_url`` the models are deployments of Azure's. A port of 0 lets the
     system choose. A request beyond the script is 500.
     """
@@ -112,6 +120,8 @@ class OpenAIServer:
         *,
         key: str | None = None,
         models: Iterable[str] = ("gpt-4.1",),
+        own_fields: Iterable[str] = (),
+        needs: str = "",
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
@@ -123,6 +133,8 @@ class OpenAIServer:
         self._served = 0
         self._key = key
         self._models = tuple(models)
+        self._own_fields = frozenset((*own_fields, needs))
+        self._needs = needs
         self._address = (host, port)
         self._runner: web.AppRunner | None = None
         self._arrival = asyncio.Condition()
@@ -223,7 +235,9 @@ class OpenAIServer:
     async def _complete(self, http: web.Request) -> web.StreamResponse:
         raw = await http.read()
         try:
-            body = check_body(raw)
+            if self._needs:
+                check_needed(raw, self._needs)
+            body = check_body(without_fields(raw, self._own_fields))
         except RefusedError as refused:
             return error_answer(
                 400, "invalid_request_error", str(refused), refused.code, param=refused.param

@@ -1,8 +1,9 @@
 """The agent with the real SDK over real HTTP, against the scripted provider and its faults."""
 
 import asyncio
+import contextlib
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import pytest
@@ -11,7 +12,17 @@ from caesarion.agent.loop import Agent
 from caesarion.agent.model import Model
 from caesarion.agent.tools.tool import Step, Tool, ToolResult
 from caesarion.config import CaesarionAgent, CaesarionModel
-from caesarion.events import CallEnd, Done, Event, Failure, Text, ToolCall
+from caesarion.events import (
+    CallEnd,
+    Done,
+    Event,
+    Failure,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    Usage,
+)
 from pydantic import BaseModel
 
 from tests.fakes import openai_server as fake
@@ -44,18 +55,29 @@ class Counter(Tool[Code]):
         yield ToolResult("ok", f"ran {arguments.code}")
 
 
+@contextlib.asynccontextmanager
+async def model_at(base_url: str, **settings: Any) -> AsyncIterator[Model]:
+    options = {"timeout": 5.0, "retries": 2, **settings}
+    model = Model(CaesarionModel(base_url=base_url, token="of-the-server", **options))
+    try:
+        yield model
+    finally:
+        await model.close()
+
+
+async def ask_model(model: Model, tool: Counter | None = None, question: str = "go") -> list[Event]:
+    """Ask once; return the events."""
+    agent = Agent(CaesarionAgent(), model, [tool or Counter()])
+    history = [prompt.system_message(), {"role": "user", "content": question}]
+    return [event async for event in agent.run(history)]
+
+
 async def ask(
     base_url: str, tool: Counter | None = None, question: str = "go", **settings: Any
 ) -> list[Event]:
-    """Ask once; return the events but usage."""
-    options = {"timeout": 5.0, "retries": 2, **settings}
-    model = Model(CaesarionModel(base_url=base_url, token="of-the-server", **options))
-    agent = Agent(CaesarionAgent(), model, [tool or Counter()])
-    history = [prompt.system_message(), {"role": "user", "content": question}]
-    try:
-        return [event async for event in agent.run(history)]
-    finally:
-        await model.close()
+    """Ask a model of its own once; return the events."""
+    async with model_at(base_url, **settings) as model:
+        return await ask_model(model, tool, question)
 
 
 def words(events: list[Event]) -> str:
@@ -169,7 +191,7 @@ async def test_a_page_that_a_proxy_sends_is_not_shown_whole() -> None:
     page = f"<html>{'x' * 10_000}"
     async with fake.OpenAIServer([fake.Fault(502, message=page)]) as server:
         [told] = failures(await ask(server.base_url, retries=0))
-    assert told.startswith("The model answered 502: <html>xxx")
+    assert told.startswith("The model answered 502: xxx")
     assert len(told) < 600
 
 
@@ -189,26 +211,27 @@ async def test_nonsense_instead_of_events_is_a_sentence() -> None:
     assert failures(events) == [UNREADABLE]
 
 
+EMPTY = "The model gave an empty answer. Ask again."
+
+
 @pytest.mark.parametrize(
-    "chunk",
+    ("chunk", "sentence"),
     [
-        [1],
-        "text",
-        {"choices": "x"},
-        {"choices": [None]},
-        {"choices": [{"delta": "x"}]},
-        {"choices": [{"delta": {"content": 5}}]},
-        {"choices": [{"delta": {"tool_calls": [None]}}]},
-        {"choices": [{"delta": {"tool_calls": [{"function": {"arguments": {"a": 1}}}]}}]},
-        {"choices": [], "usage": 5},
+        ([1], UNREADABLE),
+        ("text", EMPTY),
+        ({"choices": "x"}, EMPTY),
+        ({"choices": [None]}, EMPTY),
+        ({"choices": [{"delta": {"tool_calls": [None]}}]}, EMPTY),
+        ({"choices": [], "usage": 5}, EMPTY),
     ],
     ids=str,
 )
-async def test_json_of_another_shape_is_a_sentence(chunk: Any) -> None:
+async def test_json_of_another_shape_is_a_sentence(chunk: Any, sentence: str) -> None:
     async with fake.OpenAIServer([fake.Raw([chunk])]) as server:
         events = await ask(server.base_url)
-    assert failures(events) == [UNREADABLE]
-    assert events[-1] == Done("error")
+    assert failures(events) == [sentence]
+    assert events[-1] in (Done("error"), Done("stop"))
+    assert len(server.requests) == 1
 
 
 async def test_halves_of_a_character_neither_break_the_answer_nor_the_next_question() -> None:
@@ -299,3 +322,152 @@ async def test_stop_ends_the_models_stream() -> None:
         async with asyncio.timeout(1):
             await request.ended.wait()
         assert request.client_gone
+
+
+def thinking(*calls: dict[str, Any]) -> fake.Raw:
+    """Return an answer that thinks in a field of its own, and then calls tools or says "done"."""
+    deltas: list[dict[str, Any]] = [
+        {"role": "assistant", "content": None, "reasoning_content": "Let me "},
+        {"reasoning_content": "see."},
+        {"tool_calls": list(calls)} if calls else {"content": "done"},
+    ]
+    reason = "tool_calls" if calls else "stop"
+    chunks: list[Any] = [{"choices": [{"index": 0, "delta": delta}]} for delta in deltas]
+    return fake.Raw([*chunks, {"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}])
+
+
+def code(source: str, **more: Any) -> dict[str, Any]:
+    function = {"name": "python_interpreter", "arguments": f'{{"code": "{source}"}}'}
+    return {"index": 0, "id": "c1", "type": "function", "function": function, **more}
+
+
+async def test_reasoning_is_no_part_of_the_answer() -> None:
+    async with fake.OpenAIServer([thinking()]) as server:
+        events = await ask(server.base_url)
+    assert words(events) == "done"
+    assert [event.delta for event in events if isinstance(event, Reasoning)] == ["Let me ", "see."]
+
+
+async def test_a_provider_that_wants_its_reasoning_back_gets_it_with_the_call() -> None:
+    script: list[fake.Reply] = [thinking(code("1")), thinking()]
+    async with fake.OpenAIServer(script, needs="reasoning_content") as server:
+        events = await ask(server.base_url)
+    assert (words(events), failures(events)) == ("done", [])
+    assert len(server.requests) == 2
+    assert server.requests[1].body["messages"][2]["reasoning_content"] == "Let me see."
+
+
+async def test_signatures_of_messages_and_calls_go_back_as_they_came() -> None:
+    signed = code("1", extra_content={"google": {"thought_signature": "s"}})
+    first = thinking(signed)
+    detail = {"type": "reasoning.encrypted", "data": "x", "index": 0}
+    first.chunks[1]["choices"][0]["delta"]["reasoning_details"] = [detail]
+    fields = ("extra_content", "reasoning_content", "reasoning_details")
+    async with fake.OpenAIServer([first, thinking()], own_fields=fields) as server:
+        events = await ask(server.base_url)
+    assert (words(events), len(server.requests)) == ("done", 2)
+    asked = server.requests[1].body["messages"][2]
+    assert asked["reasoning_details"] == [detail]
+    assert asked["tool_calls"][0]["extra_content"] == signed["extra_content"]
+
+
+async def test_a_field_that_a_provider_refuses_is_sent_once_and_never_again() -> None:
+    """OpenAI itself refuses fields that it does not know."""
+    script = [thinking(code("1")), thinking(), thinking(code("2")), thinking()]
+    async with fake.OpenAIServer(script) as server, model_at(server.base_url) as model:
+        for _ in range(2):
+            events = await ask_model(model)
+            assert (words(events), failures(events)) == ("done", [])
+        sent = [
+            any("reasoning_content" in message for message in request.body["messages"])
+            for request in server.requests
+        ]
+    assert sent == [False, True, False, False, False]
+
+
+async def test_a_server_that_refuses_stream_options_is_asked_without_them() -> None:
+    refused = fake.Fault(400, message="Unknown parameter: 'stream_options'.")
+    script: list[fake.Reply] = [refused, fake.Text("one"), fake.Text("two")]
+    async with fake.OpenAIServer(script) as server, model_at(server.base_url) as model:
+        assert words(await ask_model(model)) == "one"
+        assert words(await ask_model(model)) == "two"
+        sent = ["stream_options" in request.body for request in server.requests]
+    assert sent == [True, False, False]
+
+
+async def test_a_refusal_is_read_as_one() -> None:
+    delta = {"role": "assistant", "content": None, "refusal": "I'm sorry, I can't help with that."}
+    refused = fake.Raw([{"choices": [{"index": 0, "delta": delta, "finish_reason": "stop"}]}])
+    async with fake.OpenAIServer([refused]) as server:
+        events = await ask(server.base_url)
+    assert Refusal("I'm sorry, I can't help with that.") in events
+    assert (words(events), failures(events)) == ("", [])
+    assert events[-1] == Done("stop")
+
+
+async def test_of_counts_that_run_along_the_last_one_counts() -> None:
+    def counted(number: int) -> dict[str, Any]:
+        usage: dict[str, Any] = {"prompt_tokens": 100, "completion_tokens": number}
+        usage["total_tokens"] = 100 + number
+        usage["prompt_tokens_details"] = {"cached_tokens": 64}
+        usage["completion_tokens_details"] = {"reasoning_tokens": number - 1}
+        return {"choices": [{"index": 0, "delta": {"content": "word "}}], "usage": usage}
+
+    chunks = [*(counted(number) for number in range(1, 6)), {**counted(5), "choices": []}]
+    async with fake.OpenAIServer([fake.Raw(chunks)]) as server:
+        events = await ask(server.base_url)
+    [usage] = [event for event in events if isinstance(event, Usage)]
+    assert (usage.prompt_tokens, usage.completion_tokens) == (100, 5)
+    assert (usage.cached_tokens, usage.reasoning_tokens) == (64, 4)
+
+
+async def test_arguments_that_come_as_an_object_are_taken_as_its_json() -> None:
+    tool = Counter()
+    call = code("")
+    call["function"]["arguments"] = {"code": "print('obj')"}
+    async with fake.OpenAIServer([thinking(call), thinking()]) as server:
+        await ask(server.base_url, tool)
+    assert tool.runs == ["print('obj')"]
+
+
+@contextlib.asynccontextmanager
+async def serving(*pieces: bytes, pause: float = 0.0, resets: bool = False) -> AsyncIterator[str]:
+    """Serve one answer of ``pieces``, then end the connection; yield the base URL."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n")
+        writer.write(b"Transfer-Encoding: chunked\r\n\r\n")
+        for piece in pieces:
+            writer.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+            await writer.drain()
+            await asyncio.sleep(pause)
+        if not resets:
+            writer.write(b"0\r\n\r\n")
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        ended.set()
+
+    ended = asyncio.Event()
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        await ended.wait()
+
+
+ANSWER = b"""data: {"choices": [{"index": 0, "delta": {"content": "ok"}, "finish_reason": "stop"}]}
+
+"""
+
+
+async def test_comments_are_signs_of_life() -> None:
+    comments = [b": keep-alive\n\n"] * 5
+    async with serving(*comments, ANSWER, b"data: [DONE]\n\n", pause=0.5) as url:
+        events = await ask(url, timeout=2.0, retries=0)
+    assert (words(events), failures(events)) == ("ok", [])
+
+
+async def test_an_answer_is_whole_though_the_connection_breaks_behind_its_end() -> None:
+    async with serving(ANSWER, resets=True) as url:
+        events = await ask(url, retries=0)
+    assert (words(events), failures(events)) == ("ok", [])

@@ -133,6 +133,7 @@ async def test_words_come_as_events(http: httpx.AsyncClient, model: OpenAIServer
             "completion_tokens": 5,
             "total_tokens": 15,
             "prompt_tokens_details": {"cached_tokens": 0},
+            "completion_tokens_details": {"reasoning_tokens": 0},
         },
     )
     assert done == ("done", {"reason": "stop"})

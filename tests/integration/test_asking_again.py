@@ -101,4 +101,5 @@ async def test_what_a_turn_took_stands_with_its_last_message_and_survives(
     *others, last = [message["metadata"]["caesarion"].get("usage") for message in answer]
     assert others == [None] * len(others)
     assert 0 < last.pop("seconds") < 30
-    assert last == {"prompt_tokens": 1_100, "completion_tokens": 23}
+    counted = {"prompt_tokens": 1_100, "completion_tokens": 23}
+    assert last == {**counted, "cached_tokens": 0, "reasoning_tokens": 0}

@@ -259,7 +259,7 @@ async def test_a_gateway_that_does_not_answer_as_it_should_is_a_sentence(
     port = free_port()
     if answer:
         await web.TCPSite(runner, "127.0.0.1", port).start()
-    seen = await Model(CaesarionModel(base_url=f"http://127.0.0.1:{port}/v1")).look()
+    seen = await Model(CaesarionModel(base_url=f"http://127.0.0.1:{port}/v1")).endpoint.status()
     await runner.cleanup()
     assert (seen.problem, seen.reachable) == (problem, not problem)
 
@@ -267,6 +267,6 @@ async def test_a_gateway_that_does_not_answer_as_it_should_is_a_sentence(
 async def test_the_endpoint_is_looked_at_once_however_many_ask(provider: OpenAIServer) -> None:
     provider.looks.clear()
     model = Model(CaesarionModel(base_url=provider.base_url))
-    seen = await asyncio.gather(*(model.look() for _ in range(20)))
+    seen = await asyncio.gather(*(model.endpoint.status() for _ in range(20)))
     assert {one.model for one in seen} == {"gpt-4.1"}
     assert len(provider.looks) == 1

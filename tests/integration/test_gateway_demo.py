@@ -226,5 +226,5 @@ async def test_a_users_server_calls_the_demo_model_by_its_own_name(
     gateway: tuple[GatewayProcess, str],
 ) -> None:
     settings = CaesarionModel(base_url=gateway[0].base_url, token=gateway[1], name="gpt-4.1")
-    seen = await Model(settings).look()
+    seen = await Model(settings).endpoint.status()
     assert (seen.model, seen.problem) == ("caesarion-demo", "")

@@ -6,24 +6,40 @@ from collections.abc import AsyncGenerator
 from typing import Any, cast
 
 import pytest
+from caesarion.agent.answer import Answer, Delta
 from caesarion.agent.loop import Agent
-from caesarion.agent.model import Finish, Model, Source
+from caesarion.agent.model import Model, Source
 from caesarion.agent.tools.tool import Step, Tool, ToolResult
 from caesarion.config import CaesarionAgent
 from caesarion.errors import ModelError, Stopped
-from caesarion.events import CallEnd, Done, Event, Failure, Notice, Output, Text, ToolCall, Usage
+from caesarion.events import (
+    AnswerEnd,
+    CallEnd,
+    Done,
+    Event,
+    Failure,
+    Notice,
+    Output,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    Usage,
+)
 from pydantic import BaseModel
 
 from tests.fakes.openai_rules import check_body
 
-Part = Text | ToolCall | Usage | Finish
+Part = Delta | Answer
 QUESTION = [{"role": "user", "content": "go"}]
 
 
 class ScriptedModel:
     """A double: answers as written, one list of parts a round, and keeps what it was asked."""
 
-    def __init__(self, *rounds: list[Part] | ModelError) -> None:
+    def __init__(self, *rounds: list[Part] | Exception) -> None:
+        self.is_strict = True
+        """Whether a request is checked as OpenAI checks it, which knows no other's fields."""
         self.rounds = list(rounds)
         self.asked: list[list[dict[str, Any]]] = []
         self.may_call: list[bool] = []
@@ -43,12 +59,14 @@ class ScriptedModel:
         source: Source = Source(),  # noqa: B008
     ) -> AsyncGenerator[Part, None]:
         self.sources.append(source)
-        check_body(json.dumps({"model": "gpt-4.1", "messages": messages, "tools": tools}).encode())
+        body = json.dumps({"model": "gpt-4.1", "messages": messages, "tools": tools})
+        if self.is_strict:
+            check_body(body.encode())
         self.asked.append(messages)
         self.may_call.append(may_call)
         self.tools.append(tools)
         parts = self.rounds.pop(0)
-        if isinstance(parts, ModelError):
+        if isinstance(parts, Exception):
             raise parts
         for part in parts:
             yield part
@@ -75,8 +93,19 @@ class Echo(Tool[Word]):
         yield ToolResult("error" if arguments.word == "bad" else "ok", arguments.word)
 
 
-def calls(word: str, number: int = 0) -> list[Part]:
-    return [ToolCall(f"call_{number}", "echo", f'{{"word": "{word}"}}'), Finish("tool_calls")]
+def says(*words: str, finish_reason: str = "stop", **more: Any) -> list[Part]:
+    """Return an answer in words."""
+    answer = Answer(text="".join(words), finish_reason=finish_reason, **more)
+    return [*(Text(word) for word in words), answer]
+
+
+def asks(*calls: ToolCall, **more: Any) -> list[Part]:
+    """Return an answer that calls tools."""
+    return [Answer(calls=calls, finish_reason="tool_calls", **more)]
+
+
+def calls(word: str, number: int = 0, **more: Any) -> list[Part]:
+    return asks(ToolCall(f"call_{number}", "echo", f'{{"word": "{word}"}}'), **more)
 
 
 async def run(model: ScriptedModel, tool: Echo | None = None, **settings: Any) -> list[Event]:
@@ -88,15 +117,16 @@ async def run(model: ScriptedModel, tool: Echo | None = None, **settings: Any) -
 
 
 async def test_an_answer_in_words_ends_the_turn() -> None:
-    events = await run(ScriptedModel([Text("Hel"), Text("lo"), Finish("stop")]))
+    events = await run(ScriptedModel(says("Hel", "lo")))
     assert events[:2] == [Text("Hel"), Text("lo")]
     assert events[-1] == Done("stop")
 
 
 async def test_a_call_is_run_shown_and_told_to_the_model() -> None:
-    model = ScriptedModel(calls("hi"), [Text("done"), Finish("stop")])
+    model = ScriptedModel(calls("hi"), says("done"))
     events = await run(model)
-    assert events[:4] == [
+    assert events[:5] == [
+        AnswerEnd(),
         ToolCall("call_0", "echo", '{"word": "hi"}'),
         Output("call_0", {"output_type": "stream", "name": "stdout", "text": "hi"}),
         CallEnd("call_0", "ok", "hi"),
@@ -106,12 +136,8 @@ async def test_a_call_is_run_shown_and_told_to_the_model() -> None:
 
 
 async def test_several_calls_of_one_round_run_in_their_order() -> None:
-    both: list[Part] = [
-        ToolCall("a", "echo", '{"word": "one"}'),
-        ToolCall("b", "echo", '{"word": "two"}'),
-        Finish("tool_calls"),
-    ]
-    model = ScriptedModel(both, [Text("done"), Finish("stop")])
+    both = asks(ToolCall("a", "echo", '{"word": "one"}'), ToolCall("b", "echo", '{"word": "two"}'))
+    model = ScriptedModel(both, says("done"))
     events = await run(model)
     results = [event for event in events if isinstance(event, CallEnd)]
     assert results == [CallEnd("a", "ok", "one"), CallEnd("b", "ok", "two")]
@@ -119,16 +145,18 @@ async def test_several_calls_of_one_round_run_in_their_order() -> None:
 
 
 async def test_an_unknown_tool_is_told_to_the_model_with_the_names_there_are() -> None:
-    wrong: list[Part] = [ToolCall("a", "wether", "{}"), Finish("tool_calls")]
-    events = await run(ScriptedModel(wrong, [Text("sorry"), Finish("stop")]))
+    wrong = asks(ToolCall("a", "wether", "{}"))
+    events = await run(ScriptedModel(wrong, says("sorry")))
     told = "There is no tool 'wether'. The tools are: echo."
     assert CallEnd("a", "error", told) in events
 
 
 async def test_truncated_arguments_are_told_and_the_history_stays_valid() -> None:
     tool = Echo()
-    cut: list[Part] = [ToolCall("a", "echo", '{"word": "h'), Finish("length")]
-    model = ScriptedModel(cut, [Text("again"), Finish("stop")])
+    cut: list[Part] = [
+        Answer(calls=(ToolCall("a", "echo", '{"word": "h'),), finish_reason="length")
+    ]
+    model = ScriptedModel(cut, says("again"))
     events = await run(model, tool)
     [result] = [event for event in events if isinstance(event, CallEnd)]
     assert result.status == "error"
@@ -139,7 +167,7 @@ async def test_truncated_arguments_are_told_and_the_history_stays_valid() -> Non
 
 async def test_after_three_failures_in_a_row_the_model_must_report() -> None:
     tool = Echo()
-    model = ScriptedModel(*(calls("bad", n) for n in range(3)), [Text("I failed"), Finish("stop")])
+    model = ScriptedModel(*(calls("bad", n) for n in range(3)), says("I failed"))
     events = await run(model, tool)
     assert tool.runs == 3
     assert model.may_call == [True, True, True, False]
@@ -158,9 +186,7 @@ async def test_a_model_that_calls_on_instead_of_reporting_is_stopped() -> None:
 
 async def test_a_success_between_failures_lets_the_model_go_on() -> None:
     words = ["bad", "bad", "good", "bad", "bad"]
-    model = ScriptedModel(
-        *(calls(word, n) for n, word in enumerate(words)), [Text("done"), Finish("stop")]
-    )
+    model = ScriptedModel(*(calls(word, n) for n, word in enumerate(words)), says("done"))
     await run(model)
     assert model.may_call == [True] * 6
 
@@ -193,35 +219,120 @@ async def test_a_finished_call_is_not_run_again_when_the_model_fails_afterwards(
 
 
 async def test_an_answer_cut_off_at_the_length_limit_says_so() -> None:
-    events = await run(ScriptedModel([Text("and so"), Finish("length")]))
+    events = await run(ScriptedModel(says("and so", finish_reason="length")))
     told = "The answer was cut off at the model's length limit. Ask it to go on."
     assert Failure(told) in events
     assert events[-1] == Done("length")
 
 
 async def test_an_empty_answer_is_said() -> None:
-    events = await run(ScriptedModel([Finish("stop")]))
+    events = await run(ScriptedModel(says()))
     assert Failure("The model gave an empty answer. Ask again.") in events
 
 
 async def test_usage_is_summed_over_the_rounds() -> None:
     model = ScriptedModel(
-        [*calls("hi"), Usage(10, 5, 15, 2)], [Text("done"), Finish("stop"), Usage(20, 1, 21, 4)]
+        calls("hi", usage=Usage(10, 5, 2, 3)), says("done", usage=Usage(20, 1, 4))
     )
     usage = (await run(model))[-2]
     assert isinstance(usage, Usage)
     assert (usage.prompt_tokens, usage.completion_tokens) == (30, 6)
-    assert (usage.total_tokens, usage.cached_tokens) == (36, 6)
+    assert (usage.total_tokens, usage.cached_tokens, usage.reasoning_tokens) == (36, 6, 3)
+
+
+async def test_reasoning_and_the_providers_own_fields_go_back_with_the_call() -> None:
+    thought = Answer(
+        reasoning="Let me see.",
+        reasoning_field="reasoning_content",
+        calls=(ToolCall("a", "echo", '{"word": "hi"}', {"extra_content": {"signature": "s"}}),),
+        finish_reason="tool_calls",
+        fields={"reasoning_details": [{"id": "r"}]},
+    )
+    model = ScriptedModel([Reasoning("Let me "), Reasoning("see."), thought], says("done"))
+    model.is_strict = False
+    events = await run(model)
+    assert events[:3] == [
+        Reasoning("Let me "),
+        Reasoning("see."),
+        AnswerEnd({"reasoning_details": [{"id": "r"}]}, "reasoning_content"),
+    ]
+    asked = model.asked[1][1]
+    assert asked["reasoning_content"] == "Let me see."
+    assert asked["reasoning_details"] == [{"id": "r"}]
+    assert asked["tool_calls"][0]["extra_content"] == {"signature": "s"}
+
+
+async def test_a_refusal_is_an_answer() -> None:
+    refused = Answer(refusal="I can't help.", finish_reason="stop")
+    events = await run(ScriptedModel([Refusal("I can't help."), refused]))
+    assert events[0] == Refusal("I can't help.")
+    assert [event for event in events if isinstance(event, Failure)] == []
+    assert events[-1] == Done("stop")
+
+
+async def test_a_bug_in_a_tool_is_told_to_the_model_and_the_turn_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Broken(Echo):
+        async def run(self, arguments: Word) -> AsyncGenerator[Step, None]:
+            yield Notice("is about to break")
+            raise KeyError(arguments.word)
+
+    model = ScriptedModel(calls("hi"), says("sorry"))
+    events = await run(model, Broken())
+    told = "echo failed inside Caesarion (KeyError), and may have done a part of its work."
+    assert CallEnd("call_0", "error", told) in events
+    assert model.reports == [("call_0", "error", "auto")]
+    assert events[-1] == Done("stop")
+    assert "A call of echo failed." in caplog.text
+
+
+async def test_a_bug_in_the_agent_ends_the_turn_with_a_sentence(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    events = await run(ScriptedModel(ZeroDivisionError("by nobody")))
+    told = (
+        "Something went wrong inside Caesarion (ZeroDivisionError). Ask again; the server's log "
+        "has the details."
+    )
+    assert events[0] == Failure(told)
+    assert events[-1] == Done("error")
+    assert "A turn failed." in caplog.text
+
+
+async def test_calls_that_are_not_made_any_more_have_an_outcome() -> None:
+    begun = asyncio.Event()
+
+    class Slow(Echo):
+        async def run(self, arguments: Word) -> AsyncGenerator[Step, None]:
+            begun.set()
+            await asyncio.sleep(60)
+            yield ToolResult("ok", arguments.word)
+
+    both = asks(ToolCall("a", "echo", '{"word": "1"}'), ToolCall("b", "echo", '{"word": "2"}'))
+    model = ScriptedModel(both)
+    turn = asyncio.ensure_future(run(model, Slow()))
+    await begun.wait()
+    turn.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await turn
+    assert model.reports == [("a", "interrupted", "auto"), ("b", "interrupted", "")]
+
+
+async def test_calls_of_a_model_that_was_to_report_have_an_outcome() -> None:
+    model = ScriptedModel(*(calls("bad", n) for n in range(4)))
+    await run(model)
+    assert model.reports[-1] == ("call_3", "refused", "")
 
 
 async def test_what_became_of_a_call_is_reported_with_who_let_it_run() -> None:
-    model = ScriptedModel(calls("hi"), calls("bad", 1), [Text("done"), Finish("stop")])
+    model = ScriptedModel(calls("hi"), calls("bad", 1), says("done"))
     await run(model)
     assert model.reports == [("call_0", "ok", "auto"), ("call_1", "error", "auto")]
 
 
 async def test_the_model_is_told_where_a_question_comes_from() -> None:
-    model = ScriptedModel([Text("done"), Finish("stop")])
+    model = ScriptedModel(says("done"))
     agent = Agent(CaesarionAgent(), cast("Model", model), [Echo()])
     source = Source("lab.chat ü", "m-1")
     async for _ in agent.run(list(QUESTION), source):
@@ -239,8 +350,8 @@ async def test_a_notice_is_passed_on() -> None:
             yield Notice("is waiting")
             yield ToolResult("ok", arguments.word)
 
-    events = await run(ScriptedModel(calls("hi"), [Text("done"), Finish("stop")]), Busy())
-    assert events[1:3] == [Notice("is waiting"), CallEnd("call_0", "ok", "hi")]
+    events = await run(ScriptedModel(calls("hi"), says("done")), Busy())
+    assert events[2:4] == [Notice("is waiting"), CallEnd("call_0", "ok", "hi")]
 
 
 async def test_a_tool_that_ends_without_a_word_has_failed() -> None:
@@ -249,12 +360,12 @@ async def test_a_tool_that_ends_without_a_word_has_failed() -> None:
             for never in list[Step]():
                 yield never
 
-    events = await run(ScriptedModel(calls("hi"), [Text("done"), Finish("stop")]), Mute())
+    events = await run(ScriptedModel(calls("hi"), says("done")), Mute())
     assert CallEnd("call_0", "error", "The tool ended without a word.") in events
 
 
 async def test_what_a_filter_stopped_is_said() -> None:
-    events = await run(ScriptedModel([Finish("content_filter")]))
+    events = await run(ScriptedModel(says(finish_reason="content_filter")))
     told = "The provider's content filter stopped the answer. Ask in other words."
     assert Failure(told) in events
 

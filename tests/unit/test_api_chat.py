@@ -9,7 +9,10 @@ from caesarion.events import (
     Failure,
     Notice,
     Output,
+    Reasoning,
+    Refusal,
     Text,
+    TextWasReasoning,
     ToolCall,
     Usage,
 )
@@ -27,8 +30,11 @@ UPDATE = {
     ("event", "sent"),
     [
         (Text("Hé\n\ndata: x"), r'event: text|data: {"delta": "H\u00e9\n\ndata: x"}'),
+        (Reasoning("Hm"), 'event: reasoning|data: {"delta": "Hm"}'),
+        (TextWasReasoning(), "event: text_was_reasoning|data: {}"),
+        (Refusal("No"), 'event: refusal|data: {"delta": "No"}'),
         (
-            ToolCall("c1", "python_interpreter", '{"code": "1"}'),
+            ToolCall("c1", "python_interpreter", '{"code": "1"}', {"signature": "s"}),
             r'event: tool_call|data: {"id": "c1", "name": "python_interpreter", '
             r'"arguments": "{\"code\": \"1\"}"}',
         ),
@@ -53,10 +59,10 @@ UPDATE = {
             'event: tool_result|data: {"call_id": "c1", "status": "ok", "text": "1"}',
         ),
         (
-            Usage(10, 5, 15, 2, 0.25),
-            'event: usage|data: {"prompt_tokens": 10, "completion_tokens": 5, '
-            '"total_tokens": 15, "seconds": 0.25, '
-            '"prompt_tokens_details": {"cached_tokens": 2}}',
+            Usage(10, 5, 2, 1, 0.25),
+            'event: usage|data: {"prompt_tokens": 10, "completion_tokens": 5, "seconds": 0.25, '
+            '"total_tokens": 15, "prompt_tokens_details": {"cached_tokens": 2}, '
+            '"completion_tokens_details": {"reasoning_tokens": 1}}',
         ),
         (Failure("It broke."), 'event: error|data: {"message": "It broke."}'),
         (Done("rounds"), 'event: done|data: {"reason": "rounds"}'),

@@ -10,24 +10,24 @@ import pytest
 from caesarion.agent import prompt
 from caesarion.agent.approval import TOLD_READ_ONLY, Approvals, NotWaiting, allowed, mode
 from caesarion.agent.loop import Agent
-from caesarion.agent.model import Finish, Model
+from caesarion.agent.model import Model
 from caesarion.agent.tools.tool import Step, Tool, ToolResult
 from caesarion.config import CaesarionAgent, Mode
 from caesarion.errors import ToolError
 from caesarion.events import (
+    AnswerEnd,
     ApprovalDecision,
     ApprovalRequest,
     CallEnd,
     Done,
     Event,
     Output,
-    Text,
     ToolCall,
 )
 from pydantic import BaseModel, Field
 from traitlets.config import Config
 
-from tests.unit.test_agent import Echo, Part, ScriptedModel
+from tests.unit.test_agent import Echo, Part, ScriptedModel, asks, says
 
 ASKED = [prompt.system_message(), {"role": "user", "content": "go"}]
 
@@ -55,10 +55,10 @@ class Pretend(Tool[Source]):
 
 def wants(code: str, number: int = 0) -> list[Part]:
     arguments = json.dumps({"code": code})
-    return [ToolCall(f"call_{number}", "pretend", arguments), Finish("tool_calls")]
+    return asks(ToolCall(f"call_{number}", "pretend", arguments))
 
 
-SAID: list[Part] = [Text("Done."), Finish("stop")]
+SAID = says("Done.")
 
 
 class Turn:
@@ -100,8 +100,8 @@ async def test_in_auto_a_call_runs_at_once() -> None:
 async def test_in_ask_a_call_that_is_approved_runs_as_it_is() -> None:
     turn = Turn("ask", wants("1"), SAID)
     events = await turn.run({})
-    kinds = [type(event) for event in events][:5]
-    assert kinds == [ToolCall, ApprovalRequest, ApprovalDecision, Output, CallEnd]
+    kinds = [type(event) for event in events][:6]
+    assert kinds == [AnswerEnd, ToolCall, ApprovalRequest, ApprovalDecision, Output, CallEnd]
     assert turn.tool.ran == ["1"]
     decided = next(event for event in events if isinstance(event, ApprovalDecision))
     assert decided.at.endswith("+00:00")
@@ -144,7 +144,7 @@ async def test_refusals_are_no_failures_of_the_models() -> None:
 
 
 async def test_a_tool_without_effects_never_waits() -> None:
-    echo: list[Part] = [ToolCall("call_0", "echo", '{"word": "hi"}'), Finish("tool_calls")]
+    echo = asks(ToolCall("call_0", "echo", '{"word": "hi"}'))
     modes: tuple[Mode, ...] = ("ask", "read-only")
     for chosen in modes:
         turn = Turn(chosen, echo, SAID)

@@ -19,8 +19,8 @@ def exchange(number: int, question: str, results: list[str]) -> Turn:
     turn: Turn = [{"role": "user", "content": question}]
     for place, result in enumerate(results):
         call = ToolCall(f"call_{number}_{place}", "python_interpreter", '{"code": "1"}')
-        turn += [prompt.call_message([call], ""), prompt.result_message(call.id, result)]
-    return [*turn, prompt.call_message([], "answered")]
+        turn += [prompt.answer_message("", [call]), prompt.result_message(call.id, result)]
+    return [*turn, prompt.answer_message("answered")]
 
 
 names = st.sampled_from(["python_interpreter", "multi_tool_use.parallel", "", "é" * 100])
@@ -36,7 +36,7 @@ def rounds(draw: st.DrawFn) -> Turn:
         for number in range(draw(st.integers(0, 3)))
     ]
     results = st.none() | st.text(max_size=30) | st.integers(1, 3000).map(lambda size: "r" * size)
-    said = prompt.call_message(calls, draw(st.text(max_size=50)))
+    said = prompt.answer_message(draw(st.text(max_size=50)), calls)
     return [said, *(prompt.result_message(call.id, draw(results)) for call in calls)]
 
 
@@ -72,12 +72,12 @@ def test_whatever_is_shortened_stays_a_valid_history_with_its_last_question(
     ],
 )
 def test_a_name_that_providers_refuse_is_sent_as_one_like_it(name: str, taken: str) -> None:
-    [call] = prompt.call_message([ToolCall("a", name, "{}")], "")["tool_calls"]
+    [call] = prompt.answer_message("", [ToolCall("a", name, "{}")])["tool_calls"]
     assert call["function"]["name"] == taken
 
 
 def test_an_answer_without_words_is_sent_as_an_empty_text() -> None:
-    assert prompt.call_message([], "") == {"role": "assistant", "content": ""}
+    assert prompt.answer_message("") == {"role": "assistant", "content": ""}
 
 
 def test_a_history_within_its_budget_is_left_alone() -> None:
@@ -98,6 +98,36 @@ def test_when_results_are_short_already_the_oldest_turn_goes_whole() -> None:
     history = [*exchange(0, "old " * 1000, []), *exchange(1, "newer", [])]
     history.append({"role": "user", "content": "now"})
     assert prompt.fit(history, 200) == history[2:]
+
+
+def test_a_providers_own_fields_go_back_as_they_came_and_never_replace_the_messages() -> None:
+    call = ToolCall("a", "f", "{}", {"extra_content": {"signature": "s"}, "id": "forged"})
+    fields = {"reasoning_details": [{"text": "t"}], "role": "system", "content": "forged"}
+    assert prompt.answer_message("words", [call], fields) == {
+        "role": "assistant",
+        "content": "words",
+        "reasoning_details": [{"text": "t"}],
+        "tool_calls": [
+            {
+                "id": "a",
+                "type": "function",
+                "function": {"name": "f", "arguments": "{}"},
+                "extra_content": {"signature": "s"},
+            }
+        ],
+    }
+
+
+def test_old_reasoning_shrinks_with_old_results_and_the_newest_stays() -> None:
+    def thought(number: int) -> Turn:
+        call = ToolCall(f"call_{number}", "python_interpreter", "{}")
+        message = prompt.answer_message("", [call], {"reasoning_content": "t" * 4000})
+        return [message, prompt.result_message(call.id, "1")]
+
+    history = [{"role": "user", "content": "now"}, *thought(0), *thought(1)]
+    fitting = prompt.fit(history, 1_500)
+    assert len(fitting[1]["reasoning_content"]) < 500
+    assert fitting[3:] == history[3:]
 
 
 def test_what_is_known_of_attached_files_is_told_line_by_line_as_data() -> None:
@@ -132,7 +162,7 @@ def test_images_are_parts_behind_the_words() -> None:
 
 def test_an_image_counts_for_a_thousand_tokens_however_long_its_data_is() -> None:
     image = "data:image/png;base64," + "A" * 1_000_000
-    shown = [prompt.user_message("old", images=[image]), prompt.call_message([], "I see.")]
+    shown = [prompt.user_message("old", images=[image]), prompt.answer_message("I see.")]
     history = [*shown, prompt.user_message("now", images=[image])]
     assert prompt.fit(history, 2_100) == history
     assert prompt.fit(history, 1_900) == history[2:]

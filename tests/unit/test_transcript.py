@@ -13,8 +13,20 @@ from caesarion.agent import prompt
 from caesarion.chat import transcript
 from caesarion.chat.history import attached, cells, read, remember, take_back, unknown
 from caesarion.chat.transcript import Transcript, mend
-from caesarion.events import CallEnd, Event, Output, RunStart, Text, ToolCall, Usage
-from caesarion.message_metadata import OUTPUT_MIME, describe_call
+from caesarion.events import (
+    AnswerEnd,
+    CallEnd,
+    Event,
+    Output,
+    Reasoning,
+    Refusal,
+    RunStart,
+    Text,
+    TextWasReasoning,
+    ToolCall,
+    Usage,
+)
+from caesarion.message_metadata import OUTPUT_MIME, REASONING_MIME, describe_call
 from caesarion.notebooks.export import make
 from caesarion.text import without_commands
 from hypothesis import given
@@ -113,9 +125,19 @@ def play(turn: Transcript, *events: Event) -> None:
         ToolCall: turn.call,
         Output: turn.output,
         CallEnd: turn.call_ended,
+        AnswerEnd: turn.answer_ended,
+        Reasoning: turn.reasoning,
+        Refusal: turn.refusal,
+        TextWasReasoning: lambda _: turn.text_was_reasoning(),
     }
     for event in events:
         show[type(event)](event)
+
+
+def bundle(message: Message) -> dict[str, Any]:
+    """Return a message's MIME bundle, which jupyterlab-chat gives as a dictionary."""
+    mime: Any = message.mime_model
+    return dict(mime["data"])
 
 
 def of_user(text: str) -> prompt.Message:
@@ -194,7 +216,7 @@ async def test_a_message_keeps_its_time_and_question_when_it_is_updated(
     turn.text(Text("b"))
     first, second = chat.sent
     assert (second["id"], second["time"]) == (first["id"], first["time"])
-    assert second["metadata"] == {"caesarion": {"kind": "text", "question": "m0"}}
+    assert second["metadata"] == {"caesarion": {"kind": "text", "round": 1, "question": "m0"}}
 
 
 async def test_a_call_remembers_what_the_model_was_told(chat: Chat, turn: Transcript) -> None:
@@ -202,6 +224,7 @@ async def test_a_call_remembers_what_the_model_was_told(chat: Chat, turn: Transc
     assert chat.sent[-1]["metadata"]["caesarion"] == {
         "kind": "call",
         "question": "m0",
+        "round": 0,
         "id": "c1",
         "name": "python_interpreter",
         "arguments": '{"code": "print(1)"}',
@@ -346,8 +369,9 @@ async def test_a_whole_turn_is_read_back_as_it_was(chat: Chat) -> None:
     question = chat.says("plot it")
     turn = Transcript(chat, PERSONA, question)
     weather = ToolCall("c2", "get_current_weather", '{"place": "Rome"}')
-    play(turn, Text("First, "), Text("code."), CODE, stream("1\n"), CallEnd("c1", "ok", "1"))
-    play(turn, weather, CallEnd("c2", "error", "No place."), Text("Here."))
+    play(turn, Text("First, "), Text("code."), AnswerEnd(), CODE, stream("1\n"))
+    play(turn, CallEnd("c1", "ok", "1"), AnswerEnd(), weather, CallEnd("c2", "error", "No place."))
+    play(turn, Text("Here."), AnswerEnd())
     turn.notice("A sentence for the user alone.")
     turn.close()
     assert read(chat, PERSONA, chat.says("and now?"), ROOT) == [
@@ -357,6 +381,124 @@ async def test_a_whole_turn_is_read_back_as_it_was(chat: Chat) -> None:
         of_model("Here."),
         of_user("and now?"),
     ]
+
+
+THOUGHT = {"reasoning_content": "Let me see. Yes."}
+
+
+async def test_reasoning_is_a_message_of_its_own_and_not_part_of_the_answer(chat: Chat) -> None:
+    turn = Transcript(chat, PERSONA, chat.says("think"))
+    play(turn, Reasoning("Let me "), Reasoning("see.\nYes."), Text("It is so."), AnswerEnd())
+    turn.close()
+    thoughts, words = chat.get_messages()[1:]
+    shown = bundle(thoughts)[REASONING_MIME]
+    assert (thoughts.body, shown["text"], words.body) == ("", "Let me see.\nYes.", "It is so.")
+    assert shown["seconds"] >= 0
+    assert bundle(thoughts)["text/markdown"] == (
+        "*Thoughts of the model:*\n\n> Let me see.\n> Yes."
+    )
+    assert read(chat, PERSONA, chat.says("and?"), ROOT)[1:-1] == [of_model("It is so.")]
+
+
+async def test_reasoning_goes_back_with_the_calls_that_it_led_to_in_later_turns(
+    chat: Chat,
+) -> None:
+    turn = Transcript(chat, PERSONA, chat.says("think"))
+    play(turn, Reasoning("Let me see. "), Reasoning("Yes."), AnswerEnd({}, "reasoning_content"))
+    play(turn, CODE, CallEnd("c1", "ok", "1"), Reasoning("So."), Text("One."))
+    play(turn, AnswerEnd({}, "reasoning_content"))
+    turn.close()
+    asked, result = called(CODE, None, "1")
+    assert read(chat, PERSONA, chat.says("and?"), ROOT)[1:-1] == [
+        {**asked, **THOUGHT},
+        result,
+        of_model("One."),
+    ]
+
+
+@pytest.mark.parametrize("words", ["", "First, code."])
+async def test_a_providers_own_fields_go_back_in_later_turns(chat: Chat, words: str) -> None:
+    fields = {"reasoning_details": [{"type": "reasoning.encrypted", "data": "x"}]}
+    signed = ToolCall("c1", CODE.name, CODE.arguments, {"extra_content": {"signature": "s"}})
+    turn = Transcript(chat, PERSONA, chat.says("think"))
+    play(turn, *([Text(words)] if words else []), AnswerEnd(fields), signed)
+    play(turn, CallEnd("c1", "ok", "1"), Text("One."), AnswerEnd({"signature": "t"}))
+    turn.close()
+    [asked, _, said] = read(chat, PERSONA, chat.says("and?"), ROOT)[1:-1]
+    assert asked["content"] == (words or None)
+    assert asked["reasoning_details"] == fields["reasoning_details"]
+    assert asked["tool_calls"][0]["extra_content"] == {"signature": "s"}
+    assert said == {**of_model("One."), "signature": "t"}
+
+
+async def test_what_a_provider_wants_back_is_kept_up_to_a_bound(chat: Chat) -> None:
+    turn = Transcript(chat, PERSONA, chat.says("think"))
+    play(turn, Reasoning("t" * 300_000), AnswerEnd({"blob": "x" * 200_000}, "reasoning_content"))
+    play(turn, ToolCall("c1", CODE.name, CODE.arguments, {"blob": "x" * 200_000}))
+    play(turn, CallEnd("c1", "ok", "1"))
+    turn.close()
+    asked = read(chat, PERSONA, chat.says("and?"), ROOT)[1]
+    assert len(asked.pop("reasoning_content")) < 101_000
+    assert asked == called(CODE, None, "1")[0]
+    assert sum(len(str(message)) for message in chat.get_messages()) < 250_000
+
+
+async def test_calls_of_one_answer_are_read_back_as_one_message(chat: Chat) -> None:
+    other = ToolCall("c2", "get_current_weather", '{"place": "Rome"}')
+    turn = Transcript(chat, PERSONA, chat.says("both"))
+    play(turn, Text("Both."), AnswerEnd(), CODE, CallEnd("c1", "ok", "1"))
+    play(turn, other, CallEnd("c2", "ok", "Sun."), AnswerEnd(), CODE, CallEnd("c1", "ok", "2"))
+    turn.close()
+    [first, one] = called(CODE, "Both.", "1")
+    [second, two] = called(other, None, "Sun.")
+    both = {**first, "tool_calls": [*first["tool_calls"], *second["tool_calls"]]}
+    history = read(chat, PERSONA, chat.says("and?"), ROOT)[1:-1]
+    assert history == [both, one, two, *called(CODE, None, "2")]
+
+
+async def test_a_chat_from_before_rounds_were_counted_is_read_as_it_was(chat: Chat) -> None:
+    question = chat.says("run").id
+    for record, body in [
+        ({"kind": "text"}, "First."),
+        ({"kind": "call", "id": "c1", "name": CODE.name, "arguments": "{}", "result": "1"}, ""),
+        ({"kind": "call", "id": "c2", "name": CODE.name, "arguments": "{}", "result": "2"}, ""),
+        ({"kind": "text"}, "Last."),
+    ]:
+        chat.says(body, PERSONA, metadata={"caesarion": {**record, "question": question}})
+    assert read(chat, PERSONA, chat.says("and?"), ROOT)[1:-1] == [
+        *called(ToolCall("c1", CODE.name, "{}"), "First.", "1"),
+        *called(ToolCall("c2", CODE.name, "{}"), None, "2"),
+        of_model("Last."),
+    ]
+
+
+async def test_a_refusal_is_shown_as_one_and_read_back_as_the_models_words(chat: Chat) -> None:
+    turn = Transcript(chat, PERSONA, chat.says("do it"))
+    play(turn, Refusal("I can't help"), Refusal(" with that.\nSorry."), AnswerEnd())
+    turn.close()
+    assert chat.shown() == [
+        ("> **The model refused to answer:** I can't help with that.\n> Sorry.", None)
+    ]
+    said = of_model("I can't help with that.\nSorry.")
+    assert read(chat, PERSONA, chat.says("and?"), ROOT)[1:-1] == [said]
+
+
+async def test_words_that_turn_out_to_be_reasoning_become_reasoning(chat: Chat) -> None:
+    turn = Transcript(chat, PERSONA, chat.says("think"))
+    play(turn, Text("Let me see."), TextWasReasoning(), Text("It is so."), AnswerEnd())
+    turn.close()
+    thoughts, words = chat.get_messages()[1:]
+    assert bundle(thoughts)[REASONING_MIME]["text"] == "Let me see."
+    assert (thoughts.body, words.body) == ("", "It is so.")
+
+
+async def test_reasoning_that_a_restart_cut_off_has_ended(chat: Chat) -> None:
+    turn = Transcript(chat, PERSONA, chat.says("think"))
+    play(turn, Reasoning("Let me see."))
+    mend(chat, PERSONA)
+    thoughts = chat.get_messages()[-1]
+    shown = bundle(thoughts)[REASONING_MIME]
+    assert (shown["text"], shown["seconds"]) == ("Let me see.", None)
 
 
 async def test_amounts_of_money_in_a_notice_are_no_formula(chat: Chat) -> None:
@@ -458,13 +600,19 @@ async def test_only_a_persons_question_can_be_taken_back(chat: Chat) -> None:
 
 async def test_what_a_turn_took_is_kept_with_its_last_message(chat: Chat) -> None:
     turn = Transcript(chat, PERSONA, chat.says("?"))
-    turn.usage(Usage(1, 2, 3))
+    turn.usage(Usage(1, 2))
     play(turn, CODE, CallEnd("c1", "ok", "1"), Text("Do"), Text("ne."))
-    turn.usage(Usage(1_234, 56, 1_290, 0, 3.21))
+    turn.usage(Usage(1_234, 56, 1_000, 6, 3.21))
     turn.close()
     kept = [message["metadata"]["caesarion"].get("usage") for message in chat._messages[1:]]
     assert kept[:-1] == [None] * len(kept[:-1])
-    assert kept[-1] == {"prompt_tokens": 1_234, "completion_tokens": 56, "seconds": 3.21}
+    assert kept[-1] == {
+        "prompt_tokens": 1_234,
+        "completion_tokens": 56,
+        "cached_tokens": 1_000,
+        "reasoning_tokens": 6,
+        "seconds": 3.21,
+    }
     assert chat.shown()[-1] == ("Done.", None)
 
 

@@ -1,24 +1,28 @@
 """
 The loop: ask the model, run the tools it calls, ask again.
 
-An async generator of events; the doors (:mod:`caesarion.chat.persona`,
-:mod:`caesarion.api.chat`) and tests show them. Knows neither chat nor Jupyter.
+An async generator of events. Called by :mod:`caesarion.chat.persona` and
+:mod:`caesarion.api.chat`; calls the model and the tools. Its law: it knows neither chat
+nor Jupyter.
 """
 
 import contextlib
+import logging
 import time
 from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from typing import Any
 
 from caesarion.agent import approval
+from caesarion.agent.answer import Answer
 from caesarion.agent.approval import Approvals
-from caesarion.agent.model import Finish, Model, Source
-from caesarion.agent.prompt import Message, call_message, fit, result_message, with_mode
+from caesarion.agent.model import Model, Source
+from caesarion.agent.prompt import Message, answer_message, fit, result_message, with_mode
 from caesarion.agent.tools.tool import Tool, ToolResult
 from caesarion.config import CaesarionAgent, Mode
 from caesarion.errors import ModelError, ToolError
 from caesarion.events import (
+    AnswerEnd,
     ApprovalDecision,
     ApprovalRequest,
     CallEnd,
@@ -34,14 +38,18 @@ from caesarion.events import (
     Usage,
 )
 
+_log = logging.getLogger(__name__)
+
 _MUST_REPORT = (
     "{} calls in a row have failed. Do not call tools any more for this question: tell the user "
     "what you tried, what went wrong, and what they could do."
 )
+_TOOL_BUG = "{} failed inside Caesarion ({}), and may have done a part of its work."
+_BUG = "Something went wrong inside Caesarion ({}). Ask again; the server's log has the details."
 
 
 class Agent:
-    """One turn's worth of agent: a model, the tools it may call, the bounds, and the mode."""
+    """The agent of one turn: a model, the tools it may call, the bounds, and the mode."""
 
     def __init__(
         self,
@@ -67,55 +75,58 @@ class Agent:
 
         Asks the model, runs the tools it calls, and asks again, until it
         answers in words alone. A failed tool is told to the model, not raised;
-        a failed model is a :class:`~caesarion.events.Failure`. The last event
+        whatever else fails is a :class:`~caesarion.events.Failure`. The last event
         is always :class:`~caesarion.events.Done`. To stop, cancel the task: a
         running tool is interrupted before the cancellation goes on.
         """
-        began = time.monotonic()
         turn = _Turn(with_mode(messages, self._mode), source)
+        async with contextlib.aclosing(self._to_its_end(self._rounds(turn), turn)) as events:
+            async for event in events:
+                yield event
+
+    async def repeat(self, call: ToolCall) -> AsyncGenerator[Event, None]:
+        """Run ``call`` again, as a person asks for it; the events are those of a turn."""
+        turn = _Turn([])
+        work = self._call(call, turn, asks=False)
+        async with contextlib.aclosing(self._to_its_end(work, turn)) as events:
+            async for event in events:
+                yield event
+
+    async def _to_its_end(
+        self, work: AsyncGenerator[Event, None], turn: "_Turn"
+    ) -> AsyncGenerator[Event, None]:
+        """Yield the events of ``work`` and the end of the turn, whatever fails in it."""
+        began = time.monotonic()
         try:
-            async with contextlib.aclosing(self._rounds(turn)) as events:
+            async with contextlib.aclosing(work) as events:
                 async for event in events:
                     yield event
         except ModelError as error:
             turn.reason = "error"
             yield Failure(str(error))
+        except Exception as error:
+            _log.exception("A turn failed.")
+            turn.reason = "error"
+            yield Failure(_BUG.format(type(error).__name__))
         yield turn.usage(time.monotonic() - began)
         yield Done(turn.reason)
-
-    async def repeat(self, call: ToolCall) -> AsyncGenerator[Event, None]:
-        """Run ``call``, which a person asks for themselves, as it is; the events are a turn's."""
-        began = time.monotonic()
-        turn = _Turn([])
-        async with contextlib.aclosing(self._call(call, turn, asks=False)) as events:
-            async for event in events:
-                yield event
-        yield turn.usage(time.monotonic() - began)
-        yield Done("stop")
 
     async def _rounds(self, turn: "_Turn") -> AsyncGenerator[Event, None]:
         for _ in range(self._settings.max_rounds):
             async with contextlib.aclosing(self._ask(turn)) as events:
                 async for event in events:
                     yield event
-            if turn.must_report and turn.calls:
-                # It was told to report and asked for tools instead.
-                turn.reason = "error"
-                yield Failure(
-                    f"The agent gave up: {turn.failures} attempts in a row failed. The last error "
-                    "stands above; say what to change, and ask again."
-                )
+            answer = turn.answer
+            if not answer.calls:
+                turn.reason = "length" if answer.finish_reason == "length" else "stop"
+                if failure := _failure_of(answer):
+                    yield failure
                 return
-            if not turn.calls:
-                turn.reason = "length" if turn.finish == "length" else "stop"
-                if sentence := _ending(turn):
-                    yield sentence
+            async with contextlib.aclosing(self._make_calls(turn)) as events:
+                async for event in events:
+                    yield event
+            if turn.reason == "error":
                 return
-            for call in turn.calls:
-                asks = self._mode == "ask"
-                async with contextlib.aclosing(self._called(call, turn, asks)) as events:
-                    async for event in events:
-                        yield event
         turn.reason = "rounds"
         yield Failure(
             f"The agent stopped after {self._settings.max_rounds} rounds without an answer. "
@@ -123,51 +134,68 @@ class Agent:
         )
 
     async def _ask(self, turn: "_Turn") -> AsyncGenerator[Event, None]:
-        """Ask the model once; what it said and called is in ``turn`` afterwards."""
-        turn.calls, turn.text = [], ""
+        """Ask the model once; its answer is in ``turn`` afterwards."""
+        turn.answer = Answer()
         turn.must_report = turn.failures >= self._settings.max_failures
         if turn.must_report:
-            # As part of the last result: not every model takes a system message here.
+            # Within the last result, since not every model takes a system message here.
             last = turn.messages[-1]
-            told = f"{last['content']}\n\n{_MUST_REPORT.format(turn.failures)}"
-            turn.messages[-1] = {**last, "content": told}
-        answer = self._model.stream(
+            content = f"{last['content']}\n\n{_MUST_REPORT.format(turn.failures)}"
+            turn.messages[-1] = {**last, "content": content}
+        stream = self._model.stream(
             fit(turn.messages, self._settings.history_tokens),
             [tool.definition() for tool in self._offered()],
             may_call=not turn.must_report,
             source=turn.source,
         )
-        async with contextlib.aclosing(answer) as parts:
+        async with contextlib.aclosing(stream) as parts:
             async for part in parts:
-                if isinstance(part, Usage):
-                    turn.usages.append(part)
-                elif isinstance(part, Finish):
-                    turn.finish = part.reason
-                elif isinstance(part, ToolCall):
-                    turn.calls.append(part)
+                if isinstance(part, Answer):
+                    turn.answer = part
                 else:
-                    turn.text += part.delta
                     yield part
-        if turn.calls or turn.text:
-            turn.messages.append(call_message(turn.calls, turn.text))
+        answer = turn.answer
+        turn.usages.append(answer.usage)
+        if answer.calls or answer.text:
+            turn.messages.append(answer_message(answer.text, answer.calls, answer.returned_fields))
+        yield AnswerEnd(answer.fields, answer.reasoning_field)
 
-    async def _called(
-        self, call: ToolCall, turn: "_Turn", asks: bool
-    ) -> AsyncGenerator[Event, None]:
+    async def _make_calls(self, turn: "_Turn") -> AsyncGenerator[Event, None]:
+        """Make the calls of the model's answer, and report how each ended, whatever ends it."""
+        waiting = list(turn.answer.calls)
+        try:
+            if turn.must_report:
+                # The model was told to report, and asks for tools instead.
+                turn.reason = "error"
+                yield Failure(
+                    f"The agent gave up: {turn.failures} attempts in a row failed. The last error "
+                    "stands above; say what to change, and ask again."
+                )
+                return
+            while waiting:
+                async with contextlib.aclosing(self._reported(waiting.pop(0), turn)) as events:
+                    async for event in events:
+                        yield event
+        finally:
+            for call in waiting:
+                self._model.report(call.id, "refused" if turn.must_report else "interrupted", "")
+
+    async def _reported(self, call: ToolCall, turn: "_Turn") -> AsyncGenerator[Event, None]:
         """Make a call of the model's, and report how it ended, whatever ends it."""
         outcome = "interrupted"
-        approval: str = self._mode
+        approved: str = self._mode
+        asks = self._mode == "ask"
         try:
             async with contextlib.aclosing(self._call(call, turn, asks=asks)) as events:
                 async for event in events:
                     if isinstance(event, ApprovalDecision):
-                        deed = "edited" if event.arguments else event.decision
-                        approval = f"{deed} by {event.by}"
+                        decision = "edited" if event.arguments else event.decision
+                        approved = f"{decision} by {event.by}"
                     elif isinstance(event, CallEnd):
                         outcome = event.status
                     yield event
         finally:
-            self._model.report(call.id, outcome, approval)
+            self._model.report(call.id, outcome, approved)
 
     def _offered(self) -> list[Tool[Any]]:
         tools = self._tools.values()
@@ -177,8 +205,8 @@ class Agent:
         self, call: ToolCall, turn: "_Turn", *, asks: bool
     ) -> AsyncGenerator[Event, None]:
         yield call
-        told = ToolResult("error", "The tool ended without a word.")
-        decided: ApprovalDecision | None = None
+        result = ToolResult("error", "The tool ended without a word.")
+        decision: ApprovalDecision | None = None
         tool = self._tools.get(call.name)
         try:
             if tool is None:
@@ -190,18 +218,18 @@ class Agent:
             if tool.effects and asks:
                 with self._approvals.open(call, partial(tool.edit, call.arguments)) as pending:
                     yield ApprovalRequest(call.id, pending.id)
-                    decided = await pending.decided()
-                yield decided
-                arguments = tool.parse(decided.arguments or call.arguments)
+                    decision = await pending.decided()
+                yield decision
+                arguments = tool.parse(decision.arguments or call.arguments)
             if tool not in self._offered():
-                told = ToolResult("refused", approval.TOLD_READ_ONLY)
-            elif decided and decided.decision == "refuse":
-                told = ToolResult("refused", approval.tell_refused(decided))
+                result = ToolResult("refused", approval.TOLD_READ_ONLY)
+            elif decision and decision.decision == "refuse":
+                result = ToolResult("refused", approval.tell_refused(decision))
             else:
                 async with contextlib.aclosing(tool.run(arguments)) as steps:
                     async for step in steps:
                         if isinstance(step, ToolResult):
-                            told = step
+                            result = step
                         elif isinstance(step, Notice):
                             yield step
                         elif isinstance(step, RunStart):
@@ -209,48 +237,53 @@ class Agent:
                         else:
                             yield Output(call.id, step)
         except ToolError as error:
-            told = ToolResult("error", str(error))
-        if decided and decided.arguments:
-            told = ToolResult(told.status, approval.tell_edited(decided.arguments, told.text))
-        if told.status == "ok":
+            result = ToolResult("error", str(error))
+        except Exception as error:
+            _log.exception("A call of %s failed.", call.name)
+            result = ToolResult("error", _TOOL_BUG.format(call.name, type(error).__name__))
+        if decision and decision.arguments:
+            result = ToolResult(
+                result.status, approval.tell_edited(decision.arguments, result.text)
+            )
+        if result.status == "ok":
             turn.failures = 0
-        elif not (decided and decided.decision == "refuse"):  # Which is no failure of the model's.
+        elif not (decision and decision.decision == "refuse"):  # which is not the model's failure
             turn.failures += 1
-        turn.messages.append(result_message(call.id, told.text))
-        yield CallEnd(call.id, told.status, told.text)
+        turn.messages.append(result_message(call.id, result.text))
+        yield CallEnd(call.id, result.status, result.text)
 
 
 class _Turn:
-    """What a turn has come to so far."""
+    """The state of a turn under way; ``answer`` is the model's latest."""
 
     def __init__(self, messages: list[Message], source: Source | None = None) -> None:
         self.source = source or Source()
         self.messages = messages
-        self.calls: list[ToolCall] = []
-        self.text = ""
-        self.finish = ""
+        self.answer = Answer()
         self.failures = 0
         self.must_report = False
         self.usages: list[Usage] = []
         self.reason: DoneReason = "stop"
 
     def usage(self, seconds: float) -> Usage:
-        """Return the sum over all rounds."""
+        """Return the sum over all answers."""
         return Usage(
             prompt_tokens=sum(usage.prompt_tokens for usage in self.usages),
             completion_tokens=sum(usage.completion_tokens for usage in self.usages),
-            total_tokens=sum(usage.total_tokens for usage in self.usages),
             cached_tokens=sum(usage.cached_tokens for usage in self.usages),
+            reasoning_tokens=sum(usage.reasoning_tokens for usage in self.usages),
             seconds=round(seconds, 3),
         )
 
 
-def _ending(turn: _Turn) -> Failure | None:
+def _failure_of(answer: Answer) -> Failure | None:
     """Return what the user must know of an answer that did not simply end."""
-    if turn.finish == "length":
+    if answer.finish_reason == "length":
         return Failure("The answer was cut off at the model's length limit. Ask it to go on.")
-    if turn.finish == "content_filter":
+    if answer.refusal:
+        return None
+    if answer.finish_reason == "content_filter":
         return Failure("The provider's content filter stopped the answer. Ask in other words.")
-    if not turn.text:
+    if not answer.text:
         return Failure("The model gave an empty answer. Ask again.")
     return None

@@ -20,6 +20,7 @@ from caesarion.api.base import KernelName
 from caesarion.api.streaming import StreamHandler
 from caesarion.config import Mode
 from caesarion.events import (
+    AnswerEnd,
     ApprovalDecision,
     ApprovalRequest,
     CallEnd,
@@ -29,7 +30,10 @@ from caesarion.events import (
     Failure,
     Notice,
     Output,
+    Reasoning,
+    Refusal,
     Text,
+    TextWasReasoning,
     ToolCall,
     Usage,
 )
@@ -85,7 +89,8 @@ class ChatHandler(StreamHandler):
                 contextlib.aclosing(turn) as events,
             ):
                 async for event in events:
-                    await self.send(server_sent(event))
+                    if not isinstance(event, AnswerEnd):
+                        await self.send(server_sent(event))
 
 
 def server_sent(event: Event) -> str:
@@ -96,8 +101,15 @@ def server_sent(event: Event) -> str:
             return f": {text}\n\n"
         case Text():
             name = "text"
+        case Reasoning():
+            name = "reasoning"
+        case TextWasReasoning():
+            name = "text_was_reasoning"
+        case Refusal():
+            name = "refusal"
         case ToolCall():
             name = "tool_call"
+            del data["fields"]
         case CallStart():
             name = "running"
             data |= data.pop("run")
@@ -112,7 +124,9 @@ def server_sent(event: Event) -> str:
             name = "tool_result"
         case Usage():
             name = "usage"
+            data["total_tokens"] = event.total_tokens
             data["prompt_tokens_details"] = {"cached_tokens": data.pop("cached_tokens")}
+            data["completion_tokens_details"] = {"reasoning_tokens": data.pop("reasoning_tokens")}
         case Failure():
             name = "error"
         case Done():

@@ -28,7 +28,7 @@ class StatusHandler(BaseHandler):
     async def get(self) -> None:
         """Answer in one JSON object; with ``kernel_id`` or ``chat_id``, also of that kernel."""
         services = self.services
-        endpoint = await services.model.look()
+        endpoint = await services.model.endpoint.status()
         self.finish(
             {
                 "version": version("caesarion"),

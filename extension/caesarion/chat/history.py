@@ -8,6 +8,7 @@ history.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from jupyterlab_chat.models import (
 )
 
 from caesarion.agent import prompt
+from caesarion.chat.bundles import reasoning_of
 from caesarion.events import ToolCall
 from caesarion.message_metadata import KEY, call_of, in_order, is_persons, record
 
@@ -43,21 +45,81 @@ def read(
     what :func:`remember` keeps of them, and those ``images`` that are given.
     """
     history: list[prompt.Message] = []
+    answer = _Answer()
     for message in in_order(chat.get_messages(), question.id):
+        if message.sender == persona_id:
+            if not answer.goes_on(message):
+                history += answer.messages()
+                answer = _Answer()
+            answer.add(message)
+        elif is_persons(message.sender):
+            history += [*answer.messages(), _asked(chat, message, root, images or {})]
+            answer = _Answer()
+    return history + answer.messages()
+
+
+class _Answer:
+    """One answer of the model, collected from the chat's messages: its words and its calls."""
+
+    def __init__(self) -> None:
+        self._key: tuple[Any, Any] | None = None
+        self._text = ""
+        self._reasoning = ""
+        self._reasoning_field = ""
+        self._fields: dict[str, Any] = {}
+        self._calls: list[ToolCall] = []
+        self._results: list[prompt.Message] = []
+
+    def goes_on(self, message: Message) -> bool:
+        """Whether ``message`` is of this answer, too."""
         ours = record(message)
-        if message.sender != persona_id:
-            if is_persons(message.sender):
-                history.append(_asked(chat, message, root, images or {}))
-        elif ours.get("kind") == "text":
-            history.append(prompt.call_message([], message.body))
-        elif ours.get("kind") == "call":
-            # What the model wrote; what ran instead is told in the result.
-            call = ToolCall(ours["id"], ours["name"], ours.get("written", ours["arguments"]))
-            asked = prompt.call_message([call], "")
-            if history and history[-1]["role"] == "assistant" and "tool_calls" not in history[-1]:
-                asked["content"] = history.pop()["content"]
-            history += [asked, prompt.result_message(call.id, ours.get("result"))]
-    return history
+        if ours.get("kind") not in _OF_AN_ANSWER or self._key is None:
+            return True
+        if "round" not in ours:
+            # Written before rounds were counted: a call follows the words of its answer.
+            return ours["kind"] == "call" and not self._calls
+        return self._key == (ours.get("question"), ours["round"])
+
+    def add(self, message: Message) -> None:
+        """Take what ``message`` has of the answer; notices and outputs have nothing."""
+        ours = record(message)
+        kind = ours.get("kind")
+        if kind not in _OF_AN_ANSWER:
+            return
+        self._key = (ours.get("question"), ours.get("round"))
+        self._fields |= _table(ours.get("fields"))
+        if kind == "text":
+            self._text += message.body
+        elif kind == "refusal":
+            self._text += str(ours.get("refusal", ""))
+        elif kind == "reasoning":
+            self._reasoning += reasoning_of(message)
+            self._reasoning_field = str(ours.get("field", "")) or self._reasoning_field
+        else:
+            # The model's own arguments; the result says what ran instead of them.
+            arguments = str(ours.get("written", ours.get("arguments", "")))
+            call = replace(
+                call_of(ours), arguments=arguments, fields=_table(ours.get("call_fields"))
+            )
+            self._calls.append(call)
+            self._results.append(prompt.result_message(call.id, ours.get("result")))
+
+    def messages(self) -> list[prompt.Message]:
+        """Return the answer as the model reads it: its own message, and the results."""
+        if not self._text and not self._calls:
+            return []
+        fields = dict(self._fields)
+        # Providers want reasoning back with the calls that it led to.
+        if self._calls and self._reasoning and self._reasoning_field:
+            fields[self._reasoning_field] = self._reasoning
+        return [prompt.answer_message(self._text, self._calls, fields), *self._results]
+
+
+_OF_AN_ANSWER = ("text", "refusal", "reasoning", "call")
+
+
+def _table(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, dict) else {}
 
 
 def keep_context(chat: BaseChatModel, question: Message, told: str) -> None:

@@ -24,6 +24,7 @@ from caesarion.agent.model import Source
 from caesarion.chat import context, history, transcript
 from caesarion.errors import CaesarionError, SettingError
 from caesarion.events import (
+    AnswerEnd,
     ApprovalDecision,
     ApprovalRequest,
     CallEnd,
@@ -33,7 +34,10 @@ from caesarion.events import (
     Failure,
     Notice,
     Output,
+    Reasoning,
+    Refusal,
     Text,
+    TextWasReasoning,
     ToolCall,
     Usage,
 )
@@ -224,6 +228,14 @@ class CaesarionPersona(BasePersona):
         match event:
             case Text():
                 shown.text(event)
+            case Reasoning():
+                shown.reasoning(event)
+            case TextWasReasoning():
+                shown.text_was_reasoning()
+            case Refusal():
+                shown.refusal(event)
+            case AnswerEnd():
+                shown.answer_ended(event)
             case ToolCall():
                 shown.call(event)
                 self.set_status(_status_of(event.name))

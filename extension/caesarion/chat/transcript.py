@@ -1,25 +1,29 @@
 """
-The chat as a transcript of turns: a turn's events are written into it.
+The transcript: a turn's events are written into the chat.
 
-Used by :mod:`caesarion.chat.persona`; what it writes is read back by
-:mod:`caesarion.chat.history`. A turn is a run of chat messages under one header:
-words are Markdown, a call and each of its outputs are MIME bundles, which the
-labextension draws as cells and which can be read without it. What the model
-must hear of it again stands in the messages' metadata, with the question that
-it answers.
+Used by :mod:`caesarion.chat.persona`; :mod:`caesarion.chat.history` reads back what it
+writes. A turn is a run of chat messages: words are Markdown; reasoning, calls and outputs
+are MIME bundles, which the labextension draws and which can be read without it. What the
+model needs in later turns stands in the messages' metadata, with the question they answer.
 """
 
-import asyncio
+import json
 import time
 from typing import Any
+from uuid import uuid4
 
-from jupyterlab_chat.models import BaseChatModel, Message, MimeModel, NewMessage
+from jupyterlab_chat.models import BaseChatModel, Message, MimeModel
 
+from caesarion.chat.bundles import call_bundle, reasoning_bundle, reasoning_of
+from caesarion.chat.live_message import LiveMessage
 from caesarion.events import (
+    AnswerEnd,
     ApprovalDecision,
     ApprovalRequest,
     CallEnd,
     Output,
+    Reasoning,
+    Refusal,
     RunStart,
     Text,
     ToolCall,
@@ -27,44 +31,33 @@ from caesarion.events import (
 )
 from caesarion.kernels.plain_text import describe_error
 from caesarion.kernels.terminal import Terminal
-from caesarion.message_metadata import (
-    CALL_MIME,
-    KEY,
-    OUTPUT_MIME,
-    call_of,
-    code_of,
-    describe_call,
-    label_of,
-)
-from caesarion.message_metadata import record as _ours
-from caesarion.text import clip, without_commands
+from caesarion.message_metadata import OUTPUT_MIME, record
+from caesarion.text import clip
 
 _NEVER_RAN = "The server stopped while this call waited for the user's decision. It did not run."
 
-# What of a call's record the labextension is told as it is.
-_SHOWN = (
-    *("id", "name", "status", "approval_id", "decided"),
-    *("execution_count", "kernel_id", "place", "started", "seconds"),
-)
-
-# Characters of a failed call's result that its cell shows.
-_TOLD = 600
-
-# Seconds between two updates of one message. Every update sends and stores the
-# message whole, so a long one waits longer: at most 50,000 characters a second.
-_EVERY = 0.06
-_RATE = 50_000
+# Characters of one round's reasoning, and of its provider's own fields, that a chat keeps:
+# every update sends and stores them. Fields that are longer are dropped, since a
+# signature is of no use in parts.
+_REASONING = 100_000
+_FIELDS = 100_000
 
 
 def mend(chat: BaseChatModel, persona_id: str) -> None:
-    """Mark calls of ``chat`` as stopped that were under way when their server ended."""
+    """Mark calls and reasoning of ``chat`` as ended that were under way when their server died."""
     for message in chat.get_messages():
-        ours = _ours(message)
-        if message.sender == persona_id and ours.get("kind") == "call" and "result" not in ours:
+        ours = record(message)
+        if message.sender != persona_id:
+            continue
+        if ours.get("kind") == "call" and "result" not in ours:
             if ours.pop("approval_id", None):
                 ours |= {"result": _NEVER_RAN, "told": True}
             ours["status"] = "interrupted"
             message.mime_model = MimeModel(data=call_bundle(ours))
+            chat.update_message(message)
+        elif ours.get("kind") == "reasoning" and "seconds" not in ours:
+            ours["seconds"] = None
+            message.mime_model = MimeModel(data=reasoning_bundle(ours, reasoning_of(message)))
             chat.update_message(message)
 
 
@@ -75,24 +68,73 @@ class Transcript:
         self._chat = chat
         self._persona_id = persona_id
         self._question_id = question.id
-        self._text: _Live | None = None
-        self._call: tuple[ToolCall, _Live] | None = None
-        self._outputs: list[_Live] = []
+        self._text: LiveMessage | None = None
+        self._reasoning: LiveMessage | None = None
+        # How many answers of the model have ended; its calls belong to the last of them.
+        self._answers = 0
+        self._fields: dict[str, Any] = {}
+        self._call: tuple[ToolCall, LiveMessage] | None = None
+        self._outputs: list[LiveMessage] = []
         # Where the next output goes: below the end, unless outputs were cleared.
         self._next = 0
-        self._displays: dict[str, list[_Live]] = {}
-        self._last: _Live | None = None
+        self._displays: dict[str, list[LiveMessage]] = {}
+        self._last: LiveMessage | None = None
 
     def text(self, event: Text) -> None:
-        """Append to the words of this round; the first piece is shown at once."""
-        if self._text is None:
-            self._text = self._add({"kind": "text"}, body=event.delta)
+        """Append to the words of this answer; the first piece is shown at once."""
+        self._end_reasoning()
+        if self._text is None or self._text.record["kind"] != "text":
+            self._finish_text()
+            self._text = self._add({"kind": "text", "round": self._answers + 1}, event.delta)
         else:
             self._text.body += event.delta
             self._text.touch()
 
+    def refusal(self, event: Refusal) -> None:
+        """Append to the words in which the model refuses to answer."""
+        self._end_reasoning()
+        if self._text is None or self._text.record["kind"] != "refusal":
+            self._finish_text()
+            self._text = self._make({"kind": "refusal", "round": self._answers + 1, "refusal": ""})
+        refusal = self._text.record["refusal"] = self._text.record["refusal"] + event.delta
+        quoted = refusal.replace("\n", "\n> ")
+        self._text.body = f"> **The model refused to answer:** {quoted}"
+        self._text.touch()
+
+    def reasoning(self, event: Reasoning) -> None:
+        """Append to the model's reasoning, which is shown folded."""
+        if self._reasoning is None:
+            self._finish_text()
+            self._reasoning = self._as_reasoning(self._make({"round": self._answers + 1}))
+        self._reasoning.raw += event.delta
+        self._reasoning.touch()
+
+    def text_was_reasoning(self) -> None:
+        """Show the words of this answer so far as reasoning."""
+        if self._text and self._text.record["kind"] == "text":
+            live, self._text = self._text, None
+            live.raw, live.body = live.body, ""
+            self._reasoning = self._as_reasoning(live)
+            self._end_reasoning()
+
+    def answer_ended(self, event: AnswerEnd) -> None:
+        """Keep what the provider wants back of this answer, whose calls follow."""
+        if self._reasoning and event.reasoning_field:
+            self._reasoning.record["field"] = event.reasoning_field
+        self._end_reasoning()
+        fields = dict(event.fields)
+        if fields and len(json.dumps(fields)) <= _FIELDS:
+            if self._text:
+                self._text.record["fields"] = fields
+                self._text.touch()
+            else:
+                self._fields = fields
+        self._finish_text()
+        self._answers += 1
+
     def call(self, event: ToolCall) -> None:
         """Show what is about to run."""
+        self._end_reasoning()
         self._finish_text()
         live = self._make(
             {
@@ -101,14 +143,19 @@ class Transcript:
                 "name": event.name,
                 "arguments": event.arguments,
                 "status": "queued",
+                "round": self._answers,
             }
         )
+        if event.fields and len(json.dumps(event.fields)) <= _FIELDS:
+            live.record["call_fields"] = dict(event.fields)
+        if self._fields:
+            live.record["fields"], self._fields = self._fields, {}
         live.show(call_bundle(live.record))
         self._call = (event, live)
         self._outputs, self._next = [], 0
 
     def call_started(self, run: RunStart) -> None:
-        """Show that the call under way runs now, and where."""
+        """Show that the call under way runs now, and in which kernel."""
         if self._call:
             _, live = self._call
             live.record |= {
@@ -128,7 +175,7 @@ class Transcript:
             live.show(call_bundle(live.record))
 
     def approval_decided(self, event: ApprovalDecision) -> None:
-        """Record what a person decided about the call under way; show the code that will run."""
+        """Record a person's decision about the call under way; show the code that will run."""
         if self._call:
             _, live = self._call
             del live.record["approval_id"]
@@ -149,7 +196,7 @@ class Transcript:
             live.show(call_bundle(live.record))
 
     def output(self, event: Output) -> None:
-        """Show an output, or change those that an update or a clearing means."""
+        """Show an output, or apply an update or a clearing to earlier ones."""
         output = event.output
         kind = output["output_type"]
         display_id = output.get("transient", {}).get("display_id")
@@ -173,7 +220,7 @@ class Transcript:
                 self._displays.setdefault(display_id, []).append(live)
 
     def call_ended(self, event: CallEnd) -> None:
-        """Record what the model is told, and take away outputs that were cleared for good."""
+        """Record the result of the call, and remove outputs that were cleared for good."""
         for live in self._outputs[self._next :]:
             self._show_output(live, {"text/plain": ""}, "stream")
         self._close_outputs()
@@ -185,39 +232,59 @@ class Transcript:
         if started := live.record.get("started"):
             live.record["seconds"] = round(time.time() - started, 2)
         if not self._outputs and event.status != "ok":
-            # What the model was told is all that there is to see.
+            # There is nothing else to see than the result that the model reads.
             live.record["told"] = True
         live.show(call_bundle(live.record))
         live.flush()
 
-    def interrupted(self, told: str) -> None:
-        """Record that the call under way, if any, was stopped; ``told`` is for the model."""
+    def interrupted(self, result: str) -> None:
+        """Record that the call under way, if any, was stopped; the model reads ``result``."""
         if self._call:
             call, live = self._call
             if live.record.get("status") == "waiting":
-                told = f"{told} It had not run, as it waited for the user's decision."
-            self.call_ended(CallEnd(call.id, "interrupted", told))
+                result = f"{result} It had not run, as it waited for the user's decision."
+            self.call_ended(CallEnd(call.id, "interrupted", result))
 
     def notice(self, sentence: str) -> None:
-        """Show a sentence to the user that the model is not told."""
+        """Show a sentence to the user that the model does not read."""
+        self._end_reasoning()
         self._finish_text()
-        # Between two amounts of money would otherwise be a formula.
-        self._add({"kind": "notice"}, body=sentence.replace("$", "\\$"))
+        # Text between two amounts of money would otherwise be drawn as a formula.
+        self._add({"kind": "notice"}, sentence.replace("$", "\\$"))
 
     def usage(self, event: Usage) -> None:
-        """Keep what the turn took with its last message; the labextension shows it there."""
+        """Keep the turn's usage with its last message, under which the labextension shows it."""
         if self._last:
             self._last.record["usage"] = {
                 "prompt_tokens": event.prompt_tokens,
                 "completion_tokens": event.completion_tokens,
+                "cached_tokens": event.cached_tokens,
+                "reasoning_tokens": event.reasoning_tokens,
                 "seconds": event.seconds,
             }
             self._last.show_now()
 
     def close(self) -> None:
-        """Show all that still waits."""
+        """Show every change that still waits."""
+        self._end_reasoning()
         self._finish_text()
         self._close_outputs()
+
+    def _as_reasoning(self, live: LiveMessage) -> LiveMessage:
+        """Return ``live`` as a message of reasoning, whose text is ``live.raw``."""
+        live.record |= {
+            "kind": "reasoning",
+            "id": f"reasoning_{uuid4().hex}",
+            "started": round(live.created, 3),
+        }
+        live.make_data = lambda: reasoning_bundle(live.record, clip(live.raw, _REASONING))
+        return live
+
+    def _end_reasoning(self) -> None:
+        if self._reasoning:
+            live, self._reasoning = self._reasoning, None
+            live.record["seconds"] = round(time.time() - live.record["started"], 1)
+            live.show_now()
 
     def _finish_text(self) -> None:
         if self._text:
@@ -239,7 +306,7 @@ class Transcript:
         self._show_output(last, {mime: last.settled + last.terminal.text()}, "stream")
 
     def _show_output(
-        self, live: "_Live", data: dict[str, Any], kind: str, count: int | None = None
+        self, live: LiveMessage, data: dict[str, Any], kind: str, count: int | None = None
     ) -> None:
         mark: dict[str, Any] = {
             "call": self._call[0].id if self._call else "",
@@ -250,7 +317,7 @@ class Transcript:
             mark["execution_count"] = count
         live.show({**data, OUTPUT_MIME: mark})
 
-    def _place(self, kind: str) -> "_Live":
+    def _place(self, kind: str) -> LiveMessage:
         """Return the message for the next output: a cleared one, or a new one."""
         if self._next < len(self._outputs):
             live = self._outputs[self._next]
@@ -261,101 +328,12 @@ class Transcript:
         self._next += 1
         return live
 
-    def _add(self, record: dict[str, Any], body: str) -> "_Live":
+    def _add(self, record: dict[str, Any], body: str) -> LiveMessage:
         live = self._make(record, body)
         live.touch()
         return live
 
-    def _make(self, record: dict[str, Any], body: str = "") -> "_Live":
+    def _make(self, record: dict[str, Any], body: str = "") -> LiveMessage:
         record["question"] = self._question_id
-        self._last = _Live(self._chat, self._persona_id, record, body)
+        self._last = LiveMessage(self._chat, self._persona_id, record, body)
         return self._last
-
-
-class _Live:
-    """A chat message that changes often: shown at once, then once per pause."""
-
-    def __init__(
-        self, chat: BaseChatModel, persona_id: str, record: dict[str, Any], body: str = ""
-    ) -> None:
-        self.kind = ""
-        self.body = body
-        self.terminal = Terminal()
-        # The text of a stream that the terminal no longer changes.
-        self.settled = ""
-        self.record = record
-        self._chat = chat
-        self._persona_id = persona_id
-        self.data: dict[str, Any] = {}
-        self._message: Message | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._shown_at = 0.0
-        self._size = 0
-
-    def show(self, data: dict[str, Any]) -> None:
-        """Let the message be the MIME bundle ``data``."""
-        self.data = data
-        self.touch()
-
-    def touch(self) -> None:
-        """Show the message as it is now, at once or when its pause is over."""
-        if self._timer:
-            return
-        loop = asyncio.get_running_loop()
-        due = self._shown_at + max(_EVERY, self._size / _RATE)
-        if loop.time() >= due:
-            self.show_now()
-        else:
-            self._timer = loop.call_at(due, self.show_now)
-
-    def flush(self) -> None:
-        """Show what waits."""
-        if self._timer:
-            self.show_now()
-
-    def show_now(self) -> None:
-        """Show the message as it is, without a pause."""
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
-        body = without_commands(self.body)
-        mime = MimeModel(data=_harmless(self.data)) if self.data else None
-        if self._message is None:
-            new = NewMessage(body=body, sender=self._persona_id, mime_model=mime)
-            self._chat.add_message(new, trigger_actions=[self._stamp])
-        else:
-            # All but content and metadata stays, above all the time it is sorted by.
-            self._message.body, self._message.mime_model = body, mime
-            self._chat.update_message(self._message)
-        self._shown_at = asyncio.get_running_loop().time()
-        self._size = len(self.body) + sum(len(str(value)) for value in self.data.values())
-
-    def _stamp(self, message: Message, _: BaseChatModel) -> None:
-        message.metadata = {KEY: self.record}
-        self._message = message
-
-
-def _harmless(data: dict[str, Any]) -> dict[str, Any]:
-    return {
-        mime: without_commands(value) if mime in ("text/html", "text/markdown") else value
-        for mime, value in data.items()
-    }
-
-
-def call_bundle(record: dict[str, Any]) -> dict[str, Any]:
-    """
-    Return a call's record as the chat shows it: as JSON for the labextension, and as Markdown.
-
-    The JSON has ``id``, ``name`` and ``status``, which is queued, running or a result's;
-    ``code``, or of another tool than Python its ``label``; once it ran ``execution_count``,
-    ``kernel_id``, ``place`` (a notebook's path, or empty), ``started`` (seconds since the epoch)
-    and ``seconds``; ``told``, what the model was told, where there is nothing else to see;
-    ``approval_id`` while it waits for a person, and what they ``decided``.
-    """
-    call = call_of(record)
-    code = code_of(call)
-    shown: dict[str, Any] = {"label": label_of(call)} if code is None else {"code": code}
-    shown |= {key: record[key] for key in _SHOWN if key in record}
-    if record.get("told"):
-        shown["told"] = clip(record["result"], _TOLD)
-    return {CALL_MIME: shown, "text/markdown": describe_call(call)}
