@@ -1,6 +1,6 @@
 /**
- * The chat reads like a notebook: calls and outputs are drawn as cells, which can
- * be copied, put into a notebook, and run again.
+ * The cells of an answer: the renderers of calls, outputs, reasoning and weather, and what
+ * the buttons of a cell do: copy it, insert it into a notebook, run it again.
  */
 
 import { IChatTracker } from '@jupyter/chat';
@@ -14,10 +14,11 @@ import {
   NotebookActions,
   type NotebookPanel
 } from '@jupyterlab/notebook';
-import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
+import { IRenderMimeRegistry, type IRenderMime } from '@jupyterlab/rendermime';
 
 import { CALL_MIME, CallRenderer, type ICall, type ICallActions } from './call';
 import { OUTPUT_MIME, OutputRenderer } from './output';
+import { REASONING_MIME, ReasoningRenderer } from './reasoning';
 import { WEATHER_MIME, WeatherRenderer } from './weather_card';
 
 /** Before the lab's own renderers, all of which have a rank above this. */
@@ -85,7 +86,7 @@ function actions(
 
 export const cells: JupyterFrontEndPlugin<void> = {
   id: '@caesarion/labextension:cells',
-  description: 'Draws what the agent runs, and what comes of it, as cells.',
+  description: 'Draws the calls of the agent, their outputs and its reasoning.',
   autoStart: true,
   requires: [IRenderMimeRegistry],
   optional: [IChatTracker, INotebookTracker],
@@ -96,29 +97,14 @@ export const cells: JupyterFrontEndPlugin<void> = {
     notebooks: INotebookTracker | null
   ) => {
     const does = actions(app, chats, notebooks);
-    rendermime.addFactory(
-      {
-        safe: true,
-        mimeTypes: [CALL_MIME],
-        createRenderer: () => new CallRenderer(rendermime, does)
-      },
-      FIRST
-    );
-    rendermime.addFactory(
-      {
-        safe: true,
-        mimeTypes: [OUTPUT_MIME],
-        createRenderer: () => new OutputRenderer(rendermime)
-      },
-      FIRST
-    );
-    rendermime.addFactory(
-      {
-        safe: true,
-        mimeTypes: [WEATHER_MIME],
-        createRenderer: () => new WeatherRenderer()
-      },
-      FIRST
-    );
+    const renderers: Record<string, () => IRenderMime.IRenderer> = {
+      [CALL_MIME]: () => new CallRenderer(rendermime, does),
+      [OUTPUT_MIME]: () => new OutputRenderer(rendermime),
+      [REASONING_MIME]: () => new ReasoningRenderer(rendermime),
+      [WEATHER_MIME]: () => new WeatherRenderer()
+    };
+    for (const [type, createRenderer] of Object.entries(renderers)) {
+      rendermime.addFactory({ safe: true, mimeTypes: [type], createRenderer }, FIRST);
+    }
   }
 };

@@ -14,8 +14,56 @@ document.adoptedStyleSheets.push(sheet);
 /** Long outputs that are shown whole, by call and number. */
 const whole = new Set<string>();
 
-/** Outputs that are not looked at from their end: how far each is scrolled, in pixels. */
+/** How far boxes are scrolled that a reader has scrolled, in pixels, by key. */
 const scrolled = new Map<string, number>();
+
+/** Reasoning that is unfolded, by id. */
+const openReasoning = new Set<string>();
+
+/** Whether reasoning is unfolded. */
+export function isReasoningOpen(id: string): boolean {
+  return openReasoning.has(id);
+}
+
+/** The reasoning that the keyboard's focus is in; an update of the chat replaces its node. */
+let focused = '';
+document.addEventListener('focusin', event => {
+  const details = (event.target as Element).closest<HTMLElement>('[data-reasoning]');
+  focused = details?.dataset.reasoning ?? '';
+});
+document.addEventListener('pointerdown', () => {
+  focused = '';
+});
+
+/** Give the focus back to reasoning whose node replaces the one that had it. */
+export function restoreFocus(details: HTMLElement): void {
+  if (details.dataset.reasoning === focused && document.activeElement === document.body) {
+    details.querySelector('summary')?.focus({ preventScroll: true });
+  }
+}
+
+/**
+ * Call `action` when `node` is in the document, if it ever is.
+ *
+ * jupyterlab-chat 0.25 puts a renderer's node there a moment after the renderer was told so
+ * (AfterAttach).
+ */
+export function whenConnected(node: HTMLElement, action: () => void, frames = 30): void {
+  if (node.isConnected) {
+    action();
+  } else if (frames > 0) {
+    requestAnimationFrame(() => whenConnected(node, action, frames - 1));
+  }
+}
+
+/** Remember whether reasoning is unfolded. */
+export function setReasoningOpen(id: string, open: boolean): void {
+  if (open) {
+    openReasoning.add(id);
+  } else {
+    openReasoning.delete(id);
+  }
+}
 
 /** Whether the outputs of a call are hidden. */
 export function isFolded(call: string): boolean {
@@ -36,11 +84,15 @@ export function toggleOutputs(call: string): void {
   sheet.replaceSync(rules.join('\n'));
 }
 
-/** Let a long output scroll in a box, or show it whole; `button` toggles. */
+/**
+ * Let a long output scroll in a box, or show it whole; `button` toggles. The box shows
+ * its end if `fromEnd`, as the newest lines of a log do, else its head, as a table's does.
+ */
 export function makeScrollBox(
   key: string,
   box: HTMLElement,
-  button: HTMLButtonElement
+  button: HTMLButtonElement,
+  fromEnd: boolean
 ): void {
   const show = (): void => {
     const all = whole.has(key);
@@ -55,9 +107,19 @@ export function makeScrollBox(
     show();
   });
   show();
-  box.scrollTop = scrolled.get(key) ?? box.scrollHeight;
+  keepScrolled(key, box, fromEnd);
+}
+
+/** Scroll `box` to where its reader has left it; first to its end if `fromEnd`, else to its head. */
+export function keepScrolled(
+  key: string,
+  box: HTMLElement,
+  fromEnd: boolean
+): void {
+  const start = (): number => (fromEnd ? box.scrollHeight - box.clientHeight : 0);
+  box.scrollTop = scrolled.get(key) ?? start();
   box.addEventListener('scroll', () => {
-    if (box.scrollHeight - box.scrollTop - box.clientHeight < 8) {
+    if (Math.abs(start() - box.scrollTop) < 8) {
       scrolled.delete(key);
     } else {
       scrolled.set(key, box.scrollTop);

@@ -19,6 +19,9 @@ import { addEditor, lastQuestion, RetryEdit } from './retry_edit';
 interface IUsage {
   prompt_tokens: number;
   completion_tokens: number;
+  /** Of the tokens in, those from the provider's cache; of the tokens out, those of reasoning. */
+  cached_tokens?: number;
+  reasoning_tokens?: number;
   seconds: number;
 }
 
@@ -27,13 +30,24 @@ function usageOf(message: IMessage): IUsage | undefined {
   return ours?.usage;
 }
 
+function written(tokens: number): string {
+  return tokens.toLocaleString('en');
+}
+
+/** A part of the tokens in parentheses; nothing if there is none. */
+function part(tokens: number | undefined, what: string): string {
+  return tokens ? ` (${written(tokens)} ${what})` : '';
+}
+
 function Usage(props: { usage: IUsage }): JSX.Element {
   const { prompt_tokens: sent, completion_tokens: received } = props.usage;
   const time = formatSeconds(props.usage.seconds);
   const tokens = sent + received > 0;
-  const numbers = `${sent.toLocaleString('en')} tokens in, ${received.toLocaleString('en')} out · ${time}`;
+  const numbers = `${written(sent)} tokens in, ${written(received)} out · ${time}`;
+  const cached = part(props.usage.cached_tokens, 'from the cache');
+  const reasoning = part(props.usage.reasoning_tokens, 'of them to think');
   const spelled = tokens
-    ? `The model read ${sent.toLocaleString('en')} tokens and wrote ${received.toLocaleString('en')} for this answer, in ${time}.`
+    ? `The model read ${written(sent)} tokens${cached} and wrote ${written(received)}${reasoning} for this answer, in ${time}.`
     : `This answer took ${time}. The provider did not report its tokens.`;
   return (
     <div className="jp-Caesarion-usage" title={spelled} aria-label={spelled} role="note">

@@ -16,7 +16,7 @@ export const OUTPUT_MIME = 'application/vnd.caesarion.output+json';
 
 const STDERR = 'application/vnd.jupyter.stderr';
 
-/** Pixels that an output may be high before it scrolls in a box. */
+/** Pixels of height above which an output scrolls in a box. */
 const HIGH = 320;
 
 interface IMark {
@@ -76,11 +76,17 @@ export class OutputRenderer extends Panel implements IRenderMime.IRenderer {
     box.addWidget(area);
     this.addWidget(new Widget({ node: prompt }));
     this.addWidget(box);
-    this._boxWhenHigh(`${mark.call} ${mark.number}`, box, area.node);
+    const fromEnd = ['stream', 'error'].includes(mark.output_type);
+    this._boxWhenHigh(`${mark.call} ${mark.number}`, box, area.node, fromEnd);
   }
 
   /** Put the output into a box as soon as it turns out to be long; pictures never are. */
-  private _boxWhenHigh(key: string, box: Panel, drawn: HTMLElement): void {
+  private _boxWhenHigh(
+    key: string,
+    box: Panel,
+    drawn: HTMLElement,
+    fromEnd: boolean
+  ): void {
     const observer = new ResizeObserver(() => {
       if (drawn.offsetHeight <= HIGH) {
         return;
@@ -92,7 +98,7 @@ export class OutputRenderer extends Panel implements IRenderMime.IRenderer {
         button.className = 'caesarion-output-all';
         this.addWidget(new Widget({ node: button }));
         box.node.tabIndex = 0;
-        makeScrollBox(key, box.node, button);
+        makeScrollBox(key, box.node, button, fromEnd);
       }
     });
     observer.observe(drawn);
