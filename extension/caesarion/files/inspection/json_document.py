@@ -1,28 +1,37 @@
-"""JSON's shape and a notebook's cells. Called by ``caesarion.files.inspection``."""
+"""JSON by its shape, one level deep. Called by ``digest``, and by ``notebook`` for the content."""
 
 import json
 import re
-from collections import Counter
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from caesarion.files.inspection.text import NotReadable, clipped, head_text, megabytes
+from caesarion.files.inspection.encoding import Text
+from caesarion.files.inspection.source import NotReadable, Source, clipped, counted, megabytes
 
-_HEAD = 1_048_576
 _KEYS = 30
 _ITEMS = 1_000
-_CELLS = 6
-_CELL = 300
 
 # Strings, ended or not, so that what is in them is passed over, and what makes the tree.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+("?)|[\[\]{},]', re.DOTALL)
 _CLOSING = {"[": "]", "{": "}"}
 
 
-def json_text(path: Path, until: float) -> str:
-    """Return the digest of a JSON file: its shape, one level deep."""
-    value, limits, begins = _load(path)
-    lines = [f"JSON{limits}: {_shape(value)}"]
+@dataclass(frozen=True)
+class Document:
+    """What a JSON file holds; of a long one, what its first megabyte holds."""
+
+    value: Any
+    note: str
+    """In parentheses and with a space before it: how much was read; or empty."""
+    begins: str
+
+
+def describe(source: Source, text: Text) -> Iterator[str]:
+    """Yield the shape of a JSON file."""
+    document = load(source, text)
+    value = document.value
+    lines = [f"JSON{document.note}: {_shape(value)}"]
     if isinstance(value, dict):
         lines[0] += ":"
         lines += _keys(value)
@@ -32,47 +41,28 @@ def json_text(path: Path, until: float) -> str:
         for one in objects:
             together |= {key: one[key] for key in one if key not in together}
         lines += _keys(together)
-    return "\n".join([*lines, f"It begins: {begins}"])
+    yield "\n".join([*lines, f"It begins: {document.begins}"])
 
 
-def notebook(path: Path, until: float) -> str:
-    """Return the digest of a notebook: kinds of cells, kernel, the first cells."""
-    value, limits, _ = _load(path)
-    cells = value.get("cells") if isinstance(value, dict) else None
-    if not isinstance(cells, list):
-        raise NotReadable("This is not a notebook of format 4, whatever its name says.")
-    cells = [cell for cell in cells if isinstance(cell, dict)]
-    kinds = Counter(str(cell.get("cell_type")) for cell in cells)
-    kernel = _at(value, "metadata", "kernelspec", "display_name")
-    lines = [
-        f"Jupyter notebook{limits}: {len(cells):,} cell{'s' * (len(cells) != 1)} "
-        f"({', '.join(f'{count} {kind}' for kind, count in kinds.items()) or 'none'})"
-        f"{f', for the kernel {clipped(str(kernel), 60)}' if kernel else ''}."
-    ]
-    for cell in cells[:_CELLS]:
-        source = cell.get("source", "")
-        text = "".join(map(str, source)) if isinstance(source, list) else str(source)
-        lines.append(f"[{cell.get('cell_type')}] {clipped(text.strip(), _CELL)}")
-    return "\n".join(lines)
-
-
-def _load(path: Path) -> tuple[Any, str, str]:
-    """Return a file's JSON, of a large one what its head holds; what to say of that; its text."""
-    head = head_text(path, _HEAD)
-    text = head.text.strip()
-    limits = ""
-    if not head.whole:
-        text = _completed(text)
-        limits = f" (only the first MB of {megabytes(path.lstat().st_size)} was read)"
+def load(source: Source, text: Text) -> Document:
+    """Return a file's JSON; raise NotReadable if there is none."""
+    begins = text.head.strip()
+    content, notes = begins, []
+    if not text.is_plain:
+        notes.append(text.sentence[0].lower() + text.sentence[1:-1])
+    if not text.whole:
+        content = _completed(begins)
+        notes.append(f"only the first MB of {megabytes(source.size)} was read")
     try:
-        value, end = json.JSONDecoder().raw_decode(text)
+        value, end = json.JSONDecoder().raw_decode(content)
     except RecursionError as error:
-        raise NotReadable("This JSON is nested too deep to be inspected.") from error
+        raise NotReadable("This JSON is nested too deeply to be inspected.") from error
     except ValueError as error:
         raise NotReadable(f"This cannot be read as JSON: {error}.") from error
-    if text[end:].strip():
-        limits += " (several values one after another, this is the first)"
-    return value, limits, clipped(" ".join(text[:2_000].split()), 400)
+    if content[end:].strip():
+        notes.append("several values one after another, of which this is the first")
+    note = f" ({'; '.join(notes)})" if notes else ""
+    return Document(value, note, clipped(" ".join(begins[:2_000].split()), 400))
 
 
 def _completed(text: str) -> str:
@@ -101,7 +91,7 @@ def _shape(value: Any) -> str:
     """Return what a value is, in a few words."""
     match value:
         case dict():
-            return f"an object with {len(value):,} key{'s' * (len(value) != 1)}"
+            return f"an object with {counted(len(value), 'key')}"
         case list():
             kinds = {_kind(item) for item in value[:_ITEMS]}
             items = kinds.pop() + "s" if len(kinds) == 1 else "items"
@@ -124,9 +114,3 @@ def _kind(value: Any) -> str:
             return "list"
         case _:
             return "object"
-
-
-def _at(value: Any, *keys: str) -> Any:
-    for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value

@@ -1,0 +1,27 @@
+"""Images: kind and size, and whether they can be decoded. Called by ``digest``; by Pillow."""
+
+import warnings
+from collections.abc import Iterator
+
+from PIL import Image as Pillow
+
+from caesarion.files.inspection import source as found
+from caesarion.files.inspection.source import NotReadable, Source
+
+
+def describe(source: Source, kind: str) -> Iterator[str | found.Image]:
+    """Yield an image's kind and size, then that it is whole; raise NotReadable if it is not."""
+    warnings.simplefilter("error", Pillow.DecompressionBombWarning)
+    try:
+        # What providers take; their kind is known from the first bytes.
+        with Pillow.open(source.file, formats=(kind.upper(),)) as picture:
+            size = f"{picture.width:,} x {picture.height:,} pixels"
+            picture.load()
+    except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning) as error:
+        raise NotReadable(f"{kind} image of too many pixels to be decoded.") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's decoders raise nearly anything.
+        raise NotReadable(f"{kind} image that cannot be decoded: {error}.") from error
+    yield f"{kind} image, {size}."
+    yield found.Image(kind.lower())
