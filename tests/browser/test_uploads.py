@@ -15,7 +15,7 @@ from playwright.sync_api import Locator, expect
 from tests.browser.conftest import Visits
 from tests.browser.lab import Lab
 from tests.fakes.openai_server import OpenAIServer, Text
-from tests.unit.test_uploads_inspection import png
+from tests.files import image
 
 CSV = "month,mm\n" + "".join(f"2024-{month:02},{month / 2}\n" for month in range(1, 13))
 TYPES = "csv, tsv, txt, json, py, md, ipynb, xlsx, parquet, png, jpg, jpeg"
@@ -243,11 +243,11 @@ def test_an_image_that_is_pasted_is_shown_to_the_model(
     empty: Lab, provider: OpenAIServer, visits: Visits
 ) -> None:
     lab = empty
-    lab.box.evaluate(PASTE, base64.b64encode(png(640, 480)).decode())
+    lab.box.evaluate(PASTE, base64.b64encode(image("png", 640, 480)).decode())
     expect(attachments(lab)).to_have_text(["image.png"])
     provider.add(Text("An empty picture."))
     lab.ask("What do you see?", "An empty picture.")
-    words, image = asked(provider)
+    words, sent = asked(provider)
     assert "| PNG image, 640 x 480 pixels." in words["text"]
-    data = base64.b64encode(png(640, 480)).decode()
-    assert image == {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
+    data = base64.b64encode(image("png", 640, 480)).decode()
+    assert sent == {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}

@@ -16,8 +16,8 @@ from nbformat.v4 import new_notebook
 
 from tests.chat import PERSONA, call_shown, code, open_chat, seen
 from tests.fakes.openai_server import Fault, OpenAIServer, Text
+from tests.files import image
 from tests.server import RunningServer, eventually, running_server
-from tests.unit.test_uploads_inspection import png
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -308,9 +308,9 @@ async def test_what_is_in_an_attached_file_is_told_with_the_question_and_remembe
 async def test_an_attached_image_is_shown_to_the_model_in_this_turn_and_the_next(
     server: RunningServer, model: OpenAIServer
 ) -> None:
-    (server.root / "a.png").write_bytes(png(3, 2))
+    (server.root / "a.png").write_bytes(image())
     model.add(Text("A picture."), Text("As I said."))
-    url = f"data:image/png;base64,{base64.b64encode(png(3, 2)).decode()}"
+    url = f"data:image/png;base64,{base64.b64encode(image()).decode()}"
     files = [(f"{server.root}/a.png", "PNG image, 3 x 2 pixels.")]
     async with open_chat(server, "chats/image.chat") as chat:
         await chat.send("look", attachments=[{"type": "file", "value": "a.png"}])
@@ -325,7 +325,7 @@ async def test_an_attached_image_is_shown_to_the_model_in_this_turn_and_the_next
 async def test_a_model_that_refuses_images_is_told_with_the_remedy(
     server: RunningServer, model: OpenAIServer
 ) -> None:
-    (server.root / "b.png").write_bytes(png(3, 2))
+    (server.root / "b.png").write_bytes(image())
     model.add(Fault(400, message="This model takes no images."))
     async with open_chat(server, "chats/blind.chat") as chat:
         question = await chat.send("look", attachments=[{"type": "file", "value": "b.png"}])

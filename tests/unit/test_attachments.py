@@ -1,19 +1,29 @@
-"""What is attached: only files of the server's own are opened, and images within bounds."""
+"""
+What is attached: only files that a person has just sent are read, if they lie unhidden in
+the server's own folders; and images within bounds.
+"""
 
 import base64
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+from uuid import uuid4
 
 import pytest
 from caesarion.config import CaesarionModel, CaesarionUploads
 from caesarion.files.attachments import Attachments
+from caesarion.files.opening import open_below
 from caesarion.files.uploads import Uploads
 
-from tests.unit.test_uploads_inspection import png
+from tests.files import image
 
-OUTSIDE = "This lies outside the folders of this server and was not looked into. Upload a copy."
+OUTSIDE = "This lies outside the folders of this server and was not read. Upload a copy."
+HIDDEN = (
+    "This file is hidden, as a part of its path begins with a dot, and was not read. "
+    "Attach it once more if it is to be read."
+)
 GONE = "There is no such file any more."
 
 
@@ -31,13 +41,26 @@ def attachments(root: Path, folder: str = "uploads", **settings: int) -> Attachm
     return Attachments(CaesarionModel(**settings), uploads, root)
 
 
-def data_url(image: bytes, kind: str = "png") -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
+def data_url(content: bytes, kind: str = "png") -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+async def read(files: Attachments, value: str, cells: Sequence[str] = ()) -> str:
+    """Read what is attached to a message of its own."""
+    return await files.read((uuid4().hex, value), cells)
+
+
+async def shown(files: Attachments, *values: str) -> dict[str, str]:
+    """Return the images among what is attached to one message, newest first, after reading it."""
+    wanted = [("message", value) for value in values]
+    for one in wanted:
+        await files.read(one)
+    return {value: url for (_, value), url in (await files.images(wanted)).items()}
 
 
 @pytest.mark.parametrize("value", ["data/a.txt", "/data/a.txt", "data/../data/a.txt"])
 async def test_a_file_below_the_root_is_looked_into(root: Path, value: str) -> None:
-    assert await attachments(root).digest(value) == "Text, 2 lines, UTF-8. It begins:\none\ntwo"
+    assert await read(attachments(root), value) == "Text, 2 lines, UTF-8. It begins:\none\ntwo"
 
 
 async def test_a_file_in_a_folder_for_uploads_beside_the_root_is_looked_into(
@@ -49,8 +72,8 @@ async def test_a_file_in_a_folder_for_uploads_beside_the_root_is_looked_into(
     path.write_text("three")
     beside = attachments(root, folder=str(volume))
     assert beside.path(str(path)) == path
-    assert await beside.digest(str(path)) == "Text, 1 line, UTF-8. It begins:\nthree"
-    assert await beside.digest(f"{volume}/../secret.txt") == OUTSIDE
+    assert await read(beside, str(path)) == "Text, 1 line, UTF-8. It begins:\nthree"
+    assert await read(beside, f"{volume}/../secret.txt") == OUTSIDE
 
 
 @pytest.mark.parametrize(
@@ -68,7 +91,7 @@ async def test_a_file_in_a_folder_for_uploads_beside_the_root_is_looked_into(
         ("x" * 5_000, "There is no such file."),
         ("data", "This is a folder."),
         ("", "This is a folder."),
-        ("pipe", "This is no file that can be read."),
+        ("pipe", "This is not a file that can be read."),
     ],
 )
 async def test_what_is_not_looked_into_is_said(
@@ -79,69 +102,146 @@ async def test_what_is_not_looked_into_is_said(
     (root / "broken.txt").symlink_to(root / "nothing")
     (root / "loop.txt").symlink_to(root / "loop.txt")
     os.mkfifo(root / "pipe")
-    assert await attachments(root).digest(value) == sentence
+    assert await read(attachments(root), value) == sentence
 
 
 async def test_an_absolute_path_elsewhere_is_taken_for_one_in_the_root(
     root: Path, tmp_path: Path
 ) -> None:
-    assert await attachments(root).digest(str(tmp_path / "secret.txt")) == GONE
+    assert await read(attachments(root), str(tmp_path / "secret.txt")) == GONE
 
 
 async def test_a_link_within_the_root_is_followed(root: Path) -> None:
     (root / "link.txt").symlink_to(root / "data" / "a.txt")
-    assert (await attachments(root).digest("link.txt")).startswith("Text, 2 lines")
+    assert (await read(attachments(root), "link.txt")).startswith("Text, 2 lines")
+
+
+@pytest.mark.parametrize("value", [".env", ".ssh/id.txt", "data/.deep/a.txt", "link.txt", ".a.txt"])
+async def test_a_hidden_file_is_read_when_it_is_attached_once_more(root: Path, value: str) -> None:
+    for path in (root / ".env", root / ".ssh" / "id.txt", root / "data" / ".deep" / "a.txt"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("secret")
+    (root / "link.txt").symlink_to(root / ".env")
+    (root / ".a.txt").symlink_to(root / "data" / "a.txt")
+    files = attachments(root)
+    assert await read(files, value) == HIDDEN
+    assert (await read(files, value)).startswith("Text, ")
+    assert await read(attachments(root), value) == HIDDEN
+
+
+async def test_a_root_below_a_hidden_folder_hides_nothing(tmp_path: Path) -> None:
+    root = tmp_path / ".hidden" / "home"
+    root.mkdir(parents=True)
+    (root / "a.txt").write_text("one")
+    assert (await read(attachments(root), "a.txt")).startswith("Text, 1 line")
+
+
+async def test_a_link_that_takes_a_files_place_after_the_check_is_not_followed(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def swap(folder: Path, path: Path) -> BinaryIO:
+        (root / "data" / "a.txt").unlink()
+        (root / "data" / "a.txt").symlink_to(tmp_path / "secret.txt")
+        return open_below(folder, path)
+
+    monkeypatch.setattr("caesarion.files.attachments.open_below", swap)
+    assert await read(attachments(root), "data/a.txt") == "There is no such file."
+
+
+# Images
 
 
 async def test_images_are_shown_by_what_they_are_not_by_their_names(root: Path) -> None:
-    (root / "a.jpg").write_bytes(png(1, 2))
-    (root / "b.jpeg").write_bytes(b"\xff\xd8\xff rest")
-    (root / "c.gif").write_bytes(b"GIF89a rest")
-    (root / "d.webp").write_bytes(b"RIFF\0\0\0\0WEBP rest")
+    (root / "a.jpg").write_bytes(image("png"))
+    (root / "b.jpeg").write_bytes(image("jpeg"))
+    (root / "c.gif").write_bytes(image("gif"))
+    (root / "d.webp").write_bytes(image("webp"))
     (root / "e.png").write_bytes(b"no image")
     values = ["a.jpg", "b.jpeg", "c.gif", "d.webp", "e.png", "data/a.txt", "gone.png"]
-    images = await attachments(root, max_images=9).images((value, value) for value in values)
-    assert images == {
-        "a.jpg": data_url(png(1, 2), "png"),
-        "b.jpeg": data_url(b"\xff\xd8\xff rest", "jpeg"),
-        "c.gif": data_url(b"GIF89a rest", "gif"),
-        "d.webp": data_url(b"RIFF\0\0\0\0WEBP rest", "webp"),
+    assert await shown(attachments(root, max_images=9), *values) == {
+        "a.jpg": data_url(image("png"), "png"),
+        "b.jpeg": data_url(image("jpeg"), "jpeg"),
+        "c.gif": data_url(image("gif"), "gif"),
+        "d.webp": data_url(image("webp"), "webp"),
     }
 
 
+async def test_an_image_that_cannot_be_decoded_is_said_and_not_shown(root: Path) -> None:
+    (root / "a.png").write_bytes(image()[:45])
+    (root / "b.png").write_bytes(image())
+    files = attachments(root)
+    assert (await read(files, "a.png")).startswith("PNG image that cannot be decoded: ")
+    assert list(await shown(files, "a.png", "b.png")) == ["b.png"]
+    # It was whole when it was sent, and is not any more.
+    (root / "b.png").write_bytes(image()[:45])
+    assert await files.images([("message", "b.png")]) == {}
+
+
+async def test_only_what_was_sent_to_this_server_is_shown(root: Path) -> None:
+    (root / "a.png").write_bytes(image())
+    (root / "b.png").write_bytes(image())
+    files = attachments(root)
+    await files.read(("sent", "a.png"))
+    wanted = [("sent", "a.png"), ("sent", "b.png"), ("of a file", "a.png")]
+    assert list(await files.images(wanted)) == [("sent", "a.png")]
+
+
+async def test_an_image_that_the_provider_refuses_is_not_sent_again(root: Path) -> None:
+    (root / "a.png").write_bytes(image())
+    (root / "b.png").write_bytes(image(width=5))
+    files = attachments(root)
+    sent = await shown(files, "a.png", "b.png")
+    files.refuse([sent["a.png"]])
+    assert await shown(files, "a.png", "b.png") == {"b.png": sent["b.png"]}
+    assert await read(files, "a.png") == (
+        "PNG image, 3 x 2 pixels.\n"
+        "The model's provider refused this image, so it is not shown to you."
+    )
+
+
 async def test_only_the_newest_images_are_shown(root: Path) -> None:
-    wanted = [(number, "a.png") for number in range(5)]
-    (root / "a.png").write_bytes(png(1, 1))
-    assert list(await attachments(root, max_images=2).images(wanted)) == [0, 1]
-    assert await attachments(root, max_images=0).images(wanted) == {}
+    (root / "a.png").write_bytes(image())
+    files = attachments(root, max_images=2)
+    wanted = [(str(number), "a.png") for number in range(5)]
+    for one in wanted:
+        await files.read(one)
+    assert list(await files.images(wanted)) == wanted[:2]
+    assert await shown(attachments(root, max_images=0), "a.png") == {}
 
 
 async def test_images_outside_the_root_are_not_shown(root: Path, tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(png(1, 1))
+    (tmp_path / "a.png").write_bytes(image())
     (root / "link.png").symlink_to(tmp_path / "a.png")
-    assert await attachments(root).images([(0, "../a.png"), (1, "link.png")]) == {}
+    assert await shown(attachments(root), "../a.png", "link.png") == {}
 
 
 async def test_images_share_the_room_that_there_is(root: Path) -> None:
-    (root / "large.png").write_bytes(png(1, 1) + bytes(2_000))
-    (root / "small.png").write_bytes(png(1, 1))
-    wanted = [(0, "small.png"), (1, "large.png"), (2, "small.png"), (3, "large.png")]
-    assert list(await attachments(root, image_bytes=2_050).images(wanted)) == [0, 2]
-    assert list(await attachments(root, image_bytes=2_200).images(wanted)) == [0, 1, 2]
+    (root / "large.png").write_bytes(image() + bytes(2_000))
+    (root / "small.png").write_bytes(image())
+    size = len(image())
+    wanted = [("1", "small.png"), ("2", "large.png"), ("3", "small.png"), ("4", "large.png")]
+    for limit, numbers in ((2_000 + size, ["1", "3"]), (2_000 + 3 * size, ["1", "2", "3"])):
+        files = attachments(root, image_bytes=limit)
+        for one in wanted:
+            await files.read(one)
+        assert [number for number, _ in await files.images(wanted)] == numbers
 
 
-async def test_an_image_that_will_not_be_shown_is_told_as_such(root: Path) -> None:
-    size = len(png(3, 2)) + 2_000
-    (root / "a.png").write_bytes(png(3, 2) + bytes(2_000))
+async def test_an_image_that_will_not_be_shown_is_said_to_be_so(root: Path) -> None:
+    size = len(image()) + 2_000
+    (root / "a.png").write_bytes(image() + bytes(2_000))
     seen = "PNG image, 3 x 2 pixels."
-    assert await attachments(root).digest("a.png") == seen
-    assert await attachments(root, image_bytes=2_000).digest("a.png") == (
+    assert await read(attachments(root), "a.png") == seen
+    assert await read(attachments(root, image_bytes=2_000), "a.png") == (
         f"{seen}\nIt is not shown to you, as its {size:,} bytes are more than the 2,000 that are "
         "sent. Make it smaller with Python."
     )
-    assert await attachments(root, max_images=0).digest("a.png") == (
+    assert await read(attachments(root, max_images=0), "a.png") == (
         f"{seen}\nNo images are shown to you, only this text."
     )
+
+
+# Cells
 
 
 def cell(id: str, source: str | list[str], kind: str = "code") -> dict[str, Any]:
@@ -152,8 +252,8 @@ async def test_the_cells_that_are_attached_are_told_with_their_notebook(root: Pa
     cells = [cell("a", "x = 1"), cell("b", ["# Title\n", "words"], "markdown"), cell("c", "y")]
     notebook = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
     (root / "n.ipynb").write_text(json.dumps(notebook))
-    whole = await attachments(root).digest("n.ipynb")
-    assert await attachments(root).digest("n.ipynb", ["a", "b"]) == (
+    whole = await read(attachments(root), "n.ipynb")
+    assert await read(attachments(root), "n.ipynb", ["a", "b"]) == (
         "Attached of it: 2 cells.\n"
         f"Cell 1 (code):\nx = 1\nCell 2 (markdown):\n# Title\nwords\n{whole}"
     )
@@ -165,8 +265,9 @@ async def test_the_cells_that_are_attached_are_told_with_their_notebook(root: Pa
 )
 async def test_a_cell_that_is_not_in_the_file_is_said(root: Path, notebook: str) -> None:
     (root / "n.ipynb").write_text(notebook)
-    whole = await attachments(root).digest("n.ipynb")
-    assert await attachments(root).digest("n.ipynb", ["a"]) == (
+    whole = await read(attachments(root), "n.ipynb")
+    assert await read(attachments(root), "n.ipynb", ["a"]) == (
         "Attached of it: 1 cell.\n"
-        f"Of the attached cells some are not in the file: it was not saved, or changed.\n{whole}"
+        "Some of the attached cells are not in the file: it was not saved, or has changed.\n"
+        + whole
     )

@@ -11,7 +11,7 @@ import nbformat
 import pytest
 from caesarion.agent import prompt
 from caesarion.chat import transcript
-from caesarion.chat.history import attached, cells, read, remember, take_back, unknown
+from caesarion.chat.history import attached, cells, just_attached, read, remember, take_back
 from caesarion.chat.transcript import Transcript, mend
 from caesarion.events import (
     AnswerEnd,
@@ -642,13 +642,11 @@ async def test_attachments_are_told_by_their_paths(chat: Chat, asked: Message) -
 
 
 async def test_what_was_found_in_a_file_stays_with_its_message(chat: Chat, asked: Message) -> None:
-    assert unknown(chat, asked) == [(asked.id, "a.csv"), (asked.id, "/b.ipynb")]
+    assert just_attached(chat, asked) == [(asked.id, "a.csv"), (asked.id, "/b.ipynb")]
     remember(chat, (asked.id, "a.csv"), Path("/volume/a.csv"), "Table")
-    assert unknown(chat, asked) == [(asked.id, "/b.ipynb")]
     remember(chat, (asked.id, "/b.ipynb"), ROOT / "b.ipynb", "Notebook")
-    assert unknown(chat, asked) == []
     later = chat.says("and now?", attachments=["1"], metadata={"kernel_id": "k"})
-    assert unknown(chat, later) == [(later.id, "a.csv")]
+    assert just_attached(chat, later) == [(later.id, "a.csv")]
     remember(chat, (later.id, "a.csv"), ROOT / "a.csv", "Longer table")
     assert read(chat, PERSONA, later, ROOT) == [
         prompt.user_message(
@@ -656,7 +654,6 @@ async def test_what_was_found_in_a_file_stays_with_its_message(chat: Chat, asked
         ),
         prompt.user_message("and now?", [("/home/ada/a.csv", "Longer table")]),
     ]
-    assert unknown(chat, asked) == []
     stored = chat.get_messages()[-1]
     assert stored.metadata is not None
     assert stored.metadata["kernel_id"] == "k"
@@ -667,7 +664,6 @@ async def test_what_was_found_in_a_file_stays_with_its_message(chat: Chat, asked
 async def test_a_memory_that_is_none_of_ours_is_passed_over(chat: Chat, known: Any) -> None:
     chat._attachments = {"1": {"type": "file", "value": "a.csv"}}
     asked = chat.says("?", attachments=["1"], metadata={"caesarion": {"attached": known}})
-    assert unknown(chat, asked) == [(asked.id, "a.csv")]
     assert read(chat, PERSONA, asked, ROOT) == [prompt.user_message("?", [("/home/ada/a.csv", "")])]
 
 

@@ -13,7 +13,6 @@ from tempfile import TemporaryDirectory
 import pytest
 from caesarion.config import CaesarionUploads
 from caesarion.errors import SettingError
-from caesarion.files import inspection
 from caesarion.files.uploads import UploadError, Uploads
 from hypothesis import given
 from hypothesis import strategies as st
@@ -366,27 +365,22 @@ os._exit(9)
 # What is in them
 
 
-async def test_a_preview_that_takes_too_long_is_said(
-    uploads: Uploads, monkeypatch: pytest.MonkeyPatch
+async def test_a_file_in_the_folder_is_previewed(uploads: Uploads) -> None:
+    assert await uploads.preview(put(uploads, "a.csv", b"x\n1\n")) == (
+        "Table, 1 row, 1 column:\n  x: whole number\nIt begins:\nx\n1"
+    )
+
+
+async def test_what_is_gone_or_has_become_a_link_is_not_previewed(
+    uploads: Uploads, folder: Path
 ) -> None:
-    ended = threading.Event()
-
-    def slow(_: Path, until: float) -> str:
-        ended.wait(10)
-        return "never seen"
-
-    monkeypatch.setattr("caesarion.files.uploads._INSPECTION", 0.1)
-    monkeypatch.setattr(inspection, "digest", slow)
-    try:
-        said = await uploads.preview(put(uploads, "a.csv"))
-    finally:
-        ended.set()
-    assert said == "Looking into this file took longer than 0.1 seconds."
-
-
-async def test_a_preview_of_what_is_gone_is_a_sentence(uploads: Uploads, folder: Path) -> None:
-    gone = folder / "gone.csv"
-    assert await uploads.preview(gone) == "This file could not be inspected (FileNotFoundError)."
+    path = put(uploads, "a.csv")
+    path.unlink()
+    assert await uploads.preview(path) == "This file cannot be read: No such file or directory."
+    path.symlink_to(put(uploads, "b.csv"))
+    assert await uploads.preview(path) == (
+        "This file cannot be read: Too many levels of symbolic links."
+    )
 
 
 # The settings

@@ -23,10 +23,8 @@ from jupyterlab_chat.models import (
 from caesarion.agent import prompt
 from caesarion.chat.bundles import reasoning_of
 from caesarion.events import ToolCall
+from caesarion.files.attachments import Attached
 from caesarion.message_metadata import KEY, call_of, in_order, is_persons, record
-
-Attached = tuple[str, str]
-"""A message's id, and the value of an attachment of it."""
 
 
 def read(
@@ -152,13 +150,10 @@ def attached(chat: BaseChatModel, question: Message) -> list[Attached]:
     ]
 
 
-def unknown(chat: BaseChatModel, question: Message) -> list[Attached]:
-    """Return what of :func:`attached` nothing is remembered of."""
-    return [
-        (message_id, value)
-        for message_id, value in attached(chat, question)
-        if (message := chat.get_message(message_id)) and value not in _remembered(message)
-    ]
+def just_attached(chat: BaseChatModel, question: Message) -> list[Attached]:
+    """Return what is attached to ``question`` itself."""
+    message = chat.get_message(question.id)
+    return [(question.id, value) for value in _values(chat, message)] if message else []
 
 
 def cells(chat: BaseChatModel, one: Attached) -> list[str]:

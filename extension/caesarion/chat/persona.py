@@ -41,6 +41,7 @@ from caesarion.events import (
     ToolCall,
     Usage,
 )
+from caesarion.files.attachments import Attached
 from caesarion.kernels.kernel import Kernel
 from caesarion.services import Services
 
@@ -204,25 +205,24 @@ class CaesarionPersona(BasePersona):
                 raise CaesarionError("That cell is not in this chat any more, so it was not run.")
             return agent.repeat(replace(call, id=f"again_{uuid4().hex}"))
         history.keep_context(self.chat, message, await context.sent_along(stamp, where))
-        images = await self._look_at_attachments(message)
+        images = await self._read_attachments(message)
         root = Path(self.parent.root_dir)
         messages = history.read(self.chat, self.id, message, root, images)
         source = Source(self.chat.get_id(), message.id)
         return agent.run([prompt.system_message(where.told), *messages], source)
 
-    async def _look_at_attachments(self, question: Message) -> dict[history.Attached, str]:
-        """Remember what is in the files attached up to ``question``; return images to show."""
+    async def _read_attachments(self, question: Message) -> dict[Attached, str]:
+        """Remember what is in the files attached to ``question``; return the images to show."""
         attachments = self._shared.attachments
-        if unknown := history.unknown(self.chat, question):
+        if attached := history.just_attached(self.chat, question):
             self.set_status("is looking into the attached files...")
             digests = await asyncio.gather(
-                *(attachments.digest(one[1], history.cells(self.chat, one)) for one in unknown)
+                *(attachments.read(one, history.cells(self.chat, one)) for one in attached)
             )
-            for one, digest in zip(unknown, digests, strict=True):
+            for one, digest in zip(attached, digests, strict=True):
                 history.remember(self.chat, one, attachments.path(one[1]), digest)
             self.set_status("is thinking...")
-        newest_first = reversed(history.attached(self.chat, question))
-        return await attachments.images((one, one[1]) for one in newest_first)
+        return await attachments.images(reversed(history.attached(self.chat, question)))
 
     def _show(self, event: Event, shown: transcript.Transcript) -> None:
         match event:

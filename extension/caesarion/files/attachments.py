@@ -1,47 +1,61 @@
 """
-What is attached to a question: where it lies, what is in it, and its image for the model.
+Files attached to a message: where they lie, what is in them, and their images for the model.
 
-Called by :mod:`caesarion.chat.persona`; ``caesarion.files.uploads`` looks into the files. Its law:
-only what really lies below the server's root or in the uploads folder is opened.
+Called by :mod:`caesarion.chat.persona`; :mod:`caesarion.files.preview` looks into the files.
+Its law: a file is read because its person has just sent a message that names it, never
+because a chat's file says so; and only if it really lies, unhidden, below the server's root
+or in the uploads folder.
 """
 
 import asyncio
 import base64
 import json
-import os
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO
 
 from caesarion.config import CaesarionModel
-from caesarion.files.inspection.spreadsheet import image_kind
-from caesarion.files.inspection.text import opened
 from caesarion.files.names import suffix
+from caesarion.files.opening import open_below
 from caesarion.files.uploads import Uploads
 from caesarion.text import clip
 
 _GONE = "There is no such file any more."
+_HIDDEN = (
+    "This file is hidden, as a part of its path begins with a dot, and was not read. "
+    "Attach it once more if it is to be read."
+)
+_REFUSED = "\nThe model's provider refused this image, so it is not shown to you."
 
 # Characters of an attached cell, and bytes of a notebook that cells are looked for in: made up.
 _CELL = 2_000
 _NOTEBOOK = 10_000_000
 
-IMAGES = ("png", "jpg", "jpeg", "gif", "webp")
+_IMAGES = ("png", "jpg", "jpeg", "gif", "webp")
 
-Key = TypeVar("Key", bound=Hashable)
+Attached = tuple[str, str]
+"""A message's id, and the path of a file attached to it as the message has it."""
 
 
-class Refused(Exception):  # noqa: N818 - told to the model, as what is in the file
-    """An attachment that is not looked into; ``str()`` of it is a sentence that says why."""
+class Refused(Exception):  # noqa: N818 - a finding for the model, not a fault
+    """An attachment that is not read; ``str()`` of it is a sentence that says why."""
 
 
 class Attachments:
-    """The files that a chat's messages may name."""
+    """The files that messages of this server's chats name."""
 
     def __init__(self, settings: CaesarionModel, uploads: Uploads, root: Path) -> None:
         self._settings = settings
         self._uploads = uploads
         self._root = root
+        # What people have sent since the server started: an old message may have been
+        # written by anybody, so that its files are not read.
+        self._sent: set[Attached] = set()
+        self._hidden: dict[Path, bool] = {}
+        """Hidden files that were attached, and whether more than once."""
+        # By the hash of its bytes: the media type of an image that can be decoded, or "".
+        self._kinds: dict[bytes, str] = {}
 
     def path(self, value: str) -> Path:
         """Return where the attachment ``value`` should lie; nothing is looked at."""
@@ -51,86 +65,127 @@ class Attachments:
             return path
         return self._root / value.lstrip("/")
 
-    async def digest(self, value: str, cells: Sequence[str] = ()) -> str:
+    async def read(self, attached: Attached, cells: Sequence[str] = ()) -> str:
         """
-        Return what is in the attachment ``value``, or a sentence about why that is not known.
+        Return what is in a file of a message just sent, or a sentence about why that is not known.
 
         ``cells`` are the ids of those in a notebook that are meant; their sources come first.
         """
+        value = attached[1]
+        self._sent.add(attached)
         try:
-            path = await asyncio.to_thread(self._found, value)
-            limit = await asyncio.to_thread(self._image_limit, path)
-            sources = await asyncio.to_thread(_sources, path, cells) if cells else ""
+            file = await asyncio.to_thread(self._open, value, sent_now=True)
         except Refused as refusal:
             return str(refusal)
-        except OSError:  # It went between two looks at it.
-            return _GONE
-        return f"{sources}{await self._uploads.preview(path)}{limit}"
+        with file:
+            sources = await asyncio.to_thread(_sources, file, cells) if cells else ""
+            preview = await self._uploads.previewer.preview(file, suffix(value))
+            note = ""
+            if preview.image:
+                data = await asyncio.to_thread(_content, file, self._settings.image_bytes)
+                note = self._note(file, data)
+                if data:
+                    self._kinds.setdefault(sha256(data).digest(), preview.image)
+            return f"{sources}{preview.text}{note}"
 
-    async def images(self, wanted: Iterable[tuple[Key, str]]) -> dict[Key, str]:
+    async def images(self, wanted: Iterable[Attached]) -> dict[Attached, str]:
         """
-        Return the images among attachments as data URLs, by the keys they came with.
+        Return the images among attachments that were sent to this server, as data URLs.
 
         ``wanted`` is newest first. No more come back than the settings let a request
-        carry, in number and in bytes; what is no image or is gone is passed over.
+        carry, in number and in bytes; what is no image, is broken, was refused by the
+        provider or is gone is passed over.
         """
-        return await asyncio.to_thread(self._images, list(wanted))
-
-    def _found(self, value: str) -> Path:
-        """Return the real path of a file that may be opened; raise Refused."""
-        try:
-            path = self.path(value).resolve(strict=True)
-        except FileNotFoundError as error:
-            raise Refused(_GONE) from error
-        except (OSError, ValueError, RuntimeError) as error:
-            raise Refused("There is no such file.") from error
-        folders = (self._root, self._uploads.folder)
-        if not any(path.is_relative_to(folder.resolve()) for folder in folders):
-            raise Refused(
-                "This lies outside the folders of this server and was not looked into. "
-                "Upload a copy."
-            )
-        if path.is_dir():
-            raise Refused("This is a folder.")
-        if not path.is_file():
-            raise Refused("This is no file that can be read.")
-        return path
-
-    def _image_limit(self, path: Path) -> str:
-        if suffix(path.name) not in IMAGES:
-            return ""
-        size = path.stat().st_size
-        if not self._settings.max_images:
-            return "\nNo images are shown to you, only this text."
-        if size > self._settings.image_bytes:
-            return (
-                f"\nIt is not shown to you, as its {size:,} bytes are more than the "
-                f"{self._settings.image_bytes:,} that are sent. Make it smaller with Python."
-            )
-        return ""
-
-    def _images(self, wanted: list[tuple[Key, str]]) -> dict[Key, str]:
-        images: dict[Key, str] = {}
+        images: dict[Attached, str] = {}
         room = self._settings.image_bytes
-        for key, value in wanted:
+        for attached in wanted:
             if len(images) == self._settings.max_images:
                 break
-            if suffix(value) not in IMAGES:
+            if attached not in self._sent or suffix(attached[1]) not in _IMAGES:
                 continue
             try:
-                data = _at_most(self._found(value), room)
-            except (Refused, OSError):
+                file = await asyncio.to_thread(self._open, attached[1])
+            except Refused:
                 continue
-            if kind := image_kind(data):
-                room -= len(data)
-                images[key] = f"data:image/{kind.lower()};base64,{base64.b64encode(data).decode()}"
+            with file:
+                data = await asyncio.to_thread(_content, file, room)
+                if data and (kind := await self._kind(file, data, suffix(attached[1]))):
+                    room -= len(data)
+                    encoded = base64.b64encode(data).decode()
+                    images[attached] = f"data:image/{kind};base64,{encoded}"
         return images
 
+    def refuse(self, images: Iterable[str]) -> None:
+        """Never send these data URLs again: the model's provider has refused them."""
+        for image in images:
+            data = base64.b64decode(image.partition(",")[2])
+            self._kinds[sha256(data).digest()] = ""
 
-def _sources(path: Path, cells: Sequence[str]) -> str:
+    async def _kind(self, file: BinaryIO, data: bytes, ending: str) -> str:
+        """Return the kind of an image; empty if it is not to be sent."""
+        known = sha256(data).digest()
+        if known not in self._kinds:
+            file.seek(0)
+            self._kinds[known] = (await self._uploads.previewer.preview(file, ending)).image
+        return self._kinds[known]
+
+    def _note(self, file: BinaryIO, data: bytes) -> str:
+        """Return why an image is not shown to the model, if it is not."""
+        if not self._settings.max_images:
+            return "\nNo images are shown to you, only this text."
+        if not data:
+            return (
+                f"\nIt is not shown to you, as its {_size(file):,} bytes are more than the "
+                f"{self._settings.image_bytes:,} that are sent. Make it smaller with Python."
+            )
+        return _REFUSED if self._kinds.get(sha256(data).digest()) == "" else ""
+
+    def _open(self, value: str, *, sent_now: bool = False) -> BinaryIO:
+        """Open a file that may be read, and no other that takes its place; raise Refused."""
+        try:
+            path = self.path(value).resolve(strict=True)
+            folders = [folder.resolve() for folder in (self._root, self._uploads.folder)]
+            folder = next((folder for folder in folders if path.is_relative_to(folder)), None)
+            if folder is None:
+                raise Refused(
+                    "This lies outside the folders of this server and was not read. Upload a copy."
+                )
+            if path.is_dir():
+                raise Refused("This is a folder.")
+            if not path.is_file():
+                raise Refused("This is not a file that can be read.")
+            if _is_hidden(path.relative_to(folder)) or _is_hidden(self._below(value)):
+                self._check_hidden(path, sent_now)
+            return open_below(folder, path)
+        except FileNotFoundError as error:
+            raise Refused(_GONE) from error
+        except PermissionError as error:
+            raise Refused("This file may not be read by this server.") from error
+        except (OSError, ValueError, RuntimeError) as error:
+            raise Refused("There is no such file.") from error
+
+    def _below(self, value: str) -> Path:
+        path = self.path(value)
+        folder = self._uploads.folder
+        return path.relative_to(folder if path.is_relative_to(folder) else self._root)
+
+    def _check_hidden(self, path: Path, sent_now: bool) -> None:
+        """Raise Refused unless a hidden file was attached before, and is so once more."""
+        meant = self._hidden.get(path)
+        if sent_now:
+            self._hidden[path] = meant is not None
+        if not self._hidden.get(path):
+            raise Refused(_HIDDEN)
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") and part != ".." for part in path.parts)
+
+
+def _sources(file: BinaryIO, cells: Sequence[str]) -> str:
     """Return the cells of a notebook that have these ids, as they were saved last."""
     try:
-        notebook = json.loads(_at_most(path, _NOTEBOOK))
+        notebook = json.loads(_content(file, _NOTEBOOK))
         numbered = enumerate(notebook["cells"], 1)
         told = [
             f"Cell {number} ({cell['cell_type']}):\n{clip(''.join(cell['source']), _CELL)}\n"
@@ -141,15 +196,18 @@ def _sources(path: Path, cells: Sequence[str]) -> str:
         told = []
     if len(told) < len(cells):
         told.append(
-            "Of the attached cells some are not in the file: it was not saved, or changed.\n"
+            "Some of the attached cells are not in the file: it was not saved, or has changed.\n"
         )
     return "".join([f"Attached of it: {len(cells)} cell{'s' * (len(cells) != 1)}.\n", *told])
 
 
-def _at_most(path: Path, limit: int) -> bytes:
-    """Return a file's bytes, or none of more than ``limit``."""
-    with opened(path) as file:
-        if os.fstat(file.fileno()).st_size > limit:
-            return b""
-        data = file.read(limit + 1)  # It may have grown meanwhile.
-        return data if len(data) <= limit else b""
+def _size(file: BinaryIO) -> int:
+    return file.seek(0, 2)
+
+
+def _content(file: BinaryIO, limit: int) -> bytes:
+    """Return a file's bytes, or none if it has more than ``limit``."""
+    file.seek(0)
+    data = file.read(limit + 1)
+    file.seek(0)
+    return data if len(data) <= limit else b""

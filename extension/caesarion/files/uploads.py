@@ -14,7 +14,6 @@ import os
 import secrets
 import shutil
 import threading
-import time
 from collections.abc import Iterator
 from operator import itemgetter
 from pathlib import Path
@@ -22,15 +21,11 @@ from typing import Any
 
 from caesarion.config import CaesarionUploads
 from caesarion.errors import CaesarionError
-from caesarion.files import inspection
 from caesarion.files.names import safe_name, suffix
-from caesarion.files.writing import MAX_NUMBER, reserve
+from caesarion.files.opening import MAX_NUMBER, create_new, open_below
+from caesarion.files.preview import Previewer
 
 _UNFINISHED = ".caesarion-upload-"
-
-# Seconds that looking into a file may take; people wait for it. What grows with the
-# file ends itself after most of them; a parser that does not is left to end alone.
-_INSPECTION = 4.0
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -55,6 +50,7 @@ class Uploads:
         self._settings = settings
         self._root = root
         self._folder = root / settings.folder
+        self.previewer = Previewer()
 
     @property
     def folder(self) -> Path:
@@ -118,13 +114,13 @@ class Uploads:
         return Incoming(self._folder, safe, self.max_size)
 
     async def preview(self, path: Path) -> str:
-        """Return what is in a file, in a few lines; if that cannot be said in time, so."""
-        until = time.monotonic() + 0.75 * _INSPECTION
+        """Return what is in the file at ``path`` in the folder, in a few lines."""
         try:
-            async with asyncio.timeout(_INSPECTION):
-                return await asyncio.to_thread(inspection.digest, path, until)
-        except TimeoutError:
-            return f"Looking into this file took longer than {_INSPECTION:g} seconds."
+            file = await asyncio.to_thread(open_below, self._folder, path)
+        except OSError as error:
+            return f"This file cannot be read: {error.strerror}."
+        with file:
+            return (await self.previewer.preview(file, suffix(path.name))).text
 
     def delete(self, name: str) -> None:
         """Delete the file ``name``; raise UploadError if there is none or it cannot be."""
@@ -208,7 +204,7 @@ class Incoming:
         with self._lock:
             try:
                 os.fsync(self._file)
-                place = reserve(self._folder, self._name)
+                place = create_new(self._folder, self._name)
                 if place is None:
                     self._drop()
                     raise UploadError(

@@ -24,7 +24,6 @@ _NAMES = {
     "utf_16_be": "UTF-16",
     "utf_32_le": "UTF-32",
     "utf_32_be": "UTF-32",
-    "iso2022_jp": "ISO-2022-JP",
     "cp932": "Shift-JIS",
     "euc_jp": "EUC-JP",
     "gb18030": "GBK",
@@ -46,9 +45,7 @@ _BINARY = "Binary data of an unknown kind."
 _WIDE = ("utf_16_le", "utf_16_be", "utf_32_le", "utf_32_be")
 # Encodings in use for data today; among equally good guesses the first one counts. Left to all
 # its encodings, charset-normalizer 3.5 takes German for Mac OS Icelandic.
-_LEGACY = tuple(
-    name for name in _NAMES if name.startswith(("iso", "cp", "euc", "gb", "big", "koi"))
-)
+_LEGACY = tuple(name for name in _NAMES if name.startswith(("cp", "euc", "gb", "big", "koi")))
 
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -114,12 +111,18 @@ def _detect(raw: bytes, whole: bool) -> tuple[str, str]:
         raise NotReadable(_BINARY)
     if controls > _TOO_MANY_CONTROLS:
         raise NotReadable(_BINARY)
+    if b"\x1b$" in raw:
+        with contextlib.suppress(UnicodeDecodeError):
+            codecs.getincrementaldecoder("iso2022_jp")().decode(raw, final=whole)
+            return "iso2022_jp", "The encoding is ISO-2022-JP ('iso2022_jp' in Python)."
     with contextlib.suppress(UnicodeDecodeError):
         codecs.getincrementaldecoder("utf-8")().decode(raw, final=whole)
         return "utf-8", _PLAIN
     if _is_damaged_utf_8(raw):
         return "utf-8", "The encoding is UTF-8, but some bytes are not."
-    guesses = _guesses(_cut(raw), _LEGACY)
+    piece = _cut(raw)
+    # Without line ends its last character may be cut.
+    guesses = _guesses(piece, _LEGACY) or _guesses(piece[:-1], _LEGACY)
     if guesses:
         return guesses[0], _doubtful(guesses)
     if controls > _TOO_MANY_IN_NO_ENCODING:

@@ -4,9 +4,10 @@ import warnings
 from collections.abc import Iterator
 
 from PIL import Image as Pillow
+from PIL import UnidentifiedImageError
 
 from caesarion.files.inspection import source as found
-from caesarion.files.inspection.source import NotReadable, Source
+from caesarion.files.inspection.source import NotReadable, Source, reason
 
 
 def describe(source: Source, kind: str) -> Iterator[str | found.Image]:
@@ -21,7 +22,9 @@ def describe(source: Source, kind: str) -> Iterator[str | found.Image]:
         raise NotReadable(f"{kind} image of too many pixels to be decoded.") from error
     except MemoryError:
         raise
+    except UnidentifiedImageError as error:  # Its message names the file object.
+        raise NotReadable(f"{kind} image that cannot be decoded: it is damaged.") from error
     except Exception as error:  # Pillow's decoders raise nearly anything.
-        raise NotReadable(f"{kind} image that cannot be decoded: {error}.") from error
+        raise NotReadable(f"{kind} image that cannot be decoded: {reason(error)}.") from error
     yield f"{kind} image, {size}."
     yield found.Image(kind.lower())

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import duckdb
 
+from caesarion.files.inspection.database import connect
 from caesarion.files.inspection.source import NotReadable, Source, clipped, counted, reason
-from caesarion.files.inspection.table import connect
 
 _COLUMNS = 50
 
