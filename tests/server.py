@@ -22,8 +22,8 @@ import sys
 import threading
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
@@ -74,6 +74,14 @@ class RunningServer:
     def client(self) -> httpx.AsyncClient:
         """Return a client that is let in; its paths are relative to the server's address."""
         return httpx.AsyncClient(base_url=self.url, headers=self.headers, timeout=30)
+
+    @asynccontextmanager
+    async def browser(self) -> AsyncIterator[httpx.AsyncClient]:
+        """Provide a client that is logged in as a browser is: by a cookie, with its XSRF token."""
+        async with httpx.AsyncClient(base_url=self.url, timeout=30) as http:
+            await http.get("lab", params={"token": self.token})
+            http.headers["X-XSRFToken"] = http.cookies["_xsrf"]
+            yield http
 
     async def touch(self, path: str) -> None:
         """Make an empty file, unless there is one."""

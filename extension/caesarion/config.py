@@ -3,15 +3,17 @@ Every setting of the extension: traits with their units and traps.
 
 A value comes from Jupyter's configuration files and command line (highest),
 else from the environment variable ``CAESARION_<CLASS WORD>_<TRAIT>`` (how the
-hub sets it), else from the default here. This is the only module that reads
-the environment. Imports nothing of ours but the errors.
+hub sets it), else from the default here. Called by :mod:`caesarion.extension`,
+which builds them, and read by all that take them. Its law: this is the only
+module that reads the environment, and imports nothing of ours but the errors.
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from traitlets import Enum, Float, Integer, List, TraitError, Unicode, default, validate
+from traitlets import Bool, Enum, Float, Integer, List, TraitError, Unicode, default, validate
 from traitlets.config import Configurable
 from traitlets.utils.bunch import Bunch
 
@@ -22,6 +24,20 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 """How a call of a tool with effects comes to run, the strictest first."""
 
 
+_environment: Mapping[str, str] = os.environ
+
+
+def fix_environment() -> None:
+    """
+    Read settings from the environment as it is now, whatever is done to it later.
+
+    Called by :mod:`caesarion.singleuser` before any file of the user's is read: a
+    configuration file of Jupyter's is Python, and could change the hub's variables.
+    """
+    global _environment
+    _environment = dict(os.environ)
+
+
 class Settings(Configurable):
     """Traits that may also be set by environment variables."""
 
@@ -30,9 +46,9 @@ class Settings(Configurable):
         configured = self.config.get(type(self).__name__, {})
         for name, trait in self.traits(config=True).items():
             variable = self.variable(name)
-            if variable not in os.environ or name in configured or name in kwargs:
+            if variable not in _environment or name in configured or name in kwargs:
                 continue
-            text = os.environ[variable]
+            text = _environment[variable]
             try:
                 if isinstance(trait, List):
                     self.set_trait(name, trait.from_string_list(text.split()))
@@ -40,7 +56,7 @@ class Settings(Configurable):
                     self.set_trait(name, trait.from_string(text))
             except (TraitError, ValueError) as error:
                 raise SettingError(
-                    f"{variable} is {os.environ[variable]!r}, which is not a value of "
+                    f"{variable} is {text!r}, which is not a value of "
                     f"{type(self).__name__}.{name} ({trait.info()}). Mend or remove the variable."
                 ) from error
 
@@ -92,7 +108,7 @@ class CaesarionModel(Settings):
     @default("token")
     def _token_from_the_hub(self) -> str:
         # The SDK insists on some key; an endpoint that needs none ignores it.
-        return os.environ.get("JUPYTERHUB_API_TOKEN", "none")
+        return _environment.get("JUPYTERHUB_API_TOKEN", "none")
 
 
 class CaesarionAgent(Settings):
@@ -108,9 +124,19 @@ class CaesarionAgent(Settings):
     max_approval = Enum(
         MODES,
         "auto",
-        help="The freest mode that may be chosen: read-only < ask < auto. A configuration file "
-        "cannot raise what the hub has set. It binds the agent, not the user, whose notebooks run "
-        "whatever they type.",
+        help="The freest mode that may be chosen: read-only < ask < auto. Where the hub sets it, "
+        "by CAESARION_AGENT_MAX_APPROVAL, nothing raises it: neither a configuration file of the "
+        "user's nor an assignment later. It is a cap for the agent, not a wall around the user, "
+        "whose notebooks run what they type: code that runs in the server's container could also "
+        "replace the server.",
+    ).tag(config=True)
+    program_approvals = Bool(
+        False,
+        help="Whether a token may decide about a call that waits. Without it only the session of a "
+        "browser can. A decision by a token is recorded as a program's. The server's own token "
+        "stands in the environment of its kernels: with True, code that was let run once can "
+        "approve all that follows. A hub that sets CAESARION_AGENT_PROGRAM_APPROVALS to false "
+        "cannot be overruled by a configuration file.",
     ).tag(config=True)
 
     max_rounds = Integer(
@@ -132,9 +158,20 @@ class CaesarionAgent(Settings):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        hubs = os.environ.get(self.variable("max_approval"))
-        if hubs in MODES:
-            self.max_approval = min(self.max_approval, hubs, key=MODES.index)
+        # traitlets does not validate a value that a file sets to what is the default anyway.
+        self.max_approval = self.max_approval
+        self.program_approvals = self.program_approvals
+
+    @validate("max_approval")
+    def _not_above_the_hubs(self, proposal: Bunch) -> str:
+        cap = _environment.get(self.variable("max_approval"), "")
+        wanted: str = proposal["value"]
+        return min(wanted, cap, key=MODES.index) if cap in MODES else wanted
+
+    @validate("program_approvals")
+    def _only_where_the_hub_lets_it(self, proposal: Bunch) -> bool:
+        hubs = _environment.get(self.variable("program_approvals"), "true")
+        return bool(proposal["value"]) and hubs.lower() in ("true", "1")
 
 
 class CaesarionKernel(Settings):

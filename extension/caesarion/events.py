@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 ResultStatus = Literal["ok", "error", "timeout", "refused", "interrupted", "dead"]
 Decision = Literal["run", "refuse"]
+Approver = Literal["person", "program", "rule"]
 DoneReason = Literal["stop", "length", "rounds", "cancelled", "error"]
 
 
@@ -131,7 +132,8 @@ class ApprovalDecision:
     A person's decision about a waiting call: by whom, and when (UTC, ISO 8601).
 
     ``arguments`` is the JSON text that runs instead of the model's, None if
-    nothing was edited; ``reason`` is the person's for a refusal, or empty.
+    nothing was edited; ``reason`` is the person's for a refusal, or empty. ``program`` says
+    that a program decided, with a token of the person's.
     """
 
     call_id: str
@@ -140,6 +142,7 @@ class ApprovalDecision:
     at: str
     arguments: str | None = None
     reason: str = ""
+    program: bool = False
 
 
 @dataclass(frozen=True)

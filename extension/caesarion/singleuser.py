@@ -49,6 +49,8 @@ class Deferred(ModuleType):
 
 def main() -> Any:
     """Start the server; returns when it has ended."""
+    from caesarion.config import fix_environment
+
     gc.disable()  # Nothing that is imported is garbage; looking for it takes a tenth of the time.
     with deferring():
         from jupyterhub.singleuser import main
@@ -59,6 +61,7 @@ def main() -> Any:
             for name in _IMPORTED:
                 with contextlib.suppress(Exception):  # Its extension will fail, and say why.
                     importlib.import_module(name)
+    fix_environment()
     gc.freeze()  # Nor is it looked through again.
     gc.enable()
     return main()

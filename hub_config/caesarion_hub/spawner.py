@@ -35,6 +35,7 @@ def configure(c: Config, values: Values) -> None:
         "CAESARION_MODEL_NAME": values.gateway.model,
         "CAESARION_AGENT_APPROVAL": values.agent.approval,
         "CAESARION_AGENT_MAX_APPROVAL": values.agent.max_approval,
+        "CAESARION_AGENT_PROGRAM_APPROVALS": str(values.agent.program_approvals).lower(),
     }
     if values.cull.enabled and values.cull.timeout < 3 * ACTIVITY_INTERVAL:
         interval = max(1, values.cull.timeout // 3)

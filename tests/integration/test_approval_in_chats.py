@@ -49,7 +49,7 @@ def waiting(chat: Chat) -> list[Json]:
 
 
 async def answer(server: RunningServer, record: Json, **answer: Any) -> httpx.Response:
-    async with server.client() as http:
+    async with server.browser() as http:
         return await http.post(f"caesarion/api/approvals/{record['approval_id']}", json=answer)
 
 
@@ -210,12 +210,10 @@ async def test_in_read_only_no_tool_that_runs_code_is_offered(
     assert not (server.root / "kept").exists()
 
 
-async def test_programs_are_told_that_a_call_waits_and_of_the_answer(
-    http: httpx.AsyncClient, model: OpenAIServer
-) -> None:
-    model.add(code("print(6 * 7)"), Text("Forty-two."))
+async def ask_and_decide(http: httpx.AsyncClient, decider: httpx.AsyncClient) -> list[Any]:
+    """Ask over HTTP; return the status of a decision by ``decider``, and the turn's events."""
     question = {"messages": [{"role": "user", "content": "compute"}], "approval": "ask"}
-    told: list[tuple[str, Json]] = []
+    told: list[Any] = []
     async with http.stream("POST", "caesarion/api/chat", json=question) as turn:
         name = ""
         async for line in turn.aiter_lines():
@@ -226,13 +224,63 @@ async def test_programs_are_told_that_a_call_waits_and_of_the_answer(
                 told.append((name, data))
                 if name == "waiting":
                     path = f"caesarion/api/approvals/{data['approval_id']}"
-                    answered = await http.post(path, json={"decision": "run"})
-                    assert answered.status_code == 204
+                    answered = await decider.post(path, json={"decision": "run"})
+                    told.append(("answered", answered))
+                    if answered.status_code != 204:
+                        break
+    return told
+
+
+async def test_programs_are_told_that_a_call_waits_and_of_the_answer(
+    server: RunningServer, http: httpx.AsyncClient, model: OpenAIServer
+) -> None:
+    model.add(code("print(6 * 7)"), Text("Forty-two."))
+    async with server.browser() as browser:
+        told = await ask_and_decide(http, browser)
     names = [name for name, _ in told]
-    assert names[:3] == ["tool_call", "waiting", "decided"]
-    assert told[2][1].keys() == {"call_id", "decision", "by", "at", "arguments", "reason"}
-    assert (told[2][1]["decision"], told[2][1]["arguments"]) == ("run", None)
+    assert names[:4] == ["tool_call", "waiting", "answered", "decided"]
+    decided = told[3][1]
+    assert decided.keys() == {
+        *("call_id", "decision", "by", "at", "arguments", "reason", "program")
+    }
+    assert (decided["decision"], decided["arguments"]) == ("run", None)
+    assert decided["program"] is False
     assert names[-1] == "done"
+
+
+async def test_a_token_decides_nothing(http: httpx.AsyncClient, model: OpenAIServer) -> None:
+    model.add(code("print(6 * 7)"))
+    _, _, (_, answered) = await ask_and_decide(http, http)
+    assert answered.status_code == 403
+    assert answered.json() == {
+        "message": "A token cannot decide for a person. Decide in the browser, or ask whoever runs "
+        "this server to set CaesarionAgent.program_approvals."
+    }
+
+
+async def test_a_cookie_without_its_xsrf_token_decides_nothing(server: RunningServer) -> None:
+    async with server.browser() as browser:
+        del browser.headers["X-XSRFToken"]
+        answered = await browser.post("caesarion/api/approvals/any", json={"decision": "run"})
+    assert answered.status_code == 403
+
+
+async def test_where_a_token_may_decide_its_decision_is_a_programs(
+    provider: OpenAIServer, tmp_path_factory: pytest.TempPathFactory, model: OpenAIServer
+) -> None:
+    model.add(code("print(6 * 7)"), Text("Forty-two."))
+    with running_server(
+        tmp_path_factory.mktemp("programs"),
+        model_url=provider.base_url,
+        environment={"CAESARION_AGENT_PROGRAM_APPROVALS": "true"},
+    ) as server:
+        async with server.client() as http:
+            http.headers["User-Agent"] = "nightly/1.0"
+            told = await ask_and_decide(http, http)
+            user = (await http.get("api/me")).json()["identity"]["name"]
+    (decided,) = [data for name, data in told if name == "decided"]
+    assert decided["program"] is True
+    assert decided["by"] == f"{user} (nightly/1.0)"
 
 
 async def test_the_server_caps_the_mode_whatever_is_asked_for(
@@ -257,13 +305,15 @@ async def test_the_server_caps_the_mode_whatever_is_asked_for(
         assert not (server.root / "kept").exists()
 
 
-async def test_an_answer_needs_the_servers_token_and_a_mode_that_exists(
+async def test_an_answer_needs_its_user_and_a_mode_that_exists(
     server: RunningServer, http: httpx.AsyncClient
 ) -> None:
     async with httpx.AsyncClient(base_url=server.url) as stranger:
         path = "caesarion/api/approvals/any"
         assert (await stranger.post(path, json={"decision": "run"})).status_code == 403
-    assert (await http.post("caesarion/api/approvals/any", json={"decision": "run"})).json() == LATE
+    async with server.browser() as browser:
+        answered = await browser.post("caesarion/api/approvals/any", json={"decision": "run"})
+    assert answered.json() == LATE
     question = {"messages": [{"role": "user", "content": "go"}], "approval": "yolo"}
     refused = await http.post("caesarion/api/chat", json=question)
     assert refused.status_code == 400

@@ -45,10 +45,10 @@ class ScriptedModel:
         self.may_call: list[bool] = []
         self.tools: list[list[dict[str, Any]]] = []
         self.sources: list[Source] = []
-        self.reports: list[tuple[str, str, str]] = []
+        self.reports: list[tuple[str, str, str, str]] = []
 
-    def report(self, call_id: str, outcome: str, approval: str) -> None:
-        self.reports.append((call_id, outcome, approval))
+    def report(self, call_id: str, outcome: str, approval: str, approver: str = "") -> None:
+        self.reports.append((call_id, outcome, approval, approver))
 
     async def stream(
         self,
@@ -282,7 +282,7 @@ async def test_a_bug_in_a_tool_is_told_to_the_model_and_the_turn_goes_on(
     events = await run(model, Broken())
     told = "echo failed inside Caesarion (KeyError), and may have done a part of its work."
     assert CallEnd("call_0", "error", told) in events
-    assert model.reports == [("call_0", "error", "auto")]
+    assert model.reports == [("call_0", "error", "auto", "rule")]
     assert events[-1] == Done("stop")
     assert "A call of echo failed." in caplog.text
 
@@ -316,19 +316,19 @@ async def test_calls_that_are_not_made_any_more_have_an_outcome() -> None:
     turn.cancel()
     with pytest.raises(asyncio.CancelledError):
         await turn
-    assert model.reports == [("a", "interrupted", "auto"), ("b", "interrupted", "")]
+    assert model.reports == [("a", "interrupted", "auto", "rule"), ("b", "interrupted", "", "")]
 
 
 async def test_calls_of_a_model_that_was_to_report_have_an_outcome() -> None:
     model = ScriptedModel(*(calls("bad", n) for n in range(4)))
     await run(model)
-    assert model.reports[-1] == ("call_3", "refused", "")
+    assert model.reports[-1] == ("call_3", "refused", "", "")
 
 
 async def test_what_became_of_a_call_is_reported_with_who_let_it_run() -> None:
     model = ScriptedModel(calls("hi"), calls("bad", 1), says("done"))
     await run(model)
-    assert model.reports == [("call_0", "ok", "auto"), ("call_1", "error", "auto")]
+    assert model.reports == [("call_0", "ok", "auto", "rule"), ("call_1", "error", "auto", "rule")]
 
 
 async def test_the_model_is_told_where_a_question_comes_from() -> None:
@@ -390,4 +390,4 @@ async def test_a_cancelled_turn_lets_its_tool_clean_up_first() -> None:
     with pytest.raises(Stopped, match=r"^It cost the kernel\.$"):
         await turn
     assert cleaned.is_set()
-    assert model.reports == [("call_0", "interrupted", "auto")]
+    assert model.reports == [("call_0", "interrupted", "auto", "rule")]

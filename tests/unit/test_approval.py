@@ -2,13 +2,22 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from typing import Any, cast
 
 import pytest
+from caesarion import config
 from caesarion.agent import prompt
-from caesarion.agent.approval import TOLD_READ_ONLY, Approvals, NotWaiting, allowed, mode
+from caesarion.agent.approval import (
+    TOLD_READ_ONLY,
+    Approvals,
+    NotWaiting,
+    allowed,
+    approval_of,
+    mode,
+)
 from caesarion.agent.loop import Agent
 from caesarion.agent.model import Model
 from caesarion.agent.tools.tool import Step, Tool, ToolResult
@@ -107,7 +116,7 @@ async def test_in_ask_a_call_that_is_approved_runs_as_it_is() -> None:
     assert decided.at.endswith("+00:00")
     assert replace(decided, at="") == ApprovalDecision("call_0", "run", "hana", "")
     assert turn.heard() == "ran 1"
-    assert turn.model.reports == [("call_0", "ok", "run by hana")]
+    assert turn.model.reports == [("call_0", "ok", "run by hana", "person")]
 
 
 async def test_edited_code_runs_instead_and_the_model_is_told_what_ran() -> None:
@@ -116,7 +125,7 @@ async def test_edited_code_runs_instead_and_the_model_is_told_what_ran() -> None
     assert turn.tool.ran == ["2"]
     decided = next(event for event in events if isinstance(event, ApprovalDecision))
     assert decided.arguments == '{"code": "2"}'
-    assert turn.model.reports == [("call_0", "ok", "edited by hana")]
+    assert turn.model.reports == [("call_0", "ok", "edited by hana", "person")]
     assert turn.heard() == ("The user edited the code. This is what ran:\n```python\n2\n```\nran 2")
 
 
@@ -256,4 +265,49 @@ def test_a_file_of_the_users_lowers_the_hubs_cap_and_never_raises_it(
     for configured, cap in (("auto", "ask"), ("read-only", "read-only")):
         file = Config({"CaesarionAgent": {"max_approval": configured}})
         assert CaesarionAgent(config=file).max_approval == cap
-    assert CaesarionAgent().max_approval == "ask"
+    settings = CaesarionAgent()
+    assert settings.max_approval == "ask"
+    settings.set_trait("max_approval", "auto")
+    assert settings.max_approval == "ask"
+
+
+@pytest.mark.parametrize(
+    ("hubs", "configured", "may"),
+    [(None, True, True), ("true", True, True), ("false", True, False), ("true", False, False)],
+)
+def test_a_file_of_the_users_never_lets_programs_approve_against_the_hub(
+    monkeypatch: pytest.MonkeyPatch, hubs: str | None, configured: bool, may: bool
+) -> None:
+    if hubs is not None:
+        monkeypatch.setenv("CAESARION_AGENT_PROGRAM_APPROVALS", hubs)
+    file = Config({"CaesarionAgent": {"program_approvals": configured}})
+    assert CaesarionAgent(config=file).program_approvals is may
+
+
+def test_what_changes_the_environment_later_changes_no_setting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(config, "_environment", os.environ)
+    monkeypatch.setenv("CAESARION_AGENT_MAX_APPROVAL", "read-only")
+    config.fix_environment()
+    monkeypatch.setenv("CAESARION_AGENT_MAX_APPROVAL", "auto")
+    assert CaesarionAgent().max_approval == "read-only"
+
+
+@pytest.mark.parametrize(
+    ("answer", "approval"),
+    [
+        ({"decision": "run"}, ("run by hana", "person")),
+        ({"decision": "run", "code": "x"}, ("edited by hana", "person")),
+        ({"decision": "refuse"}, ("refuse by hana", "person")),
+        ({"decision": "run", "program": True}, ("run by hana", "program")),
+    ],
+)
+async def test_the_audit_tells_persons_from_programs_and_rules(
+    answer: dict[str, Any], approval: tuple[str, str]
+) -> None:
+    approvals, call = Approvals(), ToolCall("c", "pretend", '{"code": "1"}')
+    with approvals.open(call, lambda code: code) as pending:
+        approvals.settle(pending.id, by="hana", **answer)
+        assert approval_of("ask", await pending.decided()) == approval
+    assert approval_of("auto", None) == ("auto", "rule")

@@ -41,6 +41,7 @@ def test_the_hub_sets_the_variables_that_the_extension_reads() -> None:
     )
     assert environment[CaesarionAgent.variable("approval")] == "ask"
     assert environment[CaesarionAgent.variable("max_approval")] == "ask"
+    assert environment[CaesarionAgent.variable("program_approvals")] == "false"
 
 
 def test_the_modes_of_approval_are_the_same_for_operators_and_servers() -> None:

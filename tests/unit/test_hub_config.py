@@ -335,6 +335,7 @@ def test_a_users_server_knows_the_gateway_and_may_ask_it() -> None:
                 "CAESARION_MODEL_NAME": "m",
                 "CAESARION_AGENT_APPROVAL": "auto",
                 "CAESARION_AGENT_MAX_APPROVAL": "auto",
+                "CAESARION_AGENT_PROGRAM_APPROVALS": "false",
                 "CAESARION_X_Y": "1",
             },
             "server_token_scopes": [
@@ -379,6 +380,7 @@ def test_in_a_cluster_a_users_server_is_a_pod_on_the_operators_terms() -> None:
                 "CAESARION_MODEL_NAME": "gpt-4.1",
                 "CAESARION_AGENT_APPROVAL": "auto",
                 "CAESARION_AGENT_MAX_APPROVAL": "auto",
+                "CAESARION_AGENT_PROGRAM_APPROVALS": "false",
                 "HOME": "/home/jovyan",
                 "JUPYTER_RUNTIME_DIR": "/tmp/jupyter",
                 "CAESARION_UPLOADS_FOLDER": "/uploaded_files",

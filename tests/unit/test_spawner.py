@@ -121,6 +121,7 @@ async def test_a_user_has_a_restricted_pod_with_a_disk() -> None:
         "CAESARION_MODEL_NAME": "gpt-4.1",
         "CAESARION_AGENT_APPROVAL": "auto",
         "CAESARION_AGENT_MAX_APPROVAL": "auto",
+        "CAESARION_AGENT_PROGRAM_APPROVALS": "false",
         "CAESARION_UPLOADS_FOLDER": "/uploaded_files",
     }
     assert environment["HOME"] == "/home/jovyan"

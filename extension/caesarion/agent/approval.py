@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from caesarion.config import MODES, CaesarionAgent, Mode
 from caesarion.errors import CaesarionError
-from caesarion.events import ApprovalDecision, Decision, ToolCall
+from caesarion.events import ApprovalDecision, Approver, Decision, ToolCall
 
 TOLD_READ_ONLY = (
     "This call was not run: the user's mode is read-only, in which nothing that has effects runs. "
@@ -33,6 +33,14 @@ def tell_edited(arguments: str, text: str) -> str:
     """Return what the model is told of a call that ran with other code than its own."""
     code = json.loads(arguments)["code"]
     return f"The user edited the code. This is what ran:\n```python\n{code}\n```\n{text}"
+
+
+def approval_of(mode: Mode, decided: ApprovalDecision | None) -> tuple[str, Approver]:
+    """Return what let a call run, or not, and what kind of decision that is, for the audit."""
+    if decided is None:
+        return mode, "rule"
+    done = "edited" if decided.arguments else decided.decision
+    return f"{done} by {decided.by}", "program" if decided.program else "person"
 
 
 class NotWaiting(CaesarionError):  # noqa: N818 - it is an answer that comes too late
@@ -69,7 +77,13 @@ class Pending:
         return await self._answer
 
     def settle(
-        self, decision: Decision, by: str, code: str | None = None, reason: str = ""
+        self,
+        decision: Decision,
+        by: str,
+        code: str | None = None,
+        reason: str = "",
+        *,
+        program: bool = False,
     ) -> None:
         """
         Give the answer.
@@ -87,6 +101,7 @@ class Pending:
                 at=datetime.now(UTC).isoformat(timespec="seconds"),
                 arguments=None if arguments == self._call.arguments else arguments,
                 reason=reason,
+                program=program,
             )
         )
 
@@ -118,6 +133,8 @@ class Approvals:
         by: str,
         code: str | None = None,
         reason: str = "",
+        *,
+        program: bool = False,
     ) -> None:
         """Answer a call; raises NotWaiting, or ToolError if ``code`` cannot be used."""
         pending = self._pending.get(pending_id)
@@ -125,4 +142,4 @@ class Approvals:
             raise NotWaiting(
                 "This call does not wait any more: it was answered before, or its turn has ended."
             )
-        pending.settle(decision, by, code, reason)
+        pending.settle(decision, by, code, reason, program=program)

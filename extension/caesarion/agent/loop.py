@@ -183,19 +183,18 @@ class Agent:
     async def _reported(self, call: ToolCall, turn: "_Turn") -> AsyncGenerator[Event, None]:
         """Make a call of the model's, and report how it ended, whatever ends it."""
         outcome = "interrupted"
-        approved: str = self._mode
+        decided: ApprovalDecision | None = None
         asks = self._mode == "ask"
         try:
             async with contextlib.aclosing(self._call(call, turn, asks=asks)) as events:
                 async for event in events:
                     if isinstance(event, ApprovalDecision):
-                        decision = "edited" if event.arguments else event.decision
-                        approved = f"{decision} by {event.by}"
+                        decided = event
                     elif isinstance(event, CallEnd):
                         outcome = event.status
                     yield event
         finally:
-            self._model.report(call.id, outcome, approved)
+            self._model.report(call.id, outcome, *approval.approval_of(self._mode, decided))
 
     def _offered(self) -> list[Tool[Any]]:
         tools = self._tools.values()

@@ -13,7 +13,7 @@ import importlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from caesarion_dialects import AnswerReader, Assembler, errors
@@ -24,6 +24,7 @@ from caesarion.agent.endpoint import Endpoint
 from caesarion.agent.provider_fields import AcceptedFields
 from caesarion.config import CaesarionModel
 from caesarion.errors import ModelError
+from caesarion.events import Approver
 from caesarion.text import without_surrogates
 
 if TYPE_CHECKING:
@@ -123,14 +124,23 @@ class Model:
         self._is_thinking = reader.canonicaliser.thinks
         yield whole(assembler, reader.canonicaliser.reasoning_field)
 
-    def report(self, call_id: str, outcome: str, approval: str) -> None:
+    def report(
+        self, call_id: str, outcome: str, approval: str, approver: Approver | Literal[""] = ""
+    ) -> None:
         """
         Report a call's outcome to the gateway, for its audit, while the turn goes on.
 
-        ``approval`` says who let the call run. Other endpoints get no reports.
+        ``approval`` says what let the call run, and ``approver`` whether that was a
+        person, a program or the mode; both are empty if nothing did. Other endpoints
+        get no reports.
         """
         if self._is_gateway:
-            report = {"call": call_id, "outcome": outcome, "approval": approval}
+            report = {
+                "call": call_id,
+                "outcome": outcome,
+                "approval": approval,
+                "approver": approver,
+            }
             task = asyncio.create_task(self._report({"outcomes": [report]}))
             self._reports.add(task)
             task.add_done_callback(self._reports.discard)

@@ -1,7 +1,10 @@
 """
-``POST caesarion/api/approvals/<id>``: a person answers a call that waits for them.
+``POST caesarion/api/approvals/<id>``: the decision about a call that waits.
 
-Called by the labextension; :mod:`caesarion.agent.approval` has the calls that wait.
+Called by the labextension; :mod:`caesarion.agent.approval` has the calls that wait. Its
+law: code that runs in a kernel cannot decide. The token of the user's server stands in a
+kernel's environment, so a token decides only where CaesarionAgent.program_approvals lets
+it, and the decision is recorded as a program's.
 """
 
 from typing import Literal
@@ -13,6 +16,14 @@ from tornado import web
 from caesarion.agent.approval import NotWaiting
 from caesarion.api.base import BaseHandler
 from caesarion.errors import ToolError
+
+_NO_SESSION = (
+    "A token cannot decide for a person. Decide in the browser, or ask whoever runs this server to "
+    "set CaesarionAgent.program_approvals."
+)
+
+# Characters of a program's User-Agent that are recorded.
+_CLIENT = 40
 
 
 class Answer(BaseModel):
@@ -31,12 +42,21 @@ class ApprovalHandler(BaseHandler):
     @web.authenticated
     @authorized
     def post(self, pending_id: str) -> None:
-        """Answer 204; 404 if nobody waits for it, 400 for an answer that cannot be used."""
+        """Answer 204; 403 for a token, 404 if no such call waits, 400 for an unusable answer."""
+        person = self._has_browser_session()
+        if not person and not self.services.agent_settings.program_approvals:
+            self.refuse(403, _NO_SESSION)
+            return
         answer = self.body(Answer)
         by = self.current_user.name or self.current_user.username
         try:
             self.services.approvals.settle(
-                pending_id, answer.decision, by, answer.code, answer.reason.strip()
+                pending_id,
+                answer.decision,
+                by if person else f"{by} ({self._client()})",
+                answer.code,
+                answer.reason.strip(),
+                program=not person,
             )
         except NotWaiting as error:
             self.refuse(404, str(error))
@@ -45,3 +65,18 @@ class ApprovalHandler(BaseHandler):
         else:
             self.set_status(204)
             self.finish()
+
+    def _has_browser_session(self) -> bool:
+        """Return whether a browser sent this that somebody has logged in with."""
+        if self.token_authenticated:
+            return False
+        # Under JupyterHub the cookie is a token that is signed with the server's cookie secret,
+        # which lies in a file: code in a kernel can sign the token that it has. But only tokens
+        # that were issued at a login belong to a session (JupyterHub 5.0 and later say so).
+        hub_user = getattr(self.current_user, "hub_user", None)
+        return hub_user is None or bool(hub_user.get("session_id"))
+
+    def _client(self) -> str:
+        """Return what the program calls itself."""
+        name = self.request.headers.get("User-Agent", "")
+        return "".join(filter(str.isprintable, name))[:_CLIENT] or "a program"

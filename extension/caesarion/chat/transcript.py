@@ -186,6 +186,7 @@ class Transcript:
                     "by": event.by,
                     "at": event.at,
                     "edited": event.arguments is not None,
+                    **({"program": True} if event.program else {}),
                 },
             }
             if event.arguments is not None:

@@ -14,6 +14,8 @@ export interface IDecision {
   /** UTC, ISO 8601. */
   readonly at: string;
   readonly edited: boolean;
+  /** Whether a program of `by` decided, with a token. */
+  readonly program?: boolean;
 }
 
 interface IAnswer {
@@ -38,12 +40,15 @@ export function describeDecision(decided: IDecision): string {
       : decided.edited
         ? 'edited and approved'
         : 'approved';
-  return `${did} by ${decided.by} ${time}`;
+  const by = decided.program ? `a program of ${decided.by}` : decided.by;
+  return `${did} by ${by} ${time}`;
 }
 
 /** Send the decision; return an error sentence, or an empty text. */
 async function send(approval: string, answer: IAnswer): Promise<string> {
-  const settings = ServerConnection.makeSettings();
+  // By the session's cookie alone: the server refuses the decision of a token, also of the
+  // one that JupyterHub puts into the page.
+  const settings = ServerConnection.makeSettings({ token: '' });
   const url = URLExt.join(
     settings.baseUrl,
     'caesarion/api/approvals',

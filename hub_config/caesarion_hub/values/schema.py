@@ -108,6 +108,7 @@ class Agent(Section):
 
     approval: Mode = Field("auto", description="read-only, ask or auto")
     max_approval: Mode = Field("auto", description="read-only, ask or auto")
+    program_approvals: bool = Field(False, description="true or false")
 
 
 class Cull(Section):
