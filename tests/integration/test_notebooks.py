@@ -194,9 +194,23 @@ async def test_a_cell_that_takes_too_long_and_one_that_ends_its_kernel_are_told(
     assert (await run(http, "dies.ipynb"))[-1] == {
         "status": "error",
         "cell": 1,
-        "message": "The kernel died in cell 1, most likely out of memory, or it was shut down.",
+        "message": "Cell 1 did not end. The kernel ended itself with exit code 1, as by "
+        "os._exit(1).",
     }
     assert len(server.processes()) - len(await kernels(http)) == 1
+
+
+async def test_an_exit_ends_the_run_and_is_a_failure_if_cells_come_after_it(
+    server: RunningServer, http: httpx.AsyncClient
+) -> None:
+    write(server, "leaves.ipynb", "print(1)\nexit()", "print(2)")
+    assert (await run(http, "leaves.ipynb"))[-1] == {
+        "status": "error",
+        "cell": 1,
+        "message": "Cell 1 ended the kernel with exit(). The cells after it did not run.",
+    }
+    write(server, "ends.ipynb", "print(1)", "exit()")
+    assert (await run(http, "ends.ipynb"))[-1] == {"status": "ok"}
 
 
 async def test_what_a_cell_shows_is_capped(server: RunningServer, http: httpx.AsyncClient) -> None:

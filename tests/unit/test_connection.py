@@ -1,13 +1,15 @@
 """A kernel whose replies arrive before its outputs do, as on a machine with too much to do."""
 
 import asyncio
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from caesarion.config import CaesarionKernel
-from caesarion.kernels.kernel import Kernel, RunEnd
+from caesarion.kernels.kernel import Kernel
+from caesarion.kernels.run import RunEnd
 
 
 class Channel:
@@ -38,9 +40,11 @@ class LateKernel:
     """Its manager and its client in one: it answers at once, and is not heard for a while."""
 
     execution_state = "idle"
+    shutting_down = False
     provisioner = SimpleNamespace(pid=1)
 
-    def __init__(self, silent: float) -> None:
+    def __init__(self, folder: Path, silent: float) -> None:
+        self.connection_file = str(folder / "kernel-late.json")
         self.session = SimpleNamespace(session="")
         self.shell_channel, self.iopub_channel = Channel(), Channel()
         self._clock = asyncio.get_running_loop().time
@@ -55,6 +59,12 @@ class LateKernel:
     def stop_channels(self) -> None:
         """Nor stopped."""
 
+    def add_restart_callback(self, _: Any) -> None:
+        """It is never restarted."""
+
+    def remove_restart_callback(self, _: Any) -> None:
+        """Nor was it."""
+
     async def is_alive(self) -> bool:
         return True
 
@@ -64,8 +74,10 @@ class LateKernel:
         self.shell_channel.put("kernel_info_reply", call)
         return call[1]
 
-    def execute(self, code: str, **_: Any) -> str:
+    def execute(self, code: str, *, silent: bool = False, **_: Any) -> str:
         call = ("execute_request", uuid4().hex)
+        if silent:
+            return call[1]  # It does not note what it executes.
         self._tell("status", call, execution_state="busy")
         self._tell("execute_input", call, code=code, execution_count=1)
         self._tell("execute_result", call, data={"text/plain": "2"}, metadata={}, execution_count=1)
@@ -79,9 +91,12 @@ class LateKernel:
             self.iopub_channel.put(kind, parent, **content)
 
 
-async def test_code_waits_until_its_outputs_are_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_code_waits_until_its_outputs_are_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("caesarion.kernels.kernel._BUSY_AFTER", 0.05)
-    pool = type("Pool", (dict,), {"get_kernel": dict.__getitem__})(late=LateKernel(silent=0.3))
+    late = LateKernel(tmp_path, silent=0.3)
+    pool = type("Pool", (dict,), {"get_kernel": dict.__getitem__})(late=late)
     kernel = Kernel(CaesarionKernel(), pool, "late")
     steps = [step async for step in kernel.run("1+1")]
     await kernel.close()

@@ -14,7 +14,7 @@ from tornado import web
 from caesarion.api.base import KernelName
 from caesarion.api.streaming import StreamHandler
 from caesarion.events import Notice, RunStart
-from caesarion.kernels.kernel import RunEnd
+from caesarion.kernels.run import RunEnd
 
 
 class Run(KernelName):

@@ -118,7 +118,9 @@ class RunNotebookHandler(StreamHandler):
             with self.uncut():
                 kernel_id = await stack.enter_async_context(kernels.start_temporary(folder, name))
             self.begin_stream("application/x-ndjson")
-            steps = run.run(notebook.content, kernels.manager(kernel_id), kernels.settings)
+            process = kernels.process(kernel_id)
+            stack.callback(process.close)
+            steps = run.run(notebook.content, process, kernels.settings)
             progress = ""
             async with self.heartbeat(lambda: progress), contextlib.aclosing(steps):
                 stack.enter_context(self.services.activity.under_way())

@@ -1,74 +1,94 @@
 """
-The channels to one kernel: requests go out, and what comes back is sorted to them.
+The channels to one process of a kernel: requests go out, and what comes back is sorted to them.
 
-Used by :mod:`caesarion.kernels.kernel` alone. Knows the messages of Jupyter's protocol,
-not what a run means to anybody.
+Used by :mod:`caesarion.kernels.kernel` and :mod:`caesarion.kernels.run`; speaks Jupyter's
+messaging protocol (https://jupyter-client.readthedocs.io/en/stable/messaging.html) by
+jupyter_client, and knows what the kernel executes by :mod:`caesarion.kernels.execution_marker`.
 """
 
 import asyncio
 import contextlib
-from dataclasses import dataclass, field
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import zmq
 
+from caesarion.kernels.execution_marker import ExecutionMarker
 from caesarion.kernels.outputs import Recorder
+from caesarion.kernels.process import KernelProcess
+from caesarion.kernels.request import Request, wait
 
 # Seconds after which a kernel is asked a second time; each pause is twice the last.
 _ASK_AGAIN = 0.02
 
+# Requests that have ended and whose outputs are still taken: of tasks that they began.
+_ENDED = 32
 
-@dataclass
-class Request:
-    """
-    An execute request under way; ``changed`` is set whenever something of it arrives.
-
-    The kernel has ``begun`` with it when it says so, and ``started`` its code when
-    it has been given a number; an evaluation gets none.
-    """
-
-    id: str
-    recorder: Recorder
-    started: bool = False
-    begun: bool = False
-    idle: bool = False
-    reply: dict[str, Any] | None = None
-    execution_count: int | None = None
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def ended(self) -> bool:
-        """Whether the kernel has both replied and gone idle."""
-        return self.idle and self.reply is not None
-
-
-async def wait(event: asyncio.Event, seconds: float) -> None:
-    """Wait for ``event``, or as long as ``seconds``."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
+# Calls a function of ours. The namespace is a lambda's, and the way to the builtins too: whatever
+# names the user has given to things, none of them is looked up.
+_CALL = (
+    "(lambda here, ours: (here.__builtins__['exec']({source!r}, ours),"
+    " ours[{function!r}](here.__globals__, *{arguments!r}))[1])"
+    "(lambda: None, {{'__name__': 'caesarion'}})"
+)
 
 
 class Connection:
     """The channels to a kernel, and the two tasks that read them as long as it is open."""
 
-    def __init__(self, manager: Any) -> None:
-        self._manager = manager
-        self._client = manager.client()
+    def __init__(self, process: KernelProcess) -> None:
+        self.process = process
+        self._client = process.manager.client()
         # All clients of one manager share their session id and count from 0,
         # so they would take each other's replies for their own.
         self._client.session.session = uuid4().hex
+        self._marker = ExecutionMarker(Path(process.manager.connection_file))
+        # The request that the marker names and that is known to have ended.
+        self._over = ""
         self._requests: dict[str, Request] = {}
+        self._ended: OrderedDict[str, Request] = OrderedDict()
         self._probes: set[str] = set()
+        # The request that makes the kernel write to the marker.
+        self._marking = ""
         self._heard = asyncio.Event()
         self._readers: list[asyncio.Task[None]] = []
-        # Requests given up before the kernel came to them.
-        self.abandoned: set[str] = set()
         # Whether the kernel was asked to shut down or restart, and took note.
         self.told_to_stop = False
-        self.busy = asyncio.Event()
+        # Whether a cell of somebody else's runs, as far as the kernel has said.
+        self._busy = False
         self.freed = asyncio.Event()
+
+    @property
+    def occupied(self) -> bool:
+        """Whether the kernel executes, or is to execute, something that nobody here waits for."""
+        if self._busy or self.has_abandoned:
+            return True
+        return self._executed() not in ("", *self._requests)
+
+    @property
+    def has_abandoned(self) -> bool:
+        """Whether a request that nobody waits for is still in the kernel's queue, or runs."""
+        return any(request.abandoned for request in self._requests.values())
+
+    def executes(self, request: Request) -> bool:
+        """
+        Return whether the kernel executes ``request``, and nothing else.
+
+        A cell of the user's that came first makes this false, also if the kernel has said
+        nothing yet of either. Of a kernel without a marker it is what it says.
+        """
+        if request.idle:
+            return False
+        executed = self._executed()
+        return executed == request.id if executed else request.begun
+
+    def _executed(self) -> str:
+        """Return the id of the request that the kernel executes, if it is known to execute one."""
+        executed = self._marker.read()
+        return "" if executed == self._over else executed
 
     async def open(self, limit: float) -> None:
         """
@@ -83,8 +103,9 @@ class Connection:
             asyncio.ensure_future(self._read_iopub()),
             asyncio.ensure_future(self._read_shell()),
         ]
-        self.busy.set()
+        self._busy = True
         await self._ask(limit, self.freed, self._heard)
+        self._marking = self._send_call(*self._marker.call)
 
     async def listen(self, limit: float) -> None:
         """
@@ -100,40 +121,60 @@ class Connection:
         while lacking := [answer for answer in answers if not answer.is_set()]:
             if (left := deadline - loop.time()) <= 0:
                 return
-            self._probes.add(self._sent(self._client.kernel_info()))
+            self._probe()
             await wait(lacking[0], min(pause, left))
             pause = min(2 * pause, 1.0)
 
+    def ask(self) -> None:
+        """Ask for a sign of life; :attr:`freed` is set when the kernel has come to it."""
+        if not self._probes:
+            self._probe()
+
+    def _probe(self) -> None:
+        self._probes.add(self._sent(self._client.kernel_info()))
+
     async def close(self) -> None:
         """Stop reading and close the channels."""
+        self.process.close()
         for reader in self._readers:
             reader.cancel()
         await asyncio.gather(*self._readers, return_exceptions=True)
         self._client.stop_channels()
+        self._marker.close()
 
-    def execute(self, code: str, recorder: Recorder) -> Request:
-        """Send ``code``; what it shows goes to ``recorder``."""
+    def execute(
+        self, code: str, recorder: Recorder, late: Callable[[dict[str, Any]], None] | None = None
+    ) -> Request:
+        """Send ``code``; what it shows goes to ``recorder``, and after its end to ``late``."""
         sent = self._client.execute(code, allow_stdin=False, stop_on_error=False)
-        request = Request(self._sent(sent), recorder)
+        request = Request(self._sent(sent), recorder, late=late)
         self._requests[request.id] = request
         return request
 
-    def evaluate(self, expression: str) -> Request:
-        """Ask what ``expression`` is, as user expression "it" of a request that leaves no trace."""
-        sent = self._client.execute(
-            "",
-            silent=True,
-            store_history=False,
-            user_expressions={"it": expression},
-            allow_stdin=False,
-            stop_on_error=False,
-        )
-        # What the looking itself may print is nobody's output.
-        request = Request(
-            self._sent(sent), Recorder(shown_text=1_024, max_media=1_024, max_outputs=1)
-        )
+    def call(self, source: str, function: str, *arguments: Any) -> Request:
+        """
+        Call ``function`` of ``source``, as user expression "it" of a request that leaves no trace.
+
+        Its first argument is the user's namespace.
+        """
+        # What it may print is no output of anybody's.
+        recorder = Recorder(shown_text=1_024, max_media=1_024, max_outputs=1)
+        request = Request(self._send_call(source, function, *arguments), recorder)
         self._requests[request.id] = request
         return request
+
+    def _send_call(self, source: str, function: str, *arguments: Any) -> str:
+        expression = _CALL.format(source=source, function=function, arguments=arguments)
+        return self._sent(
+            self._client.execute(
+                "",
+                silent=True,
+                store_history=False,
+                user_expressions={"it": expression},
+                allow_stdin=False,
+                stop_on_error=False,
+            )
+        )
 
     def _sent(self, request_id: str) -> str:
         """
@@ -147,13 +188,16 @@ class Connection:
         return request_id
 
     def forget(self, request: Request) -> None:
-        """Let go of a request; what still comes of it is not ours."""
+        """Let go of a request; of one that wants them, outputs are taken for a while."""
         self._requests.pop(request.id, None)
+        if request.late:
+            self._ended[request.id] = request
+            while len(self._ended) > _ENDED:
+                self._ended.popitem(last=False)
 
     def abandon(self, request: Request) -> None:
-        """Forget a request that waits in the kernel's queue; it is interrupted when it begins."""
-        self.forget(request)
-        self.abandoned.add(request.id)
+        """Take a request for somebody else's from now on: nobody waits for its outputs."""
+        request.abandoned = True
 
     def check(self) -> None:
         """Raise what ended a reader, if anything did."""
@@ -166,40 +210,36 @@ class Connection:
             message = await _message(self._client.iopub_channel)
             # Any word of the kernel's shows that the subscription stands.
             self._heard.set()
-            kind, content = message["msg_type"], message["content"]
-            parent = message["parent_header"].get("msg_id")
-            request = self._requests.get(parent)
-            if kind == "shutdown_reply":
+            if message["msg_type"] == "shutdown_reply":
                 self.told_to_stop = True
-            elif request is None:
+            parent = message["parent_header"].get("msg_id", "")
+            request = self._requests.get(parent)
+            if request:
+                request.note(message)
+                self._note_over(request.id, idle=request.idle)
+            elif parent in self._ended:
+                self._ended[parent].note_late(message)
+            if parent != self._marking and (request is None or request.abandoned):
                 self._note_others(message)
-                if kind == "execute_input" and parent in self.abandoned:
-                    self.abandoned.discard(parent)
-                    await self._manager.interrupt_kernel()
-            else:
-                if kind == "execute_input":
-                    request.started = True
-                    request.execution_count = content["execution_count"]
-                elif kind == "status":
-                    request.idle = content["execution_state"] == "idle"
-                    request.begun = True
-                else:
-                    request.recorder.feed(message)
-                request.changed.set()
 
     def _note_others(self, message: dict[str, Any]) -> None:
         if message["parent_header"].get("msg_type") != "execute_request":
             return
         state = message["content"].get("execution_state")
+        self._note_over(message["parent_header"]["msg_id"], idle=state == "idle")
         if state == "busy":
             self.freed.clear()
-            self.busy.set()
+            self._busy = True
         elif state == "idle":
-            self.abandoned.discard(message["parent_header"]["msg_id"])
             self._note_free()
 
+    def _note_over(self, request_id: str, *, idle: bool) -> None:
+        """Note that what the marker names is over; the kernel names it until it begins anew."""
+        if idle and self._marker.read() == request_id:
+            self._over = request_id
+
     def _note_free(self) -> None:
-        self.busy.clear()
+        self._busy = False
         self.freed.set()
 
     async def _read_shell(self) -> None:
@@ -209,6 +249,9 @@ class Connection:
             request = self._requests.get(parent)
             if parent in self._probes:
                 self._probes.discard(parent)
+                if (executed := self._marker.read()) not in self._requests:
+                    # The kernel does one thing at a time, and it had time to answer.
+                    self._over = executed
                 self._note_free()
             elif request:
                 request.reply = reply

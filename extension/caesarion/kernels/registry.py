@@ -20,6 +20,7 @@ from caesarion.config import CaesarionKernel
 from caesarion.errors import KernelError, OtherLanguage, UnknownKernel
 from caesarion.kernels.kernel import Kernel
 from caesarion.kernels.prewarm import Spare
+from caesarion.kernels.process import KernelProcess
 
 
 class KernelRegistry:
@@ -41,11 +42,11 @@ class KernelRegistry:
         # must not start two kernels for one notebook or conversation.
         self._starting = asyncio.Lock()
 
-    async def get(self, kernel_id: str, place: str = "") -> Kernel:
+    async def get(self, kernel_id: str, notebook_path: str = "") -> Kernel:
         """
         Return the running kernel; raise UnknownKernel, or KernelError if it is not Python.
 
-        ``place`` is the path of its notebook, where that is known.
+        ``notebook_path`` is the path of its notebook, where that is known.
         """
         if kernel_id not in self._pool:
             raise UnknownKernel(
@@ -55,7 +56,7 @@ class KernelRegistry:
         language = self._language(manager.kernel_name)
         if language.lower() != "python":
             raise OtherLanguage(language)
-        return self._kernel(kernel_id, place)
+        return self._kernel(kernel_id, notebook_path)
 
     async def for_notebook(self, path: str) -> Kernel:
         """Return the kernel of the notebook at ``path`` below the root, started if need be."""
@@ -190,9 +191,9 @@ class KernelRegistry:
         spec = self._specs.get_kernel_spec(name)
         return {"name": name, "display_name": spec.display_name, "language": spec.language}
 
-    def manager(self, kernel_id: str) -> Any:
-        """Return Jupyter's own manager of a kernel that runs."""
-        return self._pool.get_kernel(kernel_id)
+    def process(self, kernel_id: str) -> KernelProcess:
+        """Return the process of a kernel that runs; whoever takes it closes it."""
+        return KernelProcess(self._pool, kernel_id)
 
     async def running(self) -> list[dict[str, str]]:
         """Return id, name and state of the server's kernels, for the status."""
@@ -214,12 +215,12 @@ class KernelRegistry:
         await asyncio.gather(*self._ending, return_exceptions=True)
         self._known.clear()
 
-    def _kernel(self, kernel_id: str, place: str = "") -> Kernel:
+    def _kernel(self, kernel_id: str, notebook_path: str = "") -> Kernel:
         for known in [known for known in self._known.values() if not known.exists]:
             del self._known[known.id]
         kernel = self._known.setdefault(kernel_id, Kernel(self.settings, self._pool, kernel_id))
         # A notebook may have been renamed since.
-        kernel.place = place or kernel.place
+        kernel.notebook_path = notebook_path or kernel.notebook_path
         return kernel
 
     async def _started(self, start: Any) -> Any:

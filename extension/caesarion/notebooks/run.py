@@ -18,7 +18,9 @@ from nbformat import NotebookNode
 
 from caesarion.config import CaesarionKernel
 from caesarion.errors import KernelError
+from caesarion.kernels.process import KernelProcess, asks_to_exit
 
+_EXITED = "Cell {} ended the kernel with exit(). The cells after it did not run."
 _MORE = "\n[... the rest was left out ...]\n"
 
 
@@ -40,10 +42,10 @@ class RunOver:
 
 
 async def run(
-    notebook: NotebookNode, manager: Any, settings: CaesarionKernel
+    notebook: NotebookNode, process: KernelProcess, settings: CaesarionKernel
 ) -> AsyncGenerator[CellStart | RunOver, None]:
     """
-    Run the code cells of ``notebook``, which changes, in the fresh kernel of ``manager``.
+    Run the code cells of ``notebook``, which changes, in the fresh kernel of ``process``.
 
     Cells tagged ``skip-execution`` are passed over, those tagged
     ``raises-exception`` may fail; another that fails is the last to run. Raises
@@ -51,7 +53,7 @@ async def run(
     """
     client = _Client(
         notebook,
-        km=manager,
+        km=process.manager,
         timeout=max(1, round(settings.time_limit)),
         startup_timeout=round(settings.start_limit),
         coalesce_streams=True,
@@ -67,11 +69,15 @@ async def run(
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
+    process.begin_run()
     try:
         await client.connect()
         for number, (index, cell) in enumerate(cells, 1):
             yield CellStart(number, len(cells))
-            if over := await _ran(client, cell, index, number, settings.time_limit):
+            over = await _ran(client, process, cell, index, number, settings.time_limit)
+            if not over and client.exits and number < len(cells):
+                over = RunOver("error", number, _EXITED.format(number))
+            if over:
                 yield over
                 return
     finally:
@@ -80,7 +86,12 @@ async def run(
 
 
 async def _ran(
-    client: "_Client", cell: NotebookNode, index: int, number: int, limit: float
+    client: "_Client",
+    process: KernelProcess,
+    cell: NotebookNode,
+    index: int,
+    number: int,
+    limit: float,
 ) -> RunOver | None:
     """Run one cell; return how that ended the run, if it did."""
     try:
@@ -97,11 +108,7 @@ async def _ran(
         task = asyncio.current_task()
         if task and task.cancelling():
             raise asyncio.CancelledError from error
-        return RunOver(
-            "error",
-            number,
-            f"The kernel died in cell {number}, most likely out of memory, or it was shut down.",
-        )
+        return RunOver("error", number, f"Cell {number} did not end. {process.cause()}")
     return None
 
 
@@ -110,11 +117,14 @@ class _Client(NotebookClient):
 
     shown_text = 0
     max_outputs = 0
+    exits = False
+    """Whether the last cell has ended its kernel by exit()."""
     _watch: "asyncio.Task[Any] | None" = None
 
     async def connect(self) -> None:
         """Open the channels, when the kernel answers; raise KernelError if it does not."""
         self.reset_execution_trackers()
+        self.on_cell_executed = self._note_exit
         assert self.km is not None
         self.kc = self.km.client()
         self.kc.start_channels()
@@ -138,6 +148,9 @@ class _Client(NotebookClient):
             self._watch.cancel()
         if self.kc:
             self.kc.stop_channels()
+
+    async def _note_exit(self, execute_reply: dict[str, Any], **_: Any) -> None:
+        self.exits = asks_to_exit(execute_reply["content"])
 
     async def _async_poll_kernel_alive(self) -> None:
         # nbclient leaves this behind when a run is cut off.

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from caesarion.agent.tools.tool import Step, Tool, ToolResult
 from caesarion.errors import KernelError
 from caesarion.events import ResultStatus
-from caesarion.kernels.kernel import Kernel, RunEnd
+from caesarion.kernels.kernel import Kernel
+from caesarion.kernels.run import RunEnd
 
 
 class Code(BaseModel):

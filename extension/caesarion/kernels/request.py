@@ -1,0 +1,73 @@
+"""
+One execute request and what a kernel says of it.
+
+Used by :mod:`caesarion.kernels.connection`, which sends requests and sorts messages to them, and
+by :mod:`caesarion.kernels.run` and :mod:`caesarion.kernels.kernel`, which wait for them.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from caesarion.kernels.outputs import Recorder
+
+
+@dataclass
+class Request:
+    """
+    An execute request under way; ``changed`` is set whenever something of it arrives.
+
+    The kernel has ``begun`` with it when it says so, and ``started`` its code when it has been
+    given a number; a call of ours gets none. It is ``abandoned`` when nobody waits for it any
+    more. Outputs that come after its end go to ``late``.
+    """
+
+    id: str
+    recorder: Recorder
+    started: bool = False
+    begun: bool = False
+    idle: bool = False
+    abandoned: bool = False
+    reply: dict[str, Any] | None = None
+    execution_count: int | None = None
+    late: Callable[[dict[str, Any]], None] | None = None
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the kernel has both replied and gone idle."""
+        return self.idle and self.reply is not None
+
+    @property
+    def over(self) -> bool:
+        """Whether the kernel has done with it; a part of what it says of it may be to come."""
+        return self.idle or self.reply is not None
+
+    def note(self, message: dict[str, Any]) -> None:
+        """Take an iopub message that has this request as its parent."""
+        kind, content = message["msg_type"], message["content"]
+        if kind == "execute_input":
+            self.started = True
+            self.execution_count = content["execution_count"]
+        elif kind == "status":
+            self.begun = True
+            self.idle = content["execution_state"] == "idle"
+        elif not self.abandoned:
+            self.recorder.feed(message)
+        self.changed.set()
+
+    def note_late(self, message: dict[str, Any]) -> None:
+        """Take an iopub message that comes after the end."""
+        self.recorder.feed(message)
+        for output in self.recorder.take():
+            if self.late:
+                self.late(output)
+
+
+async def wait(event: asyncio.Event, seconds: float) -> None:
+    """Wait for ``event``, or as long as ``seconds``."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
