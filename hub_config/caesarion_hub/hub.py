@@ -42,6 +42,8 @@ def configure(c: Config, values: Values) -> None:
     c.JupyterHub.named_server_limit_per_user = hub.named_server_limit_per_user
     c.JupyterHub.concurrent_spawn_limit = hub.concurrent_spawn_limit
     c.JupyterHub.active_server_limit = hub.active_server_limit
+    if hub.subdomain_host:
+        c.JupyterHub.subdomain_host = hub.subdomain_host
     if isinstance(values.place, Local):
         configure_local(c, values.place, hub.base_url)
     else:

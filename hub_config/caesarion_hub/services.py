@@ -6,7 +6,6 @@ environment that it needs: JupyterHub's services do not inherit the hub's
 environment. In a cluster the gateway is a Deployment of its own.
 """
 
-import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -40,7 +39,6 @@ CULLER_SCOPES = ["list:users", "read:users:activity", "read:servers", "delete:se
 def configure(c: Config, values: Values) -> None:
     """Add the services, their entries in the hub's menu, and the roles."""
     c.JupyterHub.template_paths.prepend([str(TEMPLATES)])
-    logging.getLogger("JupyterHub").addFilter(_is_worth_logging)
     c.JupyterHub.services.append(gateway(values))
     c.JupyterHub.load_roles.append(
         {"name": "gateway", "scopes": GATEWAY_SCOPES, "services": ["gateway"]}
@@ -53,16 +51,6 @@ def configure(c: Config, values: Values) -> None:
         {"name": name, **role.model_dump(mode="json", exclude_unset=True)}
         for name, role in values.hub.load_roles.items()
     )
-
-
-def _is_worth_logging(record: logging.LogRecord) -> bool:
-    """
-    Return False for one warning of JupyterHub 6.1 that is expected.
-
-    The gateway's pages ask for the scope ``admin-ui``, which ordinary users do not
-    have; the hub warns about that each time one of them opens the pages.
-    """
-    return "JupyterHub service gateway requested scopes" not in record.getMessage()
 
 
 def gateway(values: Values, inherited: Mapping[str, str] = os.environ) -> dict[str, Any]:

@@ -71,3 +71,24 @@ def test_the_administrator_sees_both_and_stops_a_server(hub: RunningHub, visits:
     users = hub.login("admin").get("/hub/api/users").raise_for_status().json()
     servers = {user["name"]: user["server"] for user in users}
     assert (servers["newcomer"], servers["neighbour"]) == ("/user/newcomer/", None)
+
+
+def test_the_admin_panel_warns_before_it_opens_another_users_server(
+    hub: RunningHub, visits: Visits
+) -> None:
+    hub.login("neighbour").start_server()
+    admin = visits(hub, "admin")
+    admin.send_form(hub.admin_password, "/hub/admin")
+    row = admin.page.locator("tr.user-row", has_text="neighbour")
+    heading = admin.page.get_by_role("heading", name="The server of neighbour")
+    row.get_by_role("link", name="Access Server").click()
+    expect(heading).to_be_visible()
+    expect(admin.page.get_by_text("This server's pages can act as you.")).to_be_visible()
+    visits.picture(admin, "warning")
+    admin.page.get_by_role("link", name="Stop").click()
+    expect(admin.page).to_have_url(f"{hub.url}/hub/home")
+    admin.page.goto(f"{hub.url}/hub/admin")
+    row.get_by_role("link", name="Access Server").click()
+    admin.page.get_by_role("button", name="Go on").click()
+    expect(admin.page).to_have_url(f"{hub.url}/user/neighbour/lab")
+    expect(admin.page.locator("#main.jp-LabShell")).to_be_visible()

@@ -21,7 +21,7 @@ GRACE = 8.0
 """Seconds that the hub has to stop its servers and services; an estimate."""
 
 READY = re.compile(rb"\] JupyterHub is now running at ")
-WARNING = re.compile(rb"^\[([WEC]) \S+ \S+ JupyterHub (?!log:|_xsrf_utils:)\S+\] (.*)")
+WARNING = re.compile(rb"^\[([WEC]) \S+ \S+ CaesarionHub (?!log:|_xsrf_utils:)\S+\] (.*)")
 """A line at level warning or above; the two excluded modules log single requests."""
 
 
@@ -48,7 +48,7 @@ class Hub:
             loop.add_signal_handler(number, self._signalled.set)
         output, its_output = os.pipe()
         hub = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "jupyterhub", "-f", str(CONFIG)),
+            *(sys.executable, "-m", "caesarion_hub", "-f", str(CONFIG)),
             stdin=DEVNULL,
             stdout=its_output,
             stderr=STDOUT,
