@@ -682,10 +682,36 @@ def test_another_base_url_is_told_to_all() -> None:
     assert "--error-target=http://caesarion-hub:8081/lab/hub/error" in proxy["command"]
 
 
-def test_with_a_host_name_for_each_user_the_proxy_looks_at_it() -> None:
-    apart = {"hub": {"config": {"JupyterHub": {"subdomain_host": "https://example.org"}}}}
-    proxy = render(apart).container("Deployment", "caesarion-proxy")
-    assert "--host-routing" in proxy["command"]
+@pytest.mark.parametrize(
+    "hub",
+    [
+        {"subdomainHost": "https://example.org"},
+        {"config": {"JupyterHub": {"subdomain_host": "https://example.org"}}},
+    ],
+    ids=["value", "trait"],
+)
+def test_with_a_host_name_for_each_user_proxy_and_routes_know_it(hub: dict[str, Any]) -> None:
+    ways = {
+        "ingress": {"enabled": True, "hosts": ["example.org", "other.example.org"]},
+        "httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}]},
+    }
+    manifests = render(ways, {"hub": hub})
+    assert "--host-routing" in manifests.container("Deployment", "caesarion-proxy")["command"]
+    rules = manifests.one("Ingress", "caesarion")["spec"]["rules"]
+    assert [rule["host"] for rule in rules] == [
+        *("example.org", "other.example.org", "*.example.org")
+    ]
+    route = manifests.one("HTTPRoute", "caesarion")
+    assert route["spec"]["hostnames"] == ["example.org", "*.example.org"]
+
+
+def test_a_port_of_the_subdomain_host_is_no_part_of_the_routes_host() -> None:
+    route = {"httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}]}}
+    manifests = render(route, {"hub": {"subdomainHost": "http://hub.test:8000"}})
+    assert manifests.one("HTTPRoute", "caesarion")["spec"]["hostnames"] == [
+        *("hub.test", "*.hub.test")
+    ]
+    assert manifests.hub_values()["hub"]["subdomainHost"] == "http://hub.test:8000"
 
 
 def test_users_and_core_have_one_priority_and_what_waits_a_lower_one() -> None:

@@ -19,6 +19,7 @@ USER = pod("singleuser-server", "people", **{"hub.jupyter.org/username": "ada"})
 OTHER_USER = pod("singleuser-server", "people", **{"hub.jupyter.org/username": "grace"})
 AWAITER = pod("image-awaiter")
 DNS = Pod("kube-system", {"k8s-app": "kube-dns"})
+OTHER_SYSTEM_POD = Pod("kube-system", {"k8s-app": "metrics-server"})
 NODE_LOCAL_DNS = Address("169.254.20.10")
 STRANGER = Pod("elsewhere", {"app": "stranger"})
 OTHER_RELEASE = Pod(
@@ -82,10 +83,26 @@ def test_of_a_users_pod_only_the_servers_port_is_reached(source: Pod) -> None:
 
 
 @pytest.mark.parametrize("kind", ["UDP", "TCP"])
-@pytest.mark.parametrize("target", [DNS, NODE_LOCAL_DNS, Address("10.0.0.10")])
+@pytest.mark.parametrize("target", [DNS, NODE_LOCAL_DNS])
 @pytest.mark.parametrize("source", [USER, HUB, PROXY, GATEWAY])
-def test_all_ask_for_names(source: Pod, target: Pod | Address, kind: str) -> None:
+def test_all_reach_the_clusters_resolver(source: Pod, target: Pod | Address, kind: str) -> None:
     assert network().allows(source, target, 53, kind)
+
+
+@pytest.mark.parametrize("kind", ["UDP", "TCP"])
+@pytest.mark.parametrize(
+    "target",
+    [Address("10.0.0.10"), OTHER_SYSTEM_POD, STRANGER, INTERNET, INTERNET6, KUBERNETES],
+    ids=str,
+)
+def test_a_users_pod_reaches_port_53_of_nothing_else(target: Pod | Address, kind: str) -> None:
+    assert not network().allows(USER, target, 53, kind)
+
+
+def test_a_private_resolver_is_allowed_to_users_by_a_value() -> None:
+    allowed = network(allowing("singleuser", dnsPortsPrivateIPs=True))
+    assert allowed.allows(USER, Address("10.0.0.10"), 53, "UDP")
+    assert not allowed.allows(USER, Address("10.0.0.10"), 443)
 
 
 def test_a_users_pod_reaches_nothing_but_dns_in_kube_system() -> None:

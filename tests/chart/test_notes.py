@@ -6,24 +6,24 @@ import pytest
 
 from tests.helm import CHART, as_yaml, run
 
-PASSWORDS = "[ ] You log in, as any user with the first password"
-NO_TLS = "[ ] What people type is encrypted on its way"
-NO_ADMIN = "[ ] Somebody is an administrator"
-DEMO = "[ ] A model answers"
-KEY_IN_VALUES = "[ ] The provider's key lies with the release's values"
-SHARED_ORIGIN = "[ ] Users trust each other"
-FORGETS = "[ ] The hub forgets its users with its pod"
-NO_DATABASE = "[ ] Budgets hold and usage is remembered"
-NO_INTERNET = "[ ] Users' code reaches no internet"
-NO_POLICY = "[ ] Something else limits what users' code reaches"
-KEYS_MADE = "[ ] The keys in the Secret caesarion-keys outlive upgrades"
-BESIDE_SECRETS = "[ ] Users' pods are apart from the hub's Secrets"
+PASSWORDS = "[ ] You can log in: any user with the first password"
+NO_TLS = "[ ] Traffic is encrypted"
+NO_ADMIN = "[ ] There is an administrator"
+DEMO = "[ ] A real model answers"
+KEY_IN_VALUES = "[ ] The provider's key is in a Secret of its own"
+SHARED_ORIGIN = "[ ] Users' pages are not separated in the browser"
+FORGETS = "[ ] The hub's database may be lost"
+NO_DATABASE = "[ ] Usage is stored and budgets are enforced"
+NO_INTERNET = "[ ] Users' code has no internet access"
+NO_POLICY = "[ ] Users' code has unrestricted network access"
+KEYS_MADE = "[ ] You upgrade with helm: it keeps the keys in the Secret caesarion-keys"
+BESIDE_SECRETS = "[ ] Users' pods are in the hub's namespace"
 
 WANTS: dict[str, dict[str, Any]] = {
     NO_TLS: {"ingress": {"enabled": True, "tls": [{"hosts": ["x"], "secretName": "y"}]}},
     NO_ADMIN: {"auth": {"adminUsers": ["ada"]}},
     DEMO: {"gateway": {"existingSecret": "provider"}},
-    SHARED_ORIGIN: {"hub": {"config": {"JupyterHub": {"subdomain_host": "https://x"}}}},
+    SHARED_ORIGIN: {"hub": {"subdomainHost": "https://x"}},
     PASSWORDS: {"hub": {"config": {"JupyterHub": {"authenticator_class": "github"}}}},
     NO_INTERNET: {
         "singleuser": {"networkPolicy": {"egressAllowRules": {"nonPrivateIPs": True}}},
@@ -76,6 +76,7 @@ def test_what_is_risky_is_on_the_list(point: str, values: dict[str, Any]) -> Non
         ({"proxy": {"service": {"type": "LoadBalancer"}}}, "get service caesarion-proxy"),
         ({"ingress": {"enabled": True, "hosts": ["a.example.org"]}}, "http://a.example.org/"),
         ({"ingress": {"enabled": True}}, "kubectl -n hub get ingress caesarion"),
+        ({"hub": {"subdomainHost": "https://a.example.org"}}, "https://a.example.org/"),
         (
             {"httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}]}},
             "kubectl -n hub get httproute caesarion",

@@ -152,7 +152,7 @@ def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         assert refusal(tmp_path / "state", PORT=str(port), OPENAI_API_KEY="sk-1") == (
             f"Port {port} is in use by another program. "
-            f"Free it, or choose another: PORT={port + 1} make up\n"
+            f"Stop that program, or choose another: PORT={port + 1} make up\n"
         )
     assert not (tmp_path / "state" / "provider_key").exists()
 

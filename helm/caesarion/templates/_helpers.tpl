@@ -39,6 +39,21 @@ what it includes; nothing else makes a name.
 {{- end -}}
 {{- end -}}
 
+{{/* The host under which each user has a name of their own, with its scheme; empty if there is none. */}}
+{{- define "caesarion.subdomainHost" -}}
+{{- .Values.hub.subdomainHost | default (dig "JupyterHub" "subdomain_host" "" .Values.hub.config) -}}
+{{- end -}}
+
+{{/* Host names for a route, as JSON, with those of the users: (dict "root" $ "hosts" (list "x")). */}}
+{{- define "caesarion.hosts" -}}
+{{- $hosts := .hosts -}}
+{{- with include "caesarion.subdomainHost" .root -}}
+{{- $host := regexReplaceAll ":[0-9]+$" (regexReplaceAll "^[a-z]+://" . "") "" -}}
+{{- $hosts = concat $hosts (list $host (printf "*.%s" $host)) -}}
+{{- end -}}
+{{- uniq $hosts | toJson -}}
+{{- end -}}
+
 {{- define "caesarion.serviceAccountName" -}}
 {{- .Values.hub.serviceAccount.name | default (printf "%s-hub" (include "caesarion.fullname" .)) -}}
 {{- end -}}

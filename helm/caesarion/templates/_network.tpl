@@ -40,18 +40,23 @@ not allow is denied for its pods.
       port: 6443
 {{- end }}
 {{- if $allow.dnsPortsKubeSystemNamespace }}
+# The cluster's resolver: CoreDNS or kube-dns, and NodeLocal DNSCache with its address.
 - to:
     - namespaceSelector:
         matchLabels:
           kubernetes.io/metadata.name: kube-system
+      podSelector:
+        matchExpressions:
+          - key: k8s-app
+            operator: In
+            values: [kube-dns, coredns, node-local-dns]
+    - ipBlock:
+        cidr: 169.254.20.10/32
   ports: {{ include "caesarion.dnsPorts" . }}
 {{- end }}
 {{- if $allow.dnsPortsPrivateIPs }}
 - to:
     {{- include "caesarion.privateBlocks" . | indent 4 }}
-    # NodeLocal DNSCache
-    - ipBlock:
-        cidr: 169.254.20.10/32
   ports: {{ include "caesarion.dnsPorts" . }}
 {{- end }}
 {{- if $allow.dnsPortsCloudMetadataServer }}

@@ -4,7 +4,7 @@ picked by name, since that refuses a key it does not know.
 */}}
 {{- define "caesarion.hubValues" -}}
 {{- $name := include "caesarion.fullname" . -}}
-{{- $hub := pick .Values.hub "baseUrl" "config" "allowNamedServers" "namedServerLimitPerUser"
+{{- $hub := pick .Values.hub "baseUrl" "subdomainHost" "config" "allowNamedServers" "namedServerLimitPerUser"
   "concurrentSpawnLimit" "activeServerLimit" "consecutiveFailureLimit" "loadRoles" "services" -}}
 {{- $_ := set $hub "db" (dict "url" (include "caesarion.dbUrl" .)) -}}
 {{- $singleuser := omit .Values.singleuser "namespace" "networkPolicy" "resourceQuota" "limitRange" -}}
