@@ -65,8 +65,8 @@ class Session(httpx.Client):
     Paths are relative to the hub (``/hub/api/...``, ``/user/<name>/...``).
     """
 
-    def __init__(self, url: str, user: str) -> None:
-        super().__init__(base_url=url, follow_redirects=True, timeout=60)
+    def __init__(self, url: str, user: str, transport: httpx.BaseTransport | None = None) -> None:
+        super().__init__(base_url=url, follow_redirects=True, timeout=60, transport=transport)
         self.user = user
         self._api = f"/hub/api/users/{quote(user)}"
         self.event_hooks["request"].append(self._add_xsrf)

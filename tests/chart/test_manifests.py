@@ -105,7 +105,7 @@ def test_the_hub(manifests: Manifests) -> None:
                             "image": f"caesarion/hub:{__version__}",
                             "imagePullPolicy": "IfNotPresent",
                             "args": [
-                                *("jupyterhub", "--config"),
+                                *("python", "-m", "caesarion_hub", "--config"),
                                 "/usr/local/etc/caesarion/jupyterhub_config.py",
                             ],
                             "workingDir": "/srv/jupyterhub",

@@ -113,7 +113,7 @@ def test_a_restart_finds_users_sessions_and_made_passwords_again(tmp_path: Path)
 def test_a_killed_hub_ends_the_rest_with_a_sentence(tmp_path: Path) -> None:
     with running_hub(tmp_path / "state") as hub:
         processes = at_work(hub)
-        hub_itself = next(process for process in processes if "jupyterhub" in process.cmdline())
+        hub_itself = next(process for process in processes if "caesarion_hub" in process.cmdline())
         hub_itself.kill()
         assert hub.process.wait(20) == 1
         assert [process for process in processes if is_alive(process)] == []
@@ -127,7 +127,7 @@ def test_after_a_kill_it_comes_up_again_at_the_same_port(tmp_path: Path) -> None
     with running_hub(folder, port=port) as hub:
         processes = at_work(hub)
         for process in processes:
-            if process.pid == hub.process.pid or "jupyterhub" in process.cmdline():
+            if process.pid == hub.process.pid or "caesarion_hub" in process.cmdline():
                 process.kill()
         hub.process.wait(5)
         assert [process for process in processes if is_alive(process)] != []

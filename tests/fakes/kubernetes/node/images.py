@@ -71,7 +71,13 @@ def make_default() -> dict[str, Image]:
     return {
         HUB: Image(
             entrypoint=entrypoint,
-            command=["jupyterhub", "--config", "/usr/local/etc/caesarion/jupyterhub_config.py"],
+            command=[
+                "python",
+                "-m",
+                "caesarion_hub",
+                "--config",
+                "/usr/local/etc/caesarion/jupyterhub_config.py",
+            ],
             user="1000:100",
             folder="/srv/jupyterhub",
         ),
