@@ -56,7 +56,12 @@ async def ask(backend: Router, *, streamed: bool = True, **changes: Any) -> str:
     """Return the words of an answer, read to its end."""
     body = BODY | {"stream": streamed} | changes
     async with backend.complete(json.dumps(body).encode(), body) as answer:
-        return words(b"".join([data async for data in answer.content]), answer)
+        return words(await content(answer), answer)
+
+
+async def content(answer: Answer) -> bytes:
+    """Return the body of an answer."""
+    return b"".join([piece.data async for piece in answer.content])
 
 
 def words(content: bytes, answer: Answer) -> str:

@@ -88,7 +88,8 @@ class Canonicaliser:
     answer over several. ``model`` stands for the name that a server leaves
     out. ``is_thinking`` says that the answer begins within reasoning, as
     :attr:`thinks` found of an earlier one. ``legacy``: the request has
-    ``functions``, so that its client expects a ``function_call``.
+    ``functions``, so that its client expects a ``function_call``. Without
+    ``with_usage`` no chunk counts the tokens, for clients that did not ask.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Canonicaliser:
         model: str = "",
         is_thinking: bool = False,
         legacy: bool = False,
+        with_usage: bool = True,
     ) -> None:
         self.thinks = is_thinking
         """Whether the model's answers begin within reasoning that they do not open."""
@@ -105,10 +107,12 @@ class Canonicaliser:
         """The field that the server has reasoning in, if it has one."""
         self._number = choices
         self._legacy = legacy
+        self._with_usage = with_usage
         self._is_thinking = is_thinking
         self._thoughts: list[str] = []
         self._choices: dict[int, _Choice] = {}
-        self._usage: usage.Usage | None = None
+        self.usage: usage.Usage | None = None
+        """What the server has counted so far."""
         self._counting: Chunk | None = None
         self._size = 0
         self._last: Chunk = {}
@@ -156,7 +160,7 @@ class Canonicaliser:
             deltas += [{"tool_calls": [piece]} for piece in choice.calls.end()]
             made += [self._chunk({}, choice, delta) for delta in deltas]
             made.append(choice.finish or self._finish({}, {}, choice))
-        if self._counting:
+        if self._counting and self._with_usage:
             made.append(self._counting)
         return made
 
@@ -180,7 +184,8 @@ class Canonicaliser:
         ):
             return False
         state = self._state(number)
-        if state.finish or state.halves or (delta.get("role") == "assistant") == state.has_role:
+        role = delta.get("role")
+        if state.finish or state.halves or role != (None if state.has_role else "assistant"):
             return False
         calls, content = delta.get("tool_calls"), delta.get("content")
         for name, value in delta.items():
@@ -361,18 +366,18 @@ class Canonicaliser:
         read = usage.read(counted, self._size)
         if read is None:
             return
-        self._usage = usage.merge(self._usage, read)
+        self.usage = usage.merge(self.usage, read)
         is_canonical = (
             chunk.get("choices") == []
             and chunk.get("object") == OBJECT
             and _has_head(chunk)
             and usage.is_canonical(chunk.get("usage"))
-            and usage.read(chunk["usage"]) == self._usage
+            and usage.read(chunk["usage"]) == self.usage
         )
         if is_canonical:
             self._counting = chunk
         else:
-            self._counting = self._headed(chunk, []) | {"usage": self._usage.as_json()}
+            self._counting = self._headed(chunk, []) | {"usage": self.usage.as_json()}
 
 
 def _has_head(chunk: Chunk) -> bool:

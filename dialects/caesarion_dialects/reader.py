@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 from caesarion_dialects import errors
 from caesarion_dialects.canonical import Canonicaliser, Chunk
 from caesarion_dialects.sse import Event, EventReader
+from caesarion_dialects.usage import Usage
 
 _Format = Literal["", "events", "lines", "body", "page"]
 
@@ -33,10 +34,15 @@ _ALIVE = b": keep-alive\n\n"
 
 
 class Piece(NamedTuple):
-    """Whole events as bytes, and the canonical chunks that they are."""
+    """
+    Whole events as bytes, and the canonical chunks that they are.
+
+    ``usage`` is what the server has counted so far, though it is sent at the end.
+    """
 
     data: bytes
     chunks: list[Chunk]
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,8 @@ class AnswerReader:
         self.is_done = False
         self.head: Chunk = {}
         """The first chunk, or the whole body, for :func:`~caesarion_dialects.completion`."""
+        self.body = b""
+        """The bytes of an answer that is one JSON object."""
         self._format: _Format = ""
         self._events = EventReader()
         self._rest = bytearray()
@@ -77,6 +85,11 @@ class AnswerReader:
         self._chunks: list[Chunk] = []
         # Chunks that the canonicaliser keeps until the end, with their bytes.
         self._kept: list[tuple[Chunk, bytes]] = []
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether each choice is finished, so that the answer is whole if nothing follows."""
+        return self.canonicaliser.is_finished
 
     def feed(self, data: bytes) -> Piece:
         """Return what ``data`` completes."""
@@ -127,7 +140,7 @@ class AnswerReader:
             return Failure("cut") if self._is_any else Failure("garbled", bytes(self._begun))
         if self._format == "page":
             return Failure("garbled", bytes(self._rest))
-        return Failure("garbled" if self._format and not self.head else "cut")
+        return Failure("cut" if self.head else "garbled")
 
     def _find_format(self) -> bytes:
         """Find out what the bytes are by the first that is no blank; return them all."""
@@ -161,6 +174,7 @@ class AnswerReader:
             for one in said:
                 self._take_chunk(one, b"")
         elif isinstance(said, dict):
+            self.body = body
             self._rest.clear()
             self._take_chunk(said, b"")
             self._ends = _is_whole(said)
@@ -213,7 +227,7 @@ class AnswerReader:
             return
         if raw and self.canonicaliser.keeps(chunk):
             self._kept.append((chunk, raw))
-        if not made and "choices" not in chunk:
+        if not made and "choices" not in chunk and self._format == "events":
             self._data.append(_ALIVE)
         self._write(made)
 
@@ -229,7 +243,7 @@ class AnswerReader:
             self._chunks.append(chunk)
 
     def _piece(self) -> Piece:
-        piece = Piece(b"".join(self._data), self._chunks)
+        piece = Piece(b"".join(self._data), self._chunks, self.canonicaliser.usage)
         self._data, self._chunks = [], []
         return piece
 

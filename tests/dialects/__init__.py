@@ -18,6 +18,7 @@ completion, cached, reasoning), ``extras``, ``error`` (the provider's words) and
 ``unchanged`` says that the bytes go on as they came.
 """
 
+import copy
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,3 +116,74 @@ def _pieces(said: Json) -> list[bytes]:
 def _chunk(delta: Any, finish: str | None) -> Json:
     choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
     return {**HEAD, "choices": [choice]}
+
+
+def canonical(body: bytes) -> Json:
+    """
+    Return what a stream of OpenAI's own form says; raise AssertionError if it is of another.
+
+    A reader of its own, short and strict, to check what the gateway sends by.
+    """
+    said: Json = {**copy.deepcopy(NOTHING), "finish": ""}
+    *events, done, rest = body.decode().split("\n\n")
+    assert (done, rest) == ("data: [DONE]", ""), "the stream does not end with [DONE]"
+    has_role = has_usage = False
+    for event in events:
+        if event.startswith(":"):
+            continue
+        assert event.startswith("data: {"), event
+        assert "\n" not in event, event
+        assert not has_usage, "something follows the usage"
+        chunk = json.loads(event.removeprefix("data: "))
+        assert chunk["object"] == HEAD["object"]
+        assert {"id", "created", "model"} <= chunk.keys()
+        if chunk.get("usage"):
+            said["usage"], has_usage = usage_of(chunk), True
+        for choice in chunk["choices"]:
+            assert not said["finish"], "something follows the finish reason"
+            assert choice["index"] == 0
+            delta = choice["delta"]
+            assert ("role" in delta) is not has_role or not delta, "the role comes once, first"
+            has_role = True
+            _take_delta(delta, said)
+            said["finish"] = choice["finish_reason"] or ""
+    return said
+
+
+def usage_of(chunk: Json) -> Json:
+    """Return the counts of a chunk in OpenAI's own form, as the fixtures have them."""
+    assert chunk["choices"] == []
+    usage = chunk["usage"]
+    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+    counts = {"prompt": usage["prompt_tokens"], "completion": usage["completion_tokens"]}
+    counts["cached"] = (usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0)
+    details = usage.get("completion_tokens_details") or {}
+    counts["reasoning"] = details.get("reasoning_tokens", 0)
+    return {name: count for name, count in counts.items() if count}
+
+
+def _take_delta(delta: Json, said: Json) -> None:
+    if delta.get("content_was_reasoning"):
+        said["reasoning"], said["text"] = said["reasoning"] + said["text"], ""
+        return
+    names = {"content": "text", "reasoning_content": "reasoning", "refusal": "refusal"}
+    for name, value in delta.items():
+        if value is None or name == "role":
+            continue
+        if name in names:
+            assert isinstance(value, str)
+            said[names[name]] += value
+        elif name == "tool_calls":
+            for piece in value:
+                _take_piece(piece, said["calls"])
+
+
+def _take_piece(piece: Json, calls: list[Json]) -> None:
+    function = piece["function"]
+    if piece["index"] == len(calls):
+        assert piece["type"] == "function"
+        calls.append({"id": piece["id"], "name": function["name"], "arguments": ""})
+        assert piece["id"], "a call has an id"
+    else:
+        assert "id" not in piece or not piece["id"] or piece["id"] == calls[piece["index"]]["id"]
+    calls[piece["index"]]["arguments"] += function["arguments"]

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-HUB_CONFIG = Path(__file__).parents[2] / "hub_config"
+ROOT = Path(__file__).parents[2]
+PACKAGES = f"{ROOT / 'hub_config'}:{ROOT / 'dialects'}"
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class GatewayProcess:
 
 def environment(**settings: str) -> dict[str, str]:
     """Return what a gateway's environment is made of: nothing inherited but the path."""
-    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(HUB_CONFIG), **settings}
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": PACKAGES, **settings}
 
 
 @contextmanager

@@ -23,6 +23,7 @@ import openai
 import psutil
 import pytest
 
+from tests.dialects import HEAD
 from tests.fakes.bare_hub import BareHub, bare_hub, free_port
 from tests.fakes.gateway_process import GatewayProcess, environment, gateway_process
 from tests.fakes.openai_server import Fault, OpenAIServer, Raw, Text, ToolCalls, Usage, call
@@ -174,15 +175,20 @@ async def test_requests_and_answers_are_the_same_bytes(
     assert answer.headers["Content-Type"] == direct.headers["Content-Type"]
 
 
-async def test_raw_bytes_pass_unchanged(
+async def test_what_is_canonical_passes_byte_for_byte(
     provider: OpenAIServer, http: aiohttp.ClientSession
 ) -> None:
-    chunks = [{"odd": "naïve 🙂\u2028", "n": number} for number in range(50)]
+    deltas = [{"role": "assistant", "content": ""}, *[{"content": "naïve 🙂\u2028"}] * 50]
+    chunks = [
+        {**HEAD, "choices": [{"index": 0, "delta": delta, "finish_reason": None}], "n": number}
+        for number, delta in enumerate(deltas)
+    ]
     provider.add(Raw(chunks))
     async with http.post("v1/chat/completions", json=BODY | {"stream": True}) as answer:
         received = await answer.read()
     events = [f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n" for chunk in chunks]
-    assert received == ("".join(events) + "data: [DONE]\n\n").encode()
+    assert received.startswith("".join(events).encode())
+    assert received.endswith(b"data: [DONE]\n\n")
 
 
 async def test_each_piece_arrives_when_it_is_sent(
@@ -407,16 +413,32 @@ async def test_the_providers_failures_are_openais_errors(
     assert "openai-organization" not in answer.headers
 
 
-async def test_the_sdk_asks_again_only_where_it_may_help(
-    provider: OpenAIServer, client: openai.AsyncOpenAI
+@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (Fault(401), "does not accept this deployment's key"),
+        (Fault(429, retry_after=0.1), "takes no more requests for now"),
+        (Fault(500), r"failed \(500\): The server had an error"),
+        (Fault(503, retry_after=0.1), r"failed \(503\)"),
+        (Fault("garbage_sse", after=Text()), "no answer of the OpenAI protocol"),
+    ],
+    ids=["401", "429", "500", "503", "garbage"],
+)
+async def test_the_sdk_does_not_ask_again_what_the_gateway_gave_up(
+    provider: OpenAIServer,
+    client: openai.AsyncOpenAI,
+    fault: Fault,
+    message: str,
+    streamed: bool,
 ) -> None:
+    provider.add(fault, Text("never"))
     patient = client.with_options(max_retries=2)
-    provider.add(Fault(401))
-    with pytest.raises(openai.InternalServerError, match="does not accept this deployment's key"):
-        await stream(patient)
-    provider.add(Fault(429, retry_after=0.1), Fault(503, retry_after=0.1), Text("at last"))
-    assert spoken(await stream(patient)) == "at last"
-    assert len(provider.requests) == 4
+    whole = patient.chat.completions.create(model="gpt-4.1", messages=ASKED)
+    with pytest.raises(openai.APIError, match=message):
+        await (stream(patient) if streamed else whole)
+    whole.close()
+    assert len(provider.requests) == 1
 
 
 async def test_a_quoted_key_does_not_reach_the_user(
@@ -482,7 +504,7 @@ async def test_a_stream_that_breaks_within_an_event_ends_in_an_error_event(
         session.post(gateway_to_raw_server, json=BODY | COUNTED) as answer,
     ):
         whole, error, rest = (await answer.read()).split(b"\n\n")
-    assert (whole, rest) == (b"data: {}", b"")
+    assert (whole, rest) == (b": keep-alive", b"")
     assert json.loads(error.removeprefix(b"data: "))["error"]["code"] == "upstream_disconnected"
 
 

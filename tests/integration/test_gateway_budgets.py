@@ -161,7 +161,7 @@ async def test_what_a_request_took_is_in_the_ledger(
         async with session(gateway, bob) as http:
             status, body = await ask(http, **told)
             assert status == 200
-            assert b'"prompt_tokens": 1000' in body
+            assert b'"prompt_tokens":1000' in body
         (row,) = await gateways.settled(1)
     assert (row.user, row.server, json.loads(row.groups)) == ("bob", "", ["students"])
     assert (row.model, row.conversation, row.message) == ("gpt-4.1", "lab.chat", "m-1")

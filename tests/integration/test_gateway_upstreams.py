@@ -21,7 +21,7 @@ from caesarion_hub.values.gateway import Breaker, Timeouts
 
 from tests.fakes.bare_hub import free_port
 from tests.fakes.openai_server import Fault, OpenAIServer, Raw, Reply, Text
-from tests.upstreams import BODY, Time, ask, providers, upstream, words
+from tests.upstreams import BODY, Time, ask, content, providers, upstream, words
 
 HASTY = Timeouts(connect=1, firstByte=0.5, silence=0.5)
 KEY = "sk-proj-abcdefghijklmnopqrstuvwxyz0123"
@@ -142,9 +142,9 @@ async def test_a_reader_that_is_slow_is_no_provider_that_is_silent() -> None:
         backend.complete(json.dumps(STREAMED).encode(), STREAMED) as answer,
     ):
         pieces = []
-        async for data in answer.content:
+        async for piece in answer.content:
             await asyncio.sleep(0.25)
-            pieces.append(data)
+            pieces.append(piece.data)
     assert words(b"".join(pieces), answer) == "one two"
 
 
@@ -183,11 +183,14 @@ async def test_a_stream_is_one_however_its_headers_are_written() -> None:
         backend.complete(json.dumps(STREAMED).encode(), STREAMED) as answered,
     ):
         assert answered.is_stream
-        assert answered.headers == {"Content-Type": "text/event-stream", "X-Request-Id": "1"}
+        assert answered.headers == {
+            "Content-Type": "text/event-stream; charset=utf-8",
+            "X-Request-Id": "1",
+        }
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"<html>Log in</html>", b"[]", b'{"half": ', b"\xff\xfe", b"data: [DONE]\n\n"]
+    "body", [b"", b"<html>Log in</html>", b"[]", b'{"half": ', b"\xff\xfe", b'{"a": 1}']
 )
 @pytest.mark.parametrize("kind", [b"application/json", b"text/html"])
 async def test_an_answer_that_is_something_else_is_said_to_be(kind: bytes, body: bytes) -> None:
@@ -470,8 +473,9 @@ async def test_models_are_routed_by_their_names() -> None:
         assert await ask(backend, model="gpt-4.1") == "open"
         assert await ask(backend, model="llama3:8b") == "local"
         assert await ask(backend, model="fast") == "local"
-    # Only the name is another one.
-    assert ollama.requests[1].body == BODY | {"stream": True, "model": "llama3:8b"}
+    # Only the name is another one, and the tokens are counted.
+    counted = {"stream": True, "stream_options": {"include_usage": True}}
+    assert ollama.requests[1].body == BODY | counted | {"model": "llama3:8b"}
     assert json.loads(ollama.requests[1].raw) == ollama.requests[1].body
 
 
@@ -533,7 +537,7 @@ async def test_azure_wants_its_key_in_a_header_and_the_deployment_in_the_path() 
         assert await ask(backend) == "hello"
         assert await ask(backend, streamed=False) == "whole"
         async with backend.models() as answer:
-            said = json.loads(b"".join([data async for data in answer.content]))
+            said = json.loads(await content(answer))
     assert [model["id"] for model in said["data"]] == ["gpt-4.1"]
     request = azure.requests[0]
     assert request.path == "/openai/deployments/my-gpt/chat/completions"
@@ -560,7 +564,7 @@ async def test_a_deployment_that_is_not_there_is_a_model_that_is_not_there() -> 
 
 async def listed(backend: Any) -> list[tuple[str, str]]:
     async with backend.models() as answer:
-        said = json.loads(b"".join([data async for data in answer.content]))
+        said = json.loads(await content(answer))
     return [(model["id"], model["owned_by"]) for model in said["data"]]
 
 

@@ -1,13 +1,13 @@
 """The demo model's rules: from a question and its results to the next reply."""
 
 import ast
-import json
 import warnings
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import pytest
+from caesarion_dialects import Usage
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.upstream.demo import chart, files, model, plot, results, rules
 from caesarion_hub.gateway.upstream.demo.chunks import Call, Frame, Reply, stream, words
@@ -349,11 +349,12 @@ def test_a_stream_is_made_of_openais_chunks() -> None:
     reply = Reply("Run it.", Call("f", {"a": 1}))
     frame = Frame("chatcmpl-1", 7, "caesarion-demo")
     counted = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
-    events = list(stream(frame, reply, "call_1", counted))
-    chunks = [json.loads(event.removeprefix(b"data: ")) for event in events[:-1]]
+    pieces = list(stream(frame, reply, "call_1", counted, with_usage=True))
+    chunks = [chunk for piece in pieces for chunk in piece.chunks]
     deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
     head = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": ""}}
-    assert events[-1] == b"data: [DONE]\n\n"
+    assert pieces[-1].data.endswith(b"data: [DONE]\n\n")
+    assert pieces[-1].usage == Usage(1, 1)
     assert deltas == [
         {"role": "assistant", "content": ""},
         {"content": "Run "},

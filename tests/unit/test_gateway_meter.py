@@ -1,12 +1,12 @@
-"""The gateway's arithmetic: tokens, money, windows, limits, and what a passing answer says."""
+"""The gateway's arithmetic: tokens, money, windows and limits."""
 
-import itertools
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from caesarion_dialects.usage import tokens_of
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.policy import limits
 from caesarion_hub.gateway.policy.budgets import (
@@ -17,50 +17,13 @@ from caesarion_hub.gateway.policy.budgets import (
     refusal,
     window_end,
 )
-from caesarion_hub.gateway.policy.prices import Usage, cost, prompt_tokens, read_usage, tokens_of
-from caesarion_hub.gateway.upstream.stream_reader import LONGEST, Tap
+from caesarion_hub.gateway.policy.prices import Usage, cost, prompt_tokens
 from caesarion_hub.values.gateway import Gateway, Price, check
-from hypothesis import given
-from hypothesis import strategies as st
 
 NOON = datetime(2026, 1, 9, 12, tzinfo=UTC)  # a Friday
 
 
 # Tokens and money.
-
-
-@pytest.mark.parametrize(
-    ("said", "usage"),
-    [
-        ({"prompt_tokens": 5, "completion_tokens": 6, "total_tokens": 0}, Usage(5, 6)),
-        (
-            {
-                "prompt_tokens": 5,
-                "completion_tokens": 6,
-                "prompt_tokens_details": {"cached_tokens": 4},
-            },
-            Usage(5, 6, 4),
-        ),
-        (
-            {
-                "prompt_tokens": 5,
-                "completion_tokens": 6,
-                "prompt_tokens_details": {"cached_tokens": 9},
-            },
-            Usage(5, 6, 5),
-        ),
-        ({"prompt_tokens": 5, "completion_tokens": 6, "prompt_tokens_details": None}, Usage(5, 6)),
-        ({"prompt_tokens": -5, "completion_tokens": 6}, None),
-        ({"prompt_tokens": 5.5, "completion_tokens": 6}, None),
-        ({"prompt_tokens": True, "completion_tokens": 6}, None),
-        ({"prompt_tokens": 2**60, "completion_tokens": 6}, None),
-        ({"prompt_tokens": 5}, None),
-        (None, None),
-        ("many", None),
-    ],
-)
-def test_a_count_is_believed_if_it_is_one(said: Any, usage: Usage | None) -> None:
-    assert read_usage(said) == usage
 
 
 def test_money_is_exact_and_rounded_up() -> None:
@@ -211,107 +174,3 @@ def test_without_a_limit_nothing_is_written_into_the_request() -> None:
     assert limits.output_limit(body, limits.caller_limits(Gateway(), [])) == 7
     assert limits.output_limit({}, limits.caller_limits(Gateway(), [])) is None
     assert body == {"max_tokens": 7}
-
-
-# What a passing answer says.
-
-
-def event(**chunk: Any) -> bytes:
-    return f"data: {json.dumps(chunk)}\n\n".encode()
-
-
-def spoken(text: str, finish: str | None = None) -> bytes:
-    return event(choices=[{"index": 0, "delta": {"content": text}, "finish_reason": finish}])
-
-
-USAGE = event(choices=[], usage={"prompt_tokens": 3, "completion_tokens": 4})
-DONE = b"data: [DONE]\n\n"
-ANSWER = spoken("Hel") + spoken("lo 🙂", "stop") + USAGE + DONE
-
-
-def piece(index: int | None, call: str | None, name: str | None, arguments: str) -> bytes:
-    function = {"name": name, "arguments": arguments} if name else {"arguments": arguments}
-    told: dict[str, Any] = {"function": function} | ({} if index is None else {"index": index})
-    told |= {"id": call} if call else {}
-    return event(choices=[{"index": 0, "delta": {"tool_calls": [told]}, "finish_reason": None}])
-
-
-@given(st.lists(st.integers(0, len(ANSWER))), st.booleans())
-def test_however_the_bytes_come_the_answer_is_read(cuts: list[int], strip: bool) -> None:
-    tap = Tap(is_stream=True, strip=strip)
-    places = [0, *sorted(cuts), len(ANSWER)]
-    passed = b"".join(tap.feed(ANSWER[a:b]) for a, b in itertools.pairwise(places))
-    passed += tap.finish()
-    assert passed == (ANSWER.replace(USAGE, b"") if strip else ANSWER)
-    assert tap.usage == Usage(3, 4)
-    assert (tap.finish_reason, tap.ended, tap.spoke, tap.calls) == ("stop", True, True, [])
-    assert tap.counted() == 4  # eleven bytes
-
-
-@given(st.binary(max_size=300), st.booleans(), st.booleans())
-def test_whatever_bytes_come_they_go_on(data: bytes, strip: bool, is_stream: bool) -> None:
-    tap = Tap(is_stream=is_stream, strip=strip)
-    assert tap.feed(data) + tap.finish() == data
-
-
-def test_calls_are_put_together_from_their_pieces() -> None:
-    tap = Tap(is_stream=True, strip=False)
-    tap.feed(piece(0, "a", "python", '{"co') + piece(1, "b", "weather", "{}"))
-    tap.feed(
-        piece(0, None, None, 'de": 1}') + piece(0, "c", "python", "x") + piece(None, "d", "", "")
-    )
-    assert [(call.id, call.name, call.arguments) for call in tap.calls] == [
-        ("a", "python", '{"code": 1}'),
-        ("b", "weather", "{}"),
-        ("c", "python", "x"),
-        ("d", "", ""),
-    ]
-    assert not tap.ended
-    tap.feed(DONE)
-    assert tap.ended
-
-
-def test_with_several_choices_the_last_finish_is_the_end() -> None:
-    tap = Tap(is_stream=True, strip=False, choices=2)
-    tap.feed(spoken("a", "stop"))
-    assert not tap.ended
-    tap.feed(spoken("b", "stop"))
-    assert tap.ended
-
-
-def test_a_whole_answer_is_read_at_its_end() -> None:
-    message = {
-        "content": "é",
-        "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "{}"}}],
-    }
-    choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
-    body = json.dumps({"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 2}})
-    tap = Tap(is_stream=False, strip=True)
-    assert tap.feed(body.encode()) == b""
-    assert tap.finish() == body.encode()
-    assert (tap.usage, tap.finish_reason, tap.calls[0].name) == (Usage(1, 2), "tool_calls", "f")
-
-
-def test_a_line_without_end_is_not_kept() -> None:
-    tap = Tap(is_stream=True, strip=True)
-    line = b"data: " + b"x" * LONGEST
-    assert tap.feed(line) == line
-    assert tap.counted() == tokens_of(len(line))
-
-
-@pytest.mark.parametrize(
-    "odd",
-    [
-        {"choices": None},
-        {"choices": ["a"]},
-        {"choices": [{"delta": None}]},
-        {"choices": [{"delta": {"content": 5, "tool_calls": "many"}}]},
-        {"choices": [{"delta": {"tool_calls": [None, {"function": None}]}}]},
-        {"usage": "many"},
-        ["a"],
-    ],
-)
-def test_odd_chunks_pass(odd: Any) -> None:
-    tap = Tap(is_stream=True, strip=True)
-    data = f"data: {json.dumps(odd)}\n\n".encode()
-    assert tap.feed(data) + tap.finish() == data

@@ -359,8 +359,9 @@ def test_what_is_passed_on_has_openais_shape_and_no_key() -> None:
     [
         ({"error": "model 'x' not found"}, "answered 404: model 'x' not found"),
         ({"detail": f"Not {KEY}"}, "answered 404: Not [key]"),
-        (b"<html>Not Found</html>", "answered 404. Check OPENAI_BASE_URL."),
-        (b"[" * 100_000, "answered 404. Check OPENAI_BASE_URL."),
+        (b"<html>Not Found</html>", "answered 404: Not Found. Check OPENAI_BASE_URL."),
+        (b"", "answered 404. Check OPENAI_BASE_URL."),
+        (b"[" * 100_000, f"answered 404: {'[' * 499}…"),
     ],
 )
 def test_an_error_of_another_shape_gets_openais(body: Any, reason: str) -> None:

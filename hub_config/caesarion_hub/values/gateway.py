@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic import model_validator as after_fields
@@ -43,6 +43,30 @@ class Breaker(Section):
     seconds: float = Field(30.0, gt=0, allow_inf_nan=False, description=_SECONDS)
 
 
+Droppable = Literal[
+    "parallel_tool_calls",
+    "stream",
+    "stream_options",
+    "temperature",
+    "tool_choice",
+    "tools",
+    "top_p",
+]
+_DROPPABLE = ", ".join(get_args(Droppable))
+
+
+class ModelParameters(Section):
+    """How a model takes requests, where that is not OpenAI's own form."""
+
+    drop: tuple[Droppable, ...] = Field((), description=f"a list of {_DROPPABLE}")
+    output_limit: Literal["max_tokens", "max_completion_tokens"] | None = Field(
+        None, description="max_tokens or max_completion_tokens"
+    )
+    system_role: Literal["system", "developer", "user"] | None = Field(
+        None, description="system, developer or user"
+    )
+
+
 class UpstreamOptions(Section):
     """
     What a provider is asked for, and how.
@@ -64,6 +88,11 @@ class UpstreamOptions(Section):
     retries: int = Field(2, ge=0, le=10, description="a whole number from 0 to 10")
     priority: int = Field(0, ge=0, description="a whole number, 0 or more")
     weight: float = Field(1.0, gt=0, allow_inf_nan=False, description="a number above 0")
+    parameters: dict[str, ModelParameters] = Field(
+        {},
+        description="tables with drop, outputLimit and systemRole, by the model's name or pattern: "
+        "{o3*: {outputLimit: max_completion_tokens}}",
+    )
 
 
 class Upstream(UpstreamOptions):

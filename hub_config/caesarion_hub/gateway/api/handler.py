@@ -149,8 +149,8 @@ class UserHandler(BaseHandler):
 
     async def _send_content(self, answer: Answer) -> None:
         try:
-            async for data in answer.content:
-                self.write(data)
+            async for piece in answer.content:
+                self.write(piece.data)
                 await self.flush()
         except GatewayError as error:
             # Only a stream comes in pieces, and each of them is whole events.

@@ -14,11 +14,12 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Any
 
+from caesarion_dialects import Piece
 from tornado.iostream import StreamClosedError
 
 from caesarion_hub.gateway.api.metrics import Metrics
 from caesarion_hub.gateway.api.request import ChatRequest
-from caesarion_hub.gateway.api.response import MeteredAnswer
+from caesarion_hub.gateway.api.response import MeteredAnswer, UnseenTokens
 from caesarion_hub.gateway.authentication import Caller
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.policy import limits
@@ -52,6 +53,7 @@ class MeteredBackend:
         self._backend = backend
         self._write_queue = write_queue
         self._metrics = metrics
+        self._unseen = UnseenTokens()
 
     @contextlib.asynccontextmanager
     async def models(self, caller: Caller) -> AsyncIterator[Answer]:
@@ -75,20 +77,17 @@ class MeteredBackend:
         except GatewayError as refusal:
             self._record_refusal(request, body["model"], refusal)
             raise
-        strip = _ask_for_usage(body)
         raw = request.raw if body == request.body else json.dumps(body).encode()
-        answering = MeteredAnswer(
-            reservation, _choices(body), strip, self._write_queue, self._values
-        )
+        answering = MeteredAnswer(reservation, self._write_queue, self._values, self._unseen)
         self._metrics.in_progress.inc()
         try:
             async with self._backend.complete(raw, body) as answer:
-                yield answering.watched(answer)
+                yield answering.metered(answer)
         except GatewayError as error:
             answering.fail(error)
             raise
         except (asyncio.CancelledError, StreamClosedError):
-            answering.leave("gateway_stopped" if self.stopping else "client_gone")
+            answering.abandon("gateway_stopped" if self.stopping else "client_gone")
             raise
         finally:
             self._metrics.in_progress.dec()
@@ -102,11 +101,11 @@ class MeteredBackend:
 
     async def _filtered(self, answer: Answer, terms: CallerLimits) -> Answer:
         """Return a list of models reduced to those of the caller; one of another shape stays."""
-        body = b"".join([data async for data in answer.content])
+        body = b"".join([piece.data async for piece in answer.content])
         try:
             listed = {model["id"]: model for model in json.loads(body)["data"]}
         except (ValueError, KeyError, TypeError):
-            return replace(answer, content=_one(body))
+            return replace(answer, content=_one(Piece(body, [])))
         return json_answer({"object": "list", "data": list(self._offered(listed, terms))})
 
     def _offered(self, listed: dict[str, Any], terms: CallerLimits) -> Iterator[dict[str, Any]]:
@@ -157,18 +156,6 @@ class MeteredBackend:
         )
 
 
-def _ask_for_usage(body: dict[str, Any]) -> bool:
-    """Have a stream report its usage; return whether the client did not ask for it."""
-    if body.get("stream") is not True:
-        return False
-    options = body.get("stream_options")
-    options = options if isinstance(options, dict) else {}
-    if options.get("include_usage") is True:
-        return False
-    body["stream_options"] = {**options, "include_usage": True}
-    return True
-
-
 def _choices(body: dict[str, Any]) -> int:
     asked = body.get("n")
     return asked if isinstance(asked, int) and 1 <= asked <= 128 else 1
@@ -192,5 +179,5 @@ def _log_settlement(settlement: Settlement) -> None:
     log.info("settled", extra={"fields": fields})
 
 
-async def _one(body: bytes) -> AsyncIterator[bytes]:
-    yield body
+async def _one(piece: Piece) -> AsyncIterator[Piece]:
+    yield piece

@@ -1,16 +1,22 @@
 """
-One answer under way, from its reservation to its settlement.
+One answer from its reservation to its settlement.
 
-Called by ``meter``. Whatever ends an answer, what was used is handed in once; a
-tool call is in the audit before the end of the answer that asks for it goes on.
+Called by ``metering``. However an answer ends, what it used is settled once. A tool
+call is in the audit before the end of the answer that asks for it is sent: the audit
+is written from the very chunks that the client gets.
 """
 
 import contextlib
 import hashlib
 import json
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import replace
+
+from caesarion_dialects import Assembler, Call, Piece
+from caesarion_dialects import Usage as Counted
+from caesarion_dialects.usage import tokens_of
 
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.policy.prices import Usage, cost
@@ -23,62 +29,90 @@ from caesarion_hub.gateway.store.commands import (
 )
 from caesarion_hub.gateway.store.write_queue import WriteQueue
 from caesarion_hub.gateway.upstream.backend import Answer
-from caesarion_hub.gateway.upstream.stream_reader import Call, Tap
 from caesarion_hub.values.gateway import Gateway
 
-GONE = 499
-"""The status in the ledger of a request whose client went away, as nginx has it."""
+CLIENT_CLOSED = 499
+"""The status in the ledger of a request whose client disconnected, as nginx has it."""
+
+TOKENS_PER_SECOND = 100
+"""
+Tokens that a model is taken to generate unseen in a second; a made-up number.
+
+It bounds what is charged for reasoning that is not shown when a client disconnects early.
+"""
+
+MAX_MODELS = 1000
+"""Models whose unseen tokens are remembered; a made-up number."""
+
+
+class UnseenTokens:
+    """
+    How many tokens the models generate beside those that they send, as last counted.
+
+    Providers that hide a model's reasoning count it at the end. A client that disconnects
+    before pays for it by this estimate, since the provider charges for it, too.
+    """
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, int] = OrderedDict()
+
+    def note(self, model: str, counted: Counted, sent: int) -> None:
+        """Learn from a whole answer, of which ``sent`` tokens were sent by our own count."""
+        self._known[model] = max(0, counted.completion - sent)
+        self._known.move_to_end(model)
+        if len(self._known) > MAX_MODELS:
+            self._known.popitem(last=False)
+
+    def estimate(self, model: str, seconds: float) -> int:
+        """Return how many tokens ``model`` has generated unseen after so many seconds."""
+        return min(self._known.get(model, 0), int(seconds * TOKENS_PER_SECOND))
 
 
 class MeteredAnswer:
-    """An answer of so many ``choices``; ``strip``: its client did not ask for the usage."""
+    """An answer whose calls are recorded and whose tokens are counted while it passes."""
 
     def __init__(
         self,
         reservation: Reservation,
-        choices: int,
-        strip: bool,
         write_queue: WriteQueue,
         values: Gateway,
+        unseen: UnseenTokens,
     ) -> None:
         self.reservation = reservation
-        self._choices = choices
-        self._strip = strip
         self._write_queue = write_queue
         self._values = values
+        self._unseen = unseen
         self._began = time.monotonic()
         self._first_ms: int | None = None
         self._status = 0
         self._error = ""
         self._upstream = ""
-        self._asked = True  # the model may have got the question
-        self._tap: Tap | None = None
+        # Whether the model may have got the request, so that its tokens are charged.
+        self._is_sent = True
+        self._assembler = Assembler()
+        self._counted: Counted | None = None
         self._recorded = 0
 
-    def watched(self, answer: Answer) -> Answer:
-        """Return ``answer``, whose body is read while it passes."""
+    def metered(self, answer: Answer) -> Answer:
+        """Return ``answer``, whose content is metered while it passes."""
         self._status, self._upstream = answer.status, answer.upstream
-        if answer.status >= 400:
-            self._asked = False
-            self._error = "upstream_refused"
-            return answer
-        self._tap = Tap(is_stream=answer.is_stream, strip=self._strip, choices=self._choices)
-        return replace(answer, content=self._content(answer.content, self._tap))
+        return replace(answer, content=self._content(answer.content))
 
     def fail(self, error: GatewayError) -> None:
-        """Take that no answer came."""
-        self._status, self._error, self._asked = error.status, error.code, False
+        """Note that the request failed before its answer began."""
+        self._status, self._error, self._is_sent = error.status, error.code, False
 
-    def leave(self, why: str) -> None:
-        """Take that nobody hears the answer any longer."""
-        self._status, self._error = GONE, why
+    def abandon(self, why: str) -> None:
+        """Note that nobody reads the answer any longer."""
+        self._status, self._error = CLIENT_CLOSED, why
 
     def settle(self) -> Settlement:
-        """Hand in what was used, and return it."""
-        tap = self._tap
-        if tap and len(tap.calls) > self._recorded:
-            self._write_queue.append_audit_later(self._entries(tap))
-        used = self._usage(tap)
+        """Settle what was used, and return the settlement."""
+        calls = self._calls()
+        if len(calls) > self._recorded:
+            self._write_queue.append_audit_later(self._entries())
+        used = self._usage()
+        reasons = (answer.finish_reason for answer in self._assembler.answers())
         settlement = Settlement(
             self.reservation,
             milliseconds(),
@@ -88,64 +122,77 @@ class MeteredAnswer:
             estimated=used.estimated,
             nanos=cost(used, self._values.prices.get(self.reservation.model)),
             first_ms=self._first_ms,
-            status=self._status or GONE,
+            status=self._status or CLIENT_CLOSED,
             error=self._error,
-            finish_reason=plain(tap.finish_reason, 64) if tap else "",
+            finish_reason=plain(next(reasons, ""), 64),
             upstream=plain(self._upstream),
-            calls=len(tap.calls) if tap else 0,
+            calls=len(calls),
         )
         self._write_queue.settle(settlement)
         return settlement
 
-    def _usage(self, tap: Tap | None) -> Usage:
-        if tap and tap.usage:
-            return tap.usage
-        if not self._asked:
-            return Usage(0, 0)
-        return Usage(self.reservation.prompt_tokens, tap.counted() if tap else 0, estimated=True)
+    def _calls(self) -> list[Call]:
+        return [call for answer in self._assembler.answers() for call in answer.calls]
 
-    async def _content(self, content: AsyncIterator[bytes], tap: Tap) -> AsyncIterator[bytes]:
+    def _usage(self) -> Usage:
+        """Return what the provider has counted, or an estimate of what it has generated."""
+        counted, model = self._counted, self.reservation.model
+        is_whole = self._assembler.is_complete
+        if counted and counted.prompt and is_whole:
+            self._unseen.note(model, counted, self._sent())
+            return Usage(counted.prompt, counted.completion, counted.cached)
+        if not self._is_sent:
+            return Usage(0, 0)
+        # Of an answer that broke off, a running count may be older than its last words.
+        counted = counted or Counted(self.reservation.prompt_tokens)
+        sent = self._sent()
+        if not is_whole:
+            sent += self._unseen.estimate(model, time.monotonic() - self._began)
+        prompt = counted.prompt or self.reservation.prompt_tokens
+        return Usage(prompt, max(counted.completion, sent), counted.cached, estimated=True)
+
+    def _sent(self) -> int:
+        """Return how many tokens were sent: texts, reasoning, names and arguments of calls."""
+        return max(tokens_of(self._assembler.size()), self._assembler.deltas)
+
+    async def _content(self, content: AsyncIterator[Piece]) -> AsyncIterator[Piece]:
+        assembler = self._assembler
         try:
-            async for data in content:
-                passed = tap.feed(data)
-                if self._first_ms is None and tap.spoke:
-                    self._first_ms = self._milliseconds()
-                if tap.ended and len(tap.calls) > self._recorded:
-                    await self._record(tap)
-                if passed:
-                    yield passed
-            rest = tap.finish()
-            if len(tap.calls) > self._recorded:
-                await self._record(tap)
-            if rest:
-                yield rest
+            async for piece in content:
+                for chunk in piece.chunks:
+                    assembler.add(chunk)
+                self._counted = piece.usage or self._counted
+                if self._first_ms is None and assembler.deltas:
+                    self._first_ms = int((time.monotonic() - self._began) * 1000)
+                if assembler.is_complete and len(self._calls()) > self._recorded:
+                    await self._record()
+                yield piece
         except GatewayError as error:
             self._error, self._status = error.code, error.status
             raise
 
-    def _milliseconds(self) -> int:
-        return int((time.monotonic() - self._began) * 1000)
-
-    async def _record(self, tap: Tap) -> None:
-        entries = self._entries(tap)
+    async def _record(self) -> None:
+        entries = self._entries()
         await self._write_queue.append_audit(entries)
         self._recorded += len(entries)
 
-    def _entries(self, tap: Tap) -> list[AuditEntry]:
-        text = self._values.audit.text
-        calls = tap.calls[self._recorded :]
-        return [call_entry(call, self.reservation, tap.ended, text) for call in calls]
+    def _entries(self) -> list[AuditEntry]:
+        text, is_complete = self._values.audit.text, self._assembler.is_complete
+        return [
+            call_entry(call, self.reservation, is_complete, text)
+            for call in self._calls()[self._recorded :]
+        ]
 
 
 def call_entry(call: Call, reservation: Reservation, complete: bool, text: bool) -> AuditEntry:
     """
-    Return a tool call as it is recorded.
+    Return the audit's entry for a tool call.
 
-    It is ``complete`` unless its answer was cut off; ``text`` keeps the code,
-    not only its hash.
+    The call is ``complete`` unless its answer was cut off; ``text`` keeps the code, not
+    only its hash.
     """
     code = _code(call.arguments)
-    said = {
+    fields = {
         "server": reservation.server,
         "request": reservation.id,
         "message": reservation.message,
@@ -155,11 +202,11 @@ def call_entry(call: Call, reservation: Reservation, complete: bool, text: bool)
         "sha256": hashlib.sha256(code.encode("utf-8", "surrogatepass")).hexdigest(),
         **({"text": code} if text else {}),
     }
-    return AuditEntry("call", reservation.user, reservation.conversation, call.id, said)
+    return AuditEntry("call", reservation.user, reservation.conversation, call.id, fields)
 
 
 def _code(arguments: str) -> str:
-    """Return the code that a call wants to be run; all its arguments if there is none."""
+    """Return the code that a call wants to run; all its arguments if there is none."""
     with contextlib.suppress(ValueError, RecursionError):
         said = json.loads(arguments)
         if isinstance(said, dict) and isinstance(said.get("code"), str):

@@ -1,27 +1,24 @@
 """
-How many tokens a request took, and what they cost: pure functions.
+How many tokens a request has, and what an answer costs: pure functions.
 
-Called by ``tap``, ``answering`` and ``meter``. What the provider counts is believed when it
-has the shape of a count; otherwise we count, and rather too much than too
-little. No tokenizer is at hand that works without a download and knows every
-model, so three bytes of UTF-8 are taken for a token: English and code have
-about four to a token, Chinese three.
+Called by ``metering`` and ``response``. What a provider counts is read by
+``caesarion_dialects.usage``; what nobody has counted is estimated, rather too high
+than too low.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
-from typing import Any, TypeGuard
+from typing import Any
+
+from caesarion_dialects.usage import tokens_of
 
 from caesarion_hub.values.gateway import Price
 
 NANOS = 10**9
 """Money is kept in whole billionths of a dollar: a price of 0.001 a million tokens is exact."""
 
-_BYTES_PER_TOKEN = 3
 _IMAGE = 1_500  # tokens for a picture or a sound; a made-up number, on the high side of tiles
-_MOST = 2**40  # tokens that no answer has: a count beyond is no count
 
 
 @dataclass(frozen=True)
@@ -37,27 +34,6 @@ class Usage:
     def total(self) -> int:
         """All of them."""
         return self.prompt + self.completion
-
-
-def read_usage(said: Any) -> Usage | None:
-    """Return what a provider's ``usage`` says; nothing if it is no count."""
-    if not isinstance(said, dict):
-        return None
-    prompt, completion = said.get("prompt_tokens"), said.get("completion_tokens")
-    details = said.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, dict) else 0
-    if not _is_count(prompt) or not _is_count(completion):
-        return None
-    return Usage(prompt, completion, min(cached, prompt) if _is_count(cached) else 0)
-
-
-def _is_count(said: Any) -> TypeGuard[int]:
-    return isinstance(said, int) and not isinstance(said, bool) and 0 <= said < _MOST
-
-
-def tokens_of(size: int) -> int:
-    """Return how many tokens a text of ``size`` bytes has at most, or nearly so."""
-    return math.ceil(size / _BYTES_PER_TOKEN)
 
 
 def prompt_tokens(raw: bytes, body: Mapping[str, Any]) -> int:

@@ -10,6 +10,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from caesarion_dialects import Piece
+
 State = Literal["closed", "open", "half-open"]
 """A circuit's: whether an upstream is asked, is left alone, or is being tried again."""
 
@@ -21,13 +23,14 @@ class Answer:
 
     Of a stream each piece is whole events, and ``content`` raises
     :class:`~caesarion_hub.gateway.errors.GatewayError` when it breaks off; any
-    other body is one piece. ``upstream`` is who answered, and ``model`` what
-    that calls the model; empty for a list.
+    other body is one piece. The chunks of a piece are what its bytes say, and
+    empty for a list. ``upstream`` is the name of the upstream that answered, and
+    ``model`` its own name for the model; empty for a list.
     """
 
     status: int
     headers: Mapping[str, str]
-    content: AsyncIterator[bytes]
+    content: AsyncIterator[Piece]
     upstream: str = ""
     model: str = ""
 
@@ -40,8 +43,8 @@ class Answer:
 def json_answer(body: Any) -> Answer:
     """Return ``body`` as an answer of 200."""
 
-    async def content() -> AsyncIterator[bytes]:
-        yield json.dumps(body, ensure_ascii=False).encode()
+    async def content() -> AsyncIterator[Piece]:
+        yield Piece(json.dumps(body, ensure_ascii=False).encode(), [])
 
     return Answer(200, {"Content-Type": "application/json"}, content())
 

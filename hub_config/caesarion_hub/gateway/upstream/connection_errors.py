@@ -11,6 +11,9 @@ import aiohttp
 from caesarion_hub.gateway.upstream.errors import NO_RETRY, UpstreamError, failure
 from caesarion_hub.gateway.upstream.settings import Upstream
 
+# Characters of what came instead of an answer that a sentence quotes.
+_QUOTED = 100
+
 LEFT_ALONE = "upstream_unavailable"
 """The code of a request that was not sent at all."""
 
@@ -89,13 +92,14 @@ def silent(upstream: Upstream, seconds: float) -> UpstreamError:
     )
 
 
-def garbled(upstream: Upstream) -> UpstreamError:
-    """Return what to say of an answer that is something else than OpenAI's."""
+def garbled(upstream: Upstream, words: str = "") -> UpstreamError:
+    """Return the error for an answer that is not of the protocol; ``words`` are its own."""
     address, _ = upstream.settings
+    quoted = f' ("{words[:_QUOTED]}")' if words else ""
     return failure(
         *(502, "upstream_garbled"),
         f"The model provider at {upstream.host} sent something that is no answer of the OpenAI "
-        f"protocol. Ask again; if it stays so, the operator should check {address}.",
+        f"protocol{quoted}. Ask again; if it stays so, the operator should check {address}.",
     )
 
 

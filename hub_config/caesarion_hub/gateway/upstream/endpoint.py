@@ -1,44 +1,83 @@
 """
-One upstream: one attempt, judged, and the answer as it comes.
+One upstream: a request in the form that its model takes, and the answer as it comes.
 
-Called by ``providers`` and ``catalogue``; calls ``wire``. An answer is handed
-out when it has begun, so that all that fails before may be tried elsewhere.
+Called by ``router`` and ``catalogue``; calls ``client`` and ``adaptation``. An
+answer is handed out when it has begun: every failure before may be tried elsewhere.
 """
 
 import asyncio
 import contextlib
+import json
 import logging
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
+from caesarion_dialects import AnswerReader, Assembler, Piece, completion, errors
 
-from caesarion_hub.gateway.upstream import connection_errors, refusals
+from caesarion_hub.gateway.upstream import connection_errors
+from caesarion_hub.gateway.upstream.adaptation import KnownForms, RequestForm, learned
 from caesarion_hub.gateway.upstream.backend import Answer
 from caesarion_hub.gateway.upstream.circuit_breaker import CircuitBreaker
-from caesarion_hub.gateway.upstream.client import Client, passed_headers
+from caesarion_hub.gateway.upstream.client import Client
 from caesarion_hub.gateway.upstream.errors import UpstreamError
+from caesarion_hub.gateway.upstream.redaction import REMOVED, AnswerRedactor
 from caesarion_hub.gateway.upstream.settings import Upstream
-from caesarion_hub.gateway.upstream.sse import json_object
+
+Json = dict[str, Any]
 
 MAX_REST = 60.0
 """Seconds that an upstream is asked last at most, however long it wants to be left alone."""
 
+MAX_ANSWER = 64 * 2**20
+"""Bytes of an answer that is not streamed; a made-up number."""
+
+MAX_ADAPTATIONS = 4
+"""Refusals of one request that are each followed by another form of it; a made-up number."""
+
 # Seconds for a list of models, which nobody waits for longer.
 _LIST_LIMIT = 4.0
+_STREAM = "text/event-stream; charset=utf-8"
+_JSON = "application/json"
 
 log = logging.getLogger("gateway")
 
 
 @dataclass
 class _Attempt:
-    """The circuit's leave for one request, and what came of it."""
+    """The circuit breaker's permit for one request, and what came of it."""
 
-    leave: object
+    permit: object
     outcome: str = "given_up"
+
+
+@dataclass(frozen=True)
+class _Request:
+    """A request: what this upstream calls the model, the body, and that as bytes."""
+
+    model: str
+    body: Json
+    raw: bytes
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the client wants the answer as a stream."""
+        return self.body.get("stream") is True
+
+    def reader(self, form: RequestForm) -> AnswerReader:
+        """Return a reader for the answer."""
+        number, options = self.body.get("n"), self.body.get("stream_options")
+        wants_usage = isinstance(options, dict) and options.get("include_usage") is True
+        return AnswerReader(
+            choices=number if isinstance(number, int) and number > 0 else 1,
+            model=self.model,
+            is_thinking=form.is_thinking,
+            legacy="functions" in self.body,
+            with_usage=wants_usage or not self.is_stream,
+        )
 
 
 class Endpoint:
@@ -60,16 +99,17 @@ class Endpoint:
         self.circuit = CircuitBreaker(upstream.options.breaker, clock)
         self.outcomes: Counter[str] = Counter()
         self.problem = ""
-        self._wire = Client(upstream, session)
+        self._client = Client(upstream, session)
+        self._forms = KnownForms(upstream.options.parameters)
 
     @contextlib.asynccontextmanager
-    async def complete(self, model: str, raw: bytes) -> AsyncIterator[Answer]:
-        """Ask once; raise UpstreamError as long as the answer has not begun."""
+    async def complete(self, model: str, body: Json, raw: bytes) -> AsyncIterator[Answer]:
+        """Ask for ``body``, which is ``raw``; raise UpstreamError until the answer has begun."""
         async with contextlib.AsyncExitStack() as stack:
             attempt = stack.enter_context(self._attempt())
             with self._noted(attempt):
-                answer = await self._begin(stack, attempt, model, raw)
-            self.circuit.answered(attempt.leave)
+                answer = await self._adapted(stack, attempt, _Request(model, body, raw))
+            self.circuit.answered(attempt.permit)
             yield answer
 
     async def models(self) -> list[dict[str, Any]] | None:
@@ -80,39 +120,37 @@ class Endpoint:
         try:
             async with (
                 asyncio.timeout(limit),
-                self._wire.response("GET", self.upstream.url("/models")) as response,
+                self._client.response("GET", self.upstream.url("/models")) as response,
             ):
                 if response.status in (404, 405):
                     return None
                 if response.status >= 300:
-                    raise await self._wire.refusal(response)
-                said = json_object(await self._wire.whole(response, b""))
+                    raise await self._client.refusal(response)
+                said = errors.parse(await self._client.body(response))
         except TimeoutError as error:
             raise connection_errors.silent(self.upstream, limit) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise connection_errors.connection_error(
-                error, self.upstream, self._wire.connect
-            ) from error
-        data = (said or {}).get("data")
+            raise self._unreachable(error) from error
+        data = said.get("data") if isinstance(said, dict) else None
         if not isinstance(data, list):
             raise connection_errors.garbled(self.upstream)
         return [model for model in data if isinstance(model, dict)]
 
     def _unreachable(self, error: Exception) -> UpstreamError:
-        return connection_errors.connection_error(error, self.upstream, self._wire.connect)
+        return connection_errors.connection_error(error, self.upstream, self._client.connect)
 
     @contextlib.contextmanager
     def _attempt(self) -> Iterator[_Attempt]:
         """Take leave of the circuit and give it back; without one, raise UpstreamError."""
-        leave = self.circuit.enter()
-        if leave is None:
+        permit = self.circuit.enter()
+        if permit is None:
             left, failures = self.circuit.seconds_left, self.circuit.failures
             raise connection_errors.left_alone(self.upstream, failures, left, self.problem)
-        attempt = _Attempt(leave)
+        attempt = _Attempt(permit)
         try:
             yield attempt
         finally:
-            self.circuit.returned(leave)
+            self.circuit.returned(permit)
             self.outcomes[attempt.outcome] += 1
 
     @contextlib.contextmanager
@@ -125,7 +163,7 @@ class Endpoint:
             if error.ill:
                 self._fail(attempt, error.message)
             else:
-                self.circuit.answered(attempt.leave)
+                self.circuit.answered(attempt.permit)
                 self.circuit.ended()
             self.circuit.rest(min(error.wait, MAX_REST))
             raise
@@ -133,7 +171,7 @@ class Endpoint:
     def _fail(self, attempt: _Attempt, problem: str) -> None:
         self.problem = problem
         before = self.circuit.state
-        self.circuit.failed(attempt.leave)
+        self.circuit.failed(attempt.permit)
         if self.circuit.state == "open" != before:
             log.warning(
                 "Upstream %s failed %d times in a row and is left alone for %g seconds: %s",
@@ -141,68 +179,125 @@ class Endpoint:
                 problem,
             )
 
-    async def _begin(
-        self, stack: contextlib.AsyncExitStack, attempt: _Attempt, model: str, raw: bytes
+    async def _adapted(
+        self, stack: contextlib.AsyncExitStack, attempt: _Attempt, request: _Request
     ) -> Answer:
-        """Send the request, and return what is answered once its first byte is here."""
-        url = self.upstream.url("/chat/completions", model)
+        """Ask in the form that the model takes, and learn another one from its refusals."""
+        form = known = self._forms.form(request.model)
+        for left in range(MAX_ADAPTATIONS, -1, -1):
+            sent = form.apply(request.body)
+            raw = request.raw if sent is request.body else json.dumps(sent).encode()
+            try:
+                answer = await self._begin(stack, attempt, request, form, raw)
+            except UpstreamError as error:
+                other = learned(form, sent, error.status, error.said) if left else None
+                if other is None:
+                    raise
+                form = other
+            else:
+                if form is not known:
+                    self._forms.remember(request.model, form)
+                    log.warning(
+                        "Upstream %s: the model %s is asked in another form from now on, since it "
+                        "refused OpenAI's: %s",
+                        *(self.upstream.name, request.model, form.changes(known)),
+                    )
+                return answer
+        raise AssertionError("the last attempt either answers or raises")
+
+    async def _begin(
+        self,
+        stack: contextlib.AsyncExitStack,
+        attempt: _Attempt,
+        request: _Request,
+        form: RequestForm,
+        raw: bytes,
+    ) -> Answer:
+        """Send the request, and return the answer once it has begun, or is whole."""
+        url = self.upstream.url("/chat/completions", request.model)
+        reader = request.reader(form)
         try:
             async with asyncio.timeout(self.upstream.options.timeouts.first_byte):
-                response = await stack.enter_async_context(self._wire.response("POST", url, raw))
+                response = await stack.enter_async_context(self._client.response("POST", url, raw))
                 if response.status >= 300:
-                    raise await self._wire.refusal(response)
-                headers = passed_headers(response)
-                if response.content_type == "text/event-stream":
-                    events = self._wire.events(response)
-                    await stack.enter_async_context(contextlib.aclosing(events))
-                    first = await anext(events)
-                    content = self._rest(first, events, attempt)
-                    await stack.enter_async_context(contextlib.aclosing(content))
-                    return self._answer(response.status, headers, content, model)
+                    raise await self._client.refusal(response)
                 first = await response.content.readany()
+            pieces = self._pieces(response, reader, first)
+            await stack.enter_async_context(contextlib.aclosing(pieces))
+            if request.is_stream:
+                begun = await anext(pieces)
         except (aiohttp.ClientError, OSError) as error:
-            raise connection_errors.connection_error(
-                error, self.upstream, self._wire.connect
-            ) from error
-        body = await self._body(response, first)
-        attempt.outcome = "ok"
-        self.circuit.ended()
-        headers |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
-        return self._answer(response.status, headers, _one(body), model)
+            raise self._unreachable(error) from error
+        headers = self._client.passed_headers(response)
+        if request.is_stream:
+            content = self._rest(begun, pieces, attempt, request.model, reader)
+            await stack.enter_async_context(contextlib.aclosing(content))
+            return self._answer(headers, content, request.model, _STREAM)
+        whole = await self._whole(pieces, reader)
+        self._succeed(attempt, request.model, reader)
+        return self._answer(headers, _one(whole), request.model, _JSON)
+
+    async def _pieces(
+        self, response: aiohttp.ClientResponse, reader: AnswerReader, first: bytes
+    ) -> AsyncGenerator[Piece]:
+        redactor = AnswerRedactor(self.upstream.key)
+        async with contextlib.aclosing(self._client.pieces(response, reader, first)) as pieces:
+            async for piece in pieces:
+                yield redactor.redact(piece)
 
     def _answer(
-        self, status: int, headers: dict[str, str], content: AsyncIterator[bytes], model: str
+        self, headers: dict[str, str], content: AsyncIterator[Piece], model: str, kind: str
     ) -> Answer:
-        return Answer(status, headers, content, self.upstream.name, model)
+        return Answer(200, {"Content-Type": kind, **headers}, content, self.upstream.name, model)
 
     async def _rest(
-        self, first: bytes, events: AsyncIterator[bytes], attempt: _Attempt
-    ) -> AsyncGenerator[bytes]:
+        self,
+        first: Piece,
+        pieces: AsyncIterator[Piece],
+        attempt: _Attempt,
+        model: str,
+        reader: AnswerReader,
+    ) -> AsyncGenerator[Piece]:
         with self._noted(attempt):
             yield first
             try:
-                async for data in events:
-                    yield data
+                async for piece in pieces:
+                    yield piece
             except (aiohttp.ClientError, OSError) as error:
                 raise connection_errors.broken(error, self.upstream) from error
+        self._succeed(attempt, model, reader)
+
+    async def _whole(self, pieces: AsyncIterator[Piece], reader: AnswerReader) -> Piece:
+        """Return an answer that was not asked for as a stream; if it breaks, it is not retried."""
+        assembler, chunks, size = Assembler(), list[Json](), 0
+        try:
+            async for piece in pieces:
+                size += len(piece.data)
+                chunks += piece.chunks
+                for chunk in piece.chunks:
+                    assembler.add(chunk)
+                if size > MAX_ANSWER:
+                    raise connection_errors.garbled(self.upstream)
+        except (aiohttp.ClientError, OSError) as error:
+            broken = connection_errors.broken(error, self.upstream)
+            broken.again = broken.elsewhere = False
+            raise broken from error
+        made = completion(reader.head, assembler)
+        data = reader.body if made is reader.head else json.dumps(made).encode()
+        if self.upstream.key:
+            data = data.replace(self.upstream.key.encode(), REMOVED.encode())
+        return Piece(data, chunks, assembler.usage)
+
+    def _succeed(self, attempt: _Attempt, model: str, reader: AnswerReader) -> None:
         attempt.outcome = "ok"
         self.circuit.ended()
-
-    async def _body(self, response: aiohttp.ClientResponse, first: bytes) -> bytes:
-        """Return an answer that is no stream; nothing that breaks now is asked again."""
-        try:
-            body = await self._wire.whole(response, first)
-        except (aiohttp.ClientError, OSError) as error:
-            told = connection_errors.broken(error, self.upstream)
-            told.again = told.elsewhere = False
-            raise told from error
-        said = json_object(body)
-        if said is None:
-            raise connection_errors.garbled(self.upstream)
-        if said.get("error"):
-            raise refusals.told(said, self.upstream)
-        return body
+        form = self._forms.form(model)
+        found = reader.canonicaliser
+        field = found.reasoning_field or form.reasoning_field
+        if found.thinks != form.is_thinking or field != form.reasoning_field:
+            form = replace(form, is_thinking=found.thinks, reasoning_field=field)
+            self._forms.remember(model, form)
 
 
-async def _one(body: bytes) -> AsyncIterator[bytes]:
-    yield body
+async def _one(piece: Piece) -> AsyncIterator[Piece]:
+    yield piece

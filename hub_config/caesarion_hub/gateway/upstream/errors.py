@@ -7,7 +7,7 @@ Made by ``refusals`` and ``breaks``; read by ``endpoint`` and ``providers``.
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -24,14 +24,16 @@ class UpstreamError(GatewayError):
 
     ``again`` says that the same request may be sent there again, ``elsewhere``
     that another upstream may do better, ``ill`` that the upstream is at fault.
-    ``passed`` is the provider's own error, scrubbed, for the client instead of
-    ``message``; it may quote what was asked, which a log must not.
+    ``passed`` is the provider's own error, redacted, for the client instead of
+    ``message``; it may quote what was asked, which a log must not. ``said`` is
+    the body of a refusal as it came, for the gateway alone.
     """
 
     again: bool = False
     elsewhere: bool = True
     ill: bool = True
     passed: bytes = b""
+    said: bytes = field(default=b"", repr=False)
 
     def body(self) -> bytes:
         """Return the JSON that OpenAI's clients read."""

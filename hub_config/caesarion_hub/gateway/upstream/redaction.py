@@ -1,11 +1,16 @@
 """
-Take the provider's key, and what providers quote of it, out of a text.
+Take the provider's key, and what providers quote of it, out of what they send.
 
-Called by ``provider``. Pure. Providers answer with things like "Incorrect API
-key provided: sk-ab***yz"; neither the key nor its ends may reach a user.
+Called by ``client``, ``endpoint`` and ``refusals``. Providers answer with things
+like "Incorrect API key provided: sk-ab***yz"; neither the key nor its ends may
+reach a user, in an error, a header or an answer.
 """
 
 import re
+from typing import Any
+
+from caesarion_dialects import Piece
+from caesarion_dialects.reader import DONE, encoded
 
 REMOVED = "[key]"
 
@@ -14,6 +19,11 @@ _MASK = re.compile(r"[*•…]+|\.{2,}|[xX]{4,}")
 _WORD = re.compile(r"[^\s\"'`<>(),;\\]+")
 # A shared piece this long is no coincidence.
 _PIECE = 8
+# From so many of its first characters on, a key is recognised.
+_SEEN = 3
+_TEXTS = ("content", "reasoning_content", "refusal")
+# A text of an answer: its choice, its field, and its call.
+_Place = tuple[int, str, int]
 
 
 def scrub(text: str, key: str | None) -> str:
@@ -38,3 +48,97 @@ def _tells(word: str, key: str) -> bool:
     if len(ends) == 1:
         return False
     return (len(head) >= 2 and key.startswith(head)) or (len(tail) >= 2 and key.endswith(tail))
+
+
+class AnswerRedactor:
+    """
+    Takes a key out of an answer, in whichever pieces it comes.
+
+    Text whose end may be the beginning of the key waits for the next delta of its
+    kind, or for the end of its choice. An answer without the key passes as it is.
+    """
+
+    def __init__(self, key: str | None) -> None:
+        self._key = key if key and len(key) >= _PIECE else ""
+        self._raw = self._key.encode()
+        # Of each text, the end of what has left, and what is held back behind it.
+        self._ends: dict[_Place, tuple[str, str]] = {}
+        self._is_holding = False
+
+    def redact(self, piece: Piece) -> Piece:
+        """Return ``piece`` without the key."""
+        if not self._key:
+            return piece
+        chunks = [self._chunk(chunk) for chunk in piece.chunks]
+        data = piece.data
+        if any(new is not old for new, old in zip(chunks, piece.chunks, strict=True)):
+            done = DONE if data.endswith(DONE) else b""
+            data = b"".join(map(encoded, chunks)) + done
+        if self._raw in data:
+            data = data.replace(self._raw, REMOVED.encode())
+        return piece._replace(data=data, chunks=chunks)
+
+    def _chunk(self, chunk: dict[str, Any]) -> dict[str, Any]:
+        choices = [self._choice(choice) for choice in chunk["choices"]]
+        if all(new is old for new, old in zip(choices, chunk["choices"], strict=True)):
+            return chunk
+        return {**chunk, "choices": choices}
+
+    def _choice(self, choice: dict[str, Any]) -> dict[str, Any]:
+        delta, index = choice["delta"], choice["index"]
+        made: dict[str, Any] = {}
+        for name in _TEXTS:
+            text = delta.get(name)
+            if text and (new := self._text(text, (index, name, 0))) != text:
+                made[name] = new
+        if calls := delta.get("tool_calls"):
+            redacted = [self._call(call, index) for call in calls]
+            if any(new is not old for new, old in zip(redacted, calls, strict=True)):
+                made["tool_calls"] = redacted
+        if self._is_holding and choice.get("finish_reason"):
+            made |= self._rest(index)
+        return {**choice, "delta": {**delta, **made}} if made else choice
+
+    def _call(self, call: dict[str, Any], index: int) -> dict[str, Any]:
+        function = call.get("function") or {}
+        arguments = function.get("arguments")
+        if not arguments:
+            return call
+        new = self._text(arguments, (index, "tool_calls", call["index"]))
+        return call if new == arguments else {**call, "function": {**function, "arguments": new}}
+
+    def _text(self, text: str, place: _Place) -> str:
+        left, held = self._ends.get(place, ("", ""))
+        whole = left + held + text
+        if not held and self._key[:_SEEN] not in whole:
+            self._ends[place] = whole[1 - _SEEN :], ""
+            return text
+        made, begin, searched = "", len(left), 0
+        while (at := whole.find(self._key, searched)) >= 0:
+            searched = at + len(self._key)
+            made += whole[begin:at] + REMOVED
+            begin = max(begin, searched)
+        end = max(begin, len(whole) - self._beginning(whole[searched:]))
+        self._ends[place] = whole[max(searched, end + 1 - _SEEN) : end], whole[end:]
+        self._is_holding = self._is_holding or end < len(whole)
+        return made + whole[begin:end]
+
+    def _beginning(self, text: str) -> int:
+        """Return how many characters at the end of ``text`` may be the beginning of the key."""
+        longest = min(len(text), len(self._key) - 1)
+        lengths = range(longest, _SEEN - 1, -1)
+        return next((length for length in lengths if self._key.startswith(text[-length:])), 0)
+
+    def _rest(self, index: int) -> dict[str, Any]:
+        """Return what was held back of a choice, as the delta of its end."""
+        rest: dict[str, Any] = {}
+        for place, (left, held) in self._ends.items():
+            if place[0] != index or not held:
+                continue
+            self._ends[place] = left, ""
+            if place[1] == "tool_calls":
+                piece = {"index": place[2], "function": {"arguments": held}}
+                rest.setdefault("tool_calls", []).append(piece)
+            else:
+                rest[place[1]] = held
+        return rest

@@ -1,9 +1,9 @@
 """
-What a provider says instead of an answer, told to whoever asked: pure functions.
+What a provider says instead of an answer, as an error for the client: pure functions.
 
-Called by ``endpoint`` and ``wire``. What a user can mend (a bad request, an
-unknown model) is passed on in the provider's words, without the key; what only
-the operator can mend, or nobody, is said in ours.
+Called by ``client``. Errors that a user can mend (a bad request, an unknown model) keep
+the provider's words, without the key; those that only the operator can mend, or nobody,
+are said in ours. The words are found by ``caesarion_dialects.errors``.
 """
 
 import json
@@ -11,32 +11,36 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from caesarion_hub.gateway.errors import GatewayError
+from caesarion_dialects import errors
+
 from caesarion_hub.gateway.upstream.errors import NO_RETRY, UpstreamError, failure, is_plain
 from caesarion_hub.gateway.upstream.redaction import scrub
 from caesarion_hub.gateway.upstream.settings import Upstream
-from caesarion_hub.gateway.upstream.sse import json_object
 
-_TOLD = 500
-# OpenAI's word for a model that is not there, and Azure's.
+# OpenAI's code for a model that is not there, and Azure's.
 _UNKNOWN = ("model_not_found", "DeploymentNotFound")
+# OpenAI's code for an account without money; others answer 402.
+_QUOTA = "insufficient_quota"
 _RETRYING = ("Retry-After", "Retry-After-Ms", "X-Should-Retry")
 
 
 def status_error(
     status: int, body: bytes, headers: Mapping[str, str], upstream: Upstream
 ) -> UpstreamError:
-    """Return what becomes of an answer of 300 or more."""
-    error = _said(status, json_object(body), headers, upstream)
+    """Return the error for an answer with a status of 300 or more."""
+    error = _status_error(status, errors.parse(body), headers, upstream)
     if headers.get("X-Should-Retry") == "false":
         error.again = False
     if error.passed:
-        error.headers = {**error.headers, **_kept(headers, "X-Request-Id")}
+        ids = _kept(headers, "X-Request-Id")
+        redacted = {name: scrub(value, upstream.key) for name, value in ids.items()}
+        error.headers = {**error.headers, **redacted}
+    error.said = body
     return error
 
 
-def _said(
-    status: int, said: dict[str, Any] | None, headers: Mapping[str, str], upstream: Upstream
+def _status_error(
+    status: int, said: Any, headers: Mapping[str, str], upstream: Upstream
 ) -> UpstreamError:
     host = upstream.host
     address, key = upstream.settings
@@ -55,8 +59,10 @@ def _said(
                 f"The operator should set {key}.",
                 NO_RETRY,
             )
+        case 402:
+            return _quota(host)
         case 403:
-            # Another model may be allowed, hence no illness.
+            # Another model may be allowed, so the upstream is not at fault.
             return failure(
                 *(502, "upstream_forbidden"),
                 f"The model provider at {host} does not allow this to the deployment's key. "
@@ -92,17 +98,27 @@ def _said(
                 NO_RETRY,
             )
         case _ if status >= 500:
-            return failure(
-                *(status if status <= 504 else 502, "upstream_error"),
-                f"The model provider at {host} failed ({status}). Ask again in a moment.",
-                _kept(headers, *_RETRYING),
-                again=True,
-            )
+            return _server_error(status, said, headers, upstream)
     return _refused(status, said, headers, upstream)
 
 
+def _server_error(
+    status: int, said: Any, headers: Mapping[str, str], upstream: Upstream
+) -> UpstreamError:
+    message = f"The model provider at {upstream.host} failed ({status})"
+    error = failure(
+        *(status if status <= 504 else 502, "upstream_error"),
+        f"{message}. Ask again in a moment.",
+        _kept(headers, *_RETRYING),
+        again=True,
+    )
+    if words := _words(said, upstream):
+        error.passed = _body(f"{message}: {_sentence(words)} Ask again in a moment.", error)
+    return error
+
+
 def _refused(
-    status: int, said: dict[str, Any] | None, headers: Mapping[str, str], upstream: Upstream
+    status: int, said: Any, headers: Mapping[str, str], upstream: Upstream
 ) -> UpstreamError:
     address, _ = upstream.settings
     message = f"The model provider at {upstream.host} answered {status}"
@@ -113,68 +129,80 @@ def _refused(
         headers=_kept(headers, *_RETRYING),
         elsewhere=status == 404,
         ill=False,
-        passed=_passable(said, upstream.key),
     )
-    if _code(said) in _UNKNOWN:
+    if errors.field(said, "code") in _UNKNOWN:
         error.code, error.elsewhere = "model_not_found", True
-    elif not error.passed and (reason := _reason(said or {})):
-        told = GatewayError(status, error.code, f"{message}: {scrub(reason, upstream.key)}")
-        error.passed = told.body()
-    elif not error.passed:
-        error.message = f"{message}. Check {address}."
+    words = _words(said, upstream)
+    is_page = isinstance(said, str) and said[:1] == "<"
+    # Only where nothing of the protocol answers is the address likely to be wrong.
+    advice = f" Check {address}." if status in (404, 405) and (is_page or not words) else ""
+    if _is_openais(said):
+        error.passed = _own_body(said, words, upstream)
+    elif words:
+        error.passed = _body(f"{message}: {_sentence(words) if advice else words}{advice}", error)
+    else:
+        error.message = f"{message}.{advice}"
     return error
 
 
-def told(said: dict[str, Any], upstream: Upstream) -> UpstreamError:
-    """Return what becomes of an error that came with a status of 200, or within a stream."""
-    return failure(
-        *(502, "upstream_error"),
-        f"The model provider at {upstream.host} gave up the answer. Ask again in a moment.",
-        again=True,
-        passed=_passable(said, upstream.key),
-    )
+def answer_error(said: Any, upstream: Upstream) -> UpstreamError:
+    """Return the error for one that came with a status of 200, or within a stream."""
+    message = f"The model provider at {upstream.host} gave up the answer"
+    error = failure(502, "upstream_error", f"{message}. Ask again in a moment.", again=True)
+    words = _words(said, upstream)
+    if isinstance(said, dict) and words:
+        error.passed = _own_body(said, words, upstream)
+    elif words:
+        error.passed = _body(f"{message}: {words}", error)
+    return error
 
 
-def _passable(said: dict[str, Any] | None, key: str | None) -> bytes:
-    """Return an error of OpenAI's shape without what it tells of the key, or nothing."""
-    error = (said or {}).get("error")
-    if not isinstance(error, dict) or not isinstance(error.get("message"), str):
-        return b""
+def _is_openais(said: Any) -> bool:
+    error = said.get("error") if isinstance(said, dict) else None
+    return isinstance(error, dict) and isinstance(error.get("message"), str)
 
-    def word(name: str) -> str | None:
-        value = error.get(name)
-        return scrub(str(value), key) if isinstance(value, str | int) else None
 
-    shape = {"message": word("message"), "type": word("type") or "upstream_error"}
-    shape |= {"param": word("param"), "code": word("code")}
+def _own_body(said: Any, words: str, upstream: Upstream) -> bytes:
+    """Return the provider's own error in OpenAI's shape, redacted."""
+
+    def field(name: str) -> str | None:
+        return scrub(errors.field(said, name), upstream.key) or None
+
+    shape = {"message": words, "type": field("type") or "upstream_error"}
+    return json.dumps({"error": shape | {"param": field("param"), "code": field("code")}}).encode()
+
+
+def _body(message: str, error: UpstreamError) -> bytes:
+    """Return an error in OpenAI's shape, whose words are for the client alone."""
+    shape = {"message": message, "type": error.kind, "param": None, "code": error.code}
     return json.dumps({"error": shape}).encode()
 
 
-def _code(said: dict[str, Any] | None) -> Any:
-    error = (said or {}).get("error")
-    return error.get("code") if isinstance(error, dict) else None
+def _words(said: Any, upstream: Upstream) -> str:
+    return scrub(errors.words(said), upstream.key)
 
 
-def _rate_limit(
-    said: dict[str, Any] | None, headers: Mapping[str, str], host: str
-) -> UpstreamError:
-    if _code(said) == "insufficient_quota":
-        message = f"The model provider at {host} says that this deployment's quota is used up."
-        return failure(429, "insufficient_quota", f"{message} The operator can raise it.", NO_RETRY)
+def _sentence(words: str) -> str:
+    return words if words.endswith((".", "!", "?", "…")) else f"{words}."
+
+
+def _rate_limit(said: Any, headers: Mapping[str, str], host: str) -> UpstreamError:
+    if errors.field(said, "code") == _QUOTA:
+        return _quota(host)
     wait = _kept(headers, *_RETRYING)
     seconds = wait.get("Retry-After", "")
     when = f"in {seconds} seconds" if re.fullmatch(r"[\d.]+", seconds) else "in a moment"
+    # The provider's own words name the account.
     message = f"The model provider at {host} takes no more requests for now. Ask again {when}."
     return failure(429, "rate_limit_exceeded", message, wait, again=True, ill=False)
+
+
+def _quota(host: str) -> UpstreamError:
+    message = f"The model provider at {host} says that this deployment's quota is used up."
+    return failure(429, _QUOTA, f"{message} The operator can raise it.", NO_RETRY)
 
 
 def _kept(headers: Mapping[str, str], *names: str) -> dict[str, str]:
     """Return these of the headers, if they are plain text."""
     kept = {name: headers[name] for name in names if name in headers}
     return {name: value for name, value in kept.items() if is_plain(value)}
-
-
-def _reason(said: Mapping[str, Any]) -> str:
-    """Return the words of an error that is not in OpenAI's shape."""
-    words = (said.get(name) for name in ("error", "message", "detail"))
-    return next((word[:_TOLD] for word in words if isinstance(word, str)), "")

@@ -160,7 +160,7 @@ class Router:
             ]
             wait = min((failures[way].wait for way in ways), default=0.0)
             if not ways or wait > PATIENCE:
-                raise _told(failures.values(), is_exhausted=turn > 0 and not ways)
+                raise _told(failures.values(), is_exhausted=not ways)
             await self._pause(wait + self._chance() * min(MAX_PAUSE, PAUSE * 2**turn))
             turn += 1
 
@@ -168,8 +168,9 @@ class Router:
         self, way: Route, raw: bytes, body: dict[str, Any]
     ) -> contextlib.AbstractAsyncContextManager[Answer]:
         if way.model != body["model"]:
-            raw = json.dumps(body | {"model": way.model}).encode()
-        return self._endpoints[way.upstream.name].complete(way.model, raw)
+            body = body | {"model": way.model}
+            raw = json.dumps(body).encode()
+        return self._endpoints[way.upstream.name].complete(way.model, body, raw)
 
     def _is_resting(self, upstream: Upstream) -> bool:
         return self._endpoints[upstream.name].circuit.is_resting

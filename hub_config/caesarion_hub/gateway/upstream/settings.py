@@ -6,6 +6,7 @@ setting but OPENAI_API_KEY, and in no sentence. :class:`Upstream` is read by
 the whole package.
 """
 
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,11 @@ _ADDRESSES = ("OPENAI_BASE_URL", "OPENAI_API_KEY")
 
 MODEL = "{model}"
 """Stands in a base URL for the name of the model that is asked."""
+
+
+# A name that in a path would lead to another resource, with this deployment's key.
+# Servers undo escapes before they look for dots.
+_LEADS_ELSEWHERE = re.compile(r"(?:^|[/\\])\.{0,2}(?:[/\\]|$)|[\x00-\x1f\x7f]")
 
 
 @lru_cache
@@ -57,6 +63,8 @@ class Upstream:
 
     def takes(self, model: str) -> bool:
         """Whether this upstream may be asked for ``model`` under that very name."""
+        if MODEL in self.base_url and _LEADS_ELSEWHERE.search(model):
+            return False
         models = self.options.models
         return not models or any(fnmatchcase(model, name) for name in models)
 

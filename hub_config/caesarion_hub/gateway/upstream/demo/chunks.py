@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-Json = dict[str, Any]
+from caesarion_dialects import Piece
+from caesarion_dialects.reader import DONE, encoded
+from caesarion_dialects.usage import read as read_usage
 
-DONE = b"data: [DONE]\n\n"
+Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,9 @@ class Frame:
     created: int
     model: str
 
-    def chunk(self, choices: list[Json], **more: Any) -> bytes:
-        """Return one server-sent event."""
-        body = self._body("chat.completion.chunk", choices) | more
-        return f"data: {json.dumps(body, ensure_ascii=False)}\n\n".encode()
+    def chunk(self, choices: list[Json]) -> Json:
+        """Return one ``chat.completion.chunk``."""
+        return self._body("chat.completion.chunk", choices)
 
     def completion(self, reply: Reply, call_id: str, usage: Json) -> Json:
         """Return the whole answer at once."""
@@ -68,14 +69,17 @@ class Frame:
         }
 
 
-def stream(frame: Frame, reply: Reply, call_id: str, usage: Json | None) -> Iterator[bytes]:
-    """Yield the answer as events, word by word; ``usage`` comes last, if it was asked for."""
+def stream(
+    frame: Frame, reply: Reply, call_id: str, usage: Json, *, with_usage: bool
+) -> Iterator[Piece]:
+    """Yield the answer word by word; the last piece counts the tokens and ends the stream."""
     for delta in _deltas(reply, call_id):
-        yield frame.chunk([_choice(delta)], **({"usage": None} if usage else {}))
-    yield frame.chunk([_choice({}, reply.finish_reason)], **({"usage": None} if usage else {}))
-    if usage:
-        yield frame.chunk([], usage=usage)
-    yield DONE
+        chunk = frame.chunk([_choice(delta)])
+        yield Piece(encoded(chunk), [chunk])
+    last = [frame.chunk([_choice({}, reply.finish_reason)])]
+    if with_usage:
+        last.append(frame.chunk([]) | {"usage": usage})
+    yield Piece(b"".join(map(encoded, last)) + DONE, last, read_usage(usage))
 
 
 def words(text: str) -> list[str]:

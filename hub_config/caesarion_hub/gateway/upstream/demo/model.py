@@ -13,8 +13,11 @@ import json
 import re
 import time
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
+
+from caesarion_dialects import AnswerReader, Piece
 
 from caesarion_hub.gateway.upstream.backend import Answer, Condition, json_answer
 from caesarion_hub.gateway.upstream.demo.chunks import Frame, Reply, stream
@@ -55,11 +58,11 @@ class DemoModel:
         if body.get("stream"):
             options = body.get("stream_options")
             wanted = isinstance(options, dict) and options.get("include_usage")
-            events = stream(frame, reply, call_id, counted if wanted else None)
+            pieces = stream(frame, reply, call_id, counted, with_usage=bool(wanted))
             headers = {"Content-Type": "text/event-stream; charset=utf-8"}
-            yield Answer(200, headers, self._paced(events))
+            yield Answer(200, headers, self._paced(pieces))
         else:
-            yield json_answer(frame.completion(reply, call_id, counted))
+            yield _whole(frame.completion(reply, call_id, counted))
 
     @contextlib.asynccontextmanager
     async def models(self) -> AsyncIterator[Answer]:
@@ -67,11 +70,25 @@ class DemoModel:
         model = {"id": MODEL, "object": "model", "created": 0, "owned_by": "caesarion"}
         yield json_answer({"object": "list", "data": [model]})
 
-    async def _paced(self, events: Iterable[bytes]) -> AsyncIterator[bytes]:
-        for number, event in enumerate(events):
+    async def _paced(self, pieces: Iterable[Piece]) -> AsyncIterator[Piece]:
+        for number, piece in enumerate(pieces):
             if number:
                 await asyncio.sleep(self._pace)
-            yield event
+            yield piece
+
+
+def _whole(body: dict[str, Any]) -> Answer:
+    """Return an answer that is no stream, with the chunks that it amounts to."""
+    reader = AnswerReader()
+    reader.feed(json.dumps(body).encode())
+    said = reader.end()
+    answer = json_answer(body)
+
+    async def content() -> AsyncIterator[Piece]:
+        async for piece in answer.content:
+            yield piece._replace(chunks=said.chunks, usage=said.usage)
+
+    return replace(answer, content=content())
 
 
 def usage(messages: Any, reply: Reply) -> dict[str, int]:

@@ -1,10 +1,7 @@
-"""The providers' pure parts: who is asked, who is left alone, what a stream is."""
+"""The pure parts of the way to the providers: routes, and upstreams that are left alone."""
 
-import itertools
-import json
 import random
 from collections import Counter
-from typing import Any
 
 import pytest
 from caesarion_hub.gateway.upstream.circuit_breaker import CircuitBreaker
@@ -12,10 +9,7 @@ from caesarion_hub.gateway.upstream.connection_errors import left_alone
 from caesarion_hub.gateway.upstream.refusals import status_error
 from caesarion_hub.gateway.upstream.router import ordered, routes, unknown_model
 from caesarion_hub.gateway.upstream.settings import Upstream
-from caesarion_hub.gateway.upstream.sse import MAX_EVENT, Events
 from caesarion_hub.values.gateway import Breaker, UpstreamOptions
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.upstreams import Time
 
@@ -195,101 +189,3 @@ def test_the_time_alone_is_told_in_whole_seconds() -> None:
     error = left_alone(OLLAMA, 5, 0.2, "It failed.")
     assert error.headers == {"Retry-After": "1", "X-Should-Retry": "false"}
     assert "is left alone for one more second; ask again then" in error.message
-
-
-# What a stream is.
-
-CHUNK = {"choices": [{"index": 0, "delta": {"content": "naïve 🙂\u2028"}, "finish_reason": None}]}
-END = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
-
-
-def event(said: Any) -> bytes:
-    return f"data: {json.dumps(said, ensure_ascii=False)}\n\n".encode()
-
-
-STREAM = (
-    b": a comment\n\n"
-    + event(CHUNK)
-    + event(CHUNK).replace(b"\n", b"\r\n")
-    + event(CHUNK).replace(b"\n", b"\r")
-    + b'event: chunk\ndata: {"choices":\ndata: []}\n\n'
-    + event(END)
-    + b"data: [DONE]\n\n"
-)
-
-
-@given(st.lists(st.integers(0, len(STREAM)), max_size=40))
-def test_however_a_stream_is_cut_its_bytes_pass_as_whole_events(cuts: list[int]) -> None:
-    places = [0, *sorted(cuts), len(STREAM)]
-    events, passed = Events(), b""
-    for begin, end in itertools.pairwise(places):
-        piece = events.feed(STREAM[begin:end])
-        assert not piece or piece.endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
-        passed += piece
-    assert passed == STREAM
-    assert events.is_complete
-    assert not events.is_garbled
-    assert events.end() == b""
-
-
-def test_a_reason_to_finish_or_done_completes_a_stream() -> None:
-    for last, complete in ((event(END), True), (b"data:[DONE]\n\n", True), (event(CHUNK), False)):
-        events = Events()
-        events.feed(event(CHUNK) + last)
-        assert events.is_complete is complete
-
-
-@pytest.mark.parametrize(
-    "garbage",
-    [
-        b"data: {not json\n\n",
-        b"data: 1\n\n",
-        b'data: {"half": "\xc3"}\n\n',
-        b"data: " + b"[" * 100_000 + b"\n\n",
-    ],
-)
-def test_what_is_no_event_is_kept_back_and_what_came_before_is_not(garbage: bytes) -> None:
-    events = Events()
-    assert events.feed(event(CHUNK) + garbage + event(CHUNK)) == event(CHUNK)
-    assert events.is_garbled
-
-
-def test_an_error_is_kept_back() -> None:
-    events = Events()
-    error = {"error": {"message": "The engine broke."}}
-    assert events.feed(event(CHUNK) + event(error) + b"data: [DONE]\n\n") == event(CHUNK)
-    assert events.error == error
-
-
-@pytest.mark.parametrize(
-    ("rest", "last"),
-    [
-        (b"data: [DONE]", b"data: [DONE]\n\n"),
-        (b"data: [DONE]\r\n", b"data: [DONE]\n\n"),
-        (b'data: {"half', b""),
-        (b'data: {"error": {"message": "No."}}', b""),
-        (b"\r\n", b""),
-    ],
-)
-def test_the_last_event_needs_no_empty_line(rest: bytes, last: bytes) -> None:
-    events = Events()
-    assert events.feed(event(CHUNK) + rest) == event(CHUNK)
-    assert events.end() == last
-
-
-def test_an_event_without_an_end_is_garbled() -> None:
-    events = Events()
-    for _ in range(MAX_EVENT // 2**20):
-        assert events.feed(b"x" * 2**20) == b""
-        assert not events.is_garbled
-    assert events.feed(b"x") == b""
-    assert events.is_garbled
-
-
-@pytest.mark.parametrize(
-    "said", [{}, {"choices": None}, {"choices": [None, 1, {}]}, {"error": None, "choices": []}]
-)
-def test_odd_chunks_are_events(said: dict[str, Any]) -> None:
-    events = Events()
-    assert events.feed(event(said)) == event(said)
-    assert (events.is_garbled, events.error, events.is_complete) == (False, None, False)
