@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from caesarion.agent import prompt
+from caesarion.message_metadata import REASONING_MIME
 from nbformat.v4 import new_notebook
 
 from tests.chat import PERSONA, call_shown, code, open_chat, seen
-from tests.fakes.openai_server import Fault, OpenAIServer, Text
+from tests.fakes.openai_server import Fault, OpenAIServer, Raw, Text
 from tests.files import image
 from tests.server import RunningServer, eventually, running_server
 
@@ -602,6 +603,47 @@ async def test_personas_that_were_refreshed_answer_once(
         await chat.until(lambda: chat.turns == 1)
         assert shown(chat.answer(question)) == ["Once."]
     assert len(model.requests) == 1
+
+
+async def test_a_message_that_begins_like_a_command_and_is_none_is_answered(
+    server: RunningServer, model: OpenAIServer
+) -> None:
+    model.add(Text("A folder."), Text("Here, too."))
+    async with open_chat(server, "chats/slash.chat") as chat:
+        first = await chat.send("/home/ada, what is it?", to=None)
+        await chat.until(lambda: chat.turns == 1)
+        second = await chat.send("/fix it")
+        await chat.until(lambda: chat.turns == 2)
+        assert shown(chat.answer(first)) == ["A folder."]
+        assert shown(chat.answer(second)) == ["Here, too."]
+    assert [message["content"] for message in told(model)][-1] == "/fix it"
+
+
+async def test_reasoning_that_a_provider_wants_back_is_kept_for_later_turns(
+    tmp_path: Path,
+) -> None:
+    def thinking(**delta: Any) -> Raw:
+        deltas = [{"reasoning_content": "Let me see."}, delta]
+        return Raw([{"choices": [{"index": 0, "delta": one}]} for one in deltas])
+
+    arguments = json.dumps({"code": "print(6 * 7)"})
+    function = {"name": "python_interpreter", "arguments": arguments}
+    wanted = thinking(tool_calls=[{"index": 0, "id": "c1", "function": function}])
+    script = [wanted, thinking(content="42."), thinking(content="Yes.")]
+    async with OpenAIServer(script, needs="reasoning_content") as provider:
+        with running_server(tmp_path, model_url=provider.base_url) as server:
+            async with open_chat(server, "chats/thought.chat") as chat:
+                first = await chat.ask("six times seven?")
+                assert shown(first)[-1] == "42."
+                assert first[0]["mime_model"]["data"][REASONING_MIME]["text"] == "Let me see."
+            # Another persona, with nothing but the file.
+            async with open_chat(server, "chats/thought.chat") as chat:
+                assert shown(await chat.ask("sure?"))[-1] == "Yes."
+    *_, asked, result, said, _ = provider.requests[-1].body["messages"]
+    assert asked["reasoning_content"] == "Let me see."
+    assert (result["content"], said["content"]) == ("42", "42.")
+    assert "reasoning_content" not in said
+    assert len(provider.requests) == 3
 
 
 async def test_only_personas_of_enabled_extensions_are_loaded(

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,8 +11,15 @@ import nbformat
 import pytest
 from caesarion.agent import prompt
 from caesarion.chat import transcript
-from caesarion.chat.history import attached, cells, just_attached, read, remember, take_back
-from caesarion.chat.transcript import Transcript, mend
+from caesarion.chat.history import read
+from caesarion.chat.questions import (
+    attached,
+    attached_cells,
+    delete_turn,
+    just_attached,
+    store_digest,
+)
+from caesarion.chat.transcript import Transcript, end_interrupted
 from caesarion.events import (
     AnswerEnd,
     CallEnd,
@@ -120,18 +127,8 @@ def clear() -> Output:
 
 def play(turn: Transcript, *events: Event) -> None:
     """Write events as the persona does."""
-    show: dict[type, Callable[[Any], None]] = {
-        Text: turn.text,
-        ToolCall: turn.call,
-        Output: turn.output,
-        CallEnd: turn.call_ended,
-        AnswerEnd: turn.answer_ended,
-        Reasoning: turn.reasoning,
-        Refusal: turn.refusal,
-        TextWasReasoning: lambda _: turn.text_was_reasoning(),
-    }
     for event in events:
-        show[type(event)](event)
+        turn.write(event)
 
 
 def bundle(message: Message) -> dict[str, Any]:
@@ -280,7 +277,7 @@ async def test_a_call_that_its_server_did_not_live_to_end_is_marked_as_stopped(c
     turn = Transcript(chat, PERSONA, chat.says("run"))
     play(turn, CODE, stream("half"))
     turn.close()
-    mend(chat, PERSONA)
+    end_interrupted(chat, PERSONA)
     assert call_shown(chat.sent[-1])["status"] == "interrupted"
     told = read(chat, PERSONA, chat.says("again"), ROOT)[2]["content"]
     assert told == "The server stopped before this call ended; what it did is not known."
@@ -495,7 +492,7 @@ async def test_words_that_turn_out_to_be_reasoning_become_reasoning(chat: Chat) 
 async def test_reasoning_that_a_restart_cut_off_has_ended(chat: Chat) -> None:
     turn = Transcript(chat, PERSONA, chat.says("think"))
     play(turn, Reasoning("Let me see."))
-    mend(chat, PERSONA)
+    end_interrupted(chat, PERSONA)
     thoughts = chat.get_messages()[-1]
     shown = bundle(thoughts)[REASONING_MIME]
     assert (shown["text"], shown["seconds"]) == ("Let me see.", None)
@@ -577,7 +574,7 @@ async def test_a_question_taken_back_is_gone_with_its_answer_and_nothing_else(ch
     turn = Transcript(chat, PERSONA, second)
     play(turn, CODE, stream("1\n"), CallEnd("c1", "ok", "1"), Text("Two."))
     turn.close()
-    take_back(chat, second.id)
+    delete_turn(chat, second.id)
     assert [message.body for message in chat.get_messages() if not message.deleted] == [
         "first",
         "One.",
@@ -593,8 +590,8 @@ async def test_a_question_taken_back_is_gone_with_its_answer_and_nothing_else(ch
 async def test_only_a_persons_question_can_be_taken_back(chat: Chat) -> None:
     turn = Transcript(chat, PERSONA, chat.says("first"))
     play(turn, Text("One."))
-    take_back(chat, chat.get_messages()[-1].id)
-    take_back(chat, "nothing")
+    delete_turn(chat, chat.get_messages()[-1].id)
+    delete_turn(chat, "nothing")
     assert [message.deleted for message in chat.get_messages()] == [None, None]
 
 
@@ -643,11 +640,11 @@ async def test_attachments_are_told_by_their_paths(chat: Chat, asked: Message) -
 
 async def test_what_was_found_in_a_file_stays_with_its_message(chat: Chat, asked: Message) -> None:
     assert just_attached(chat, asked) == [(asked.id, "a.csv"), (asked.id, "/b.ipynb")]
-    remember(chat, (asked.id, "a.csv"), Path("/volume/a.csv"), "Table")
-    remember(chat, (asked.id, "/b.ipynb"), ROOT / "b.ipynb", "Notebook")
+    store_digest(chat, (asked.id, "a.csv"), Path("/volume/a.csv"), "Table")
+    store_digest(chat, (asked.id, "/b.ipynb"), ROOT / "b.ipynb", "Notebook")
     later = chat.says("and now?", attachments=["1"], metadata={"kernel_id": "k"})
     assert just_attached(chat, later) == [(later.id, "a.csv")]
-    remember(chat, (later.id, "a.csv"), ROOT / "a.csv", "Longer table")
+    store_digest(chat, (later.id, "a.csv"), ROOT / "a.csv", "Longer table")
     assert read(chat, PERSONA, later, ROOT) == [
         prompt.user_message(
             asked.body, [("/volume/a.csv", "Table"), ("/home/ada/b.ipynb", "Notebook")]
@@ -688,9 +685,9 @@ async def test_the_cells_of_an_attached_notebook_are_known_by_their_ids(chat: Ch
         "2": {"type": "file", "value": "b.ipynb"},
     }
     asked = chat.says("?", attachments=["1", "2"])
-    assert cells(chat, (asked.id, "a.ipynb")) == ["x", "y"]
-    assert cells(chat, (asked.id, "b.ipynb")) == []
-    assert cells(chat, ("gone", "a.ipynb")) == []
+    assert attached_cells(chat, (asked.id, "a.ipynb")) == ["x", "y"]
+    assert attached_cells(chat, (asked.id, "b.ipynb")) == []
+    assert attached_cells(chat, ("gone", "a.ipynb")) == []
 
 
 async def test_what_comes_after_the_question_or_is_deleted_is_not_looked_into(

@@ -1,10 +1,9 @@
 """
-A chat read back: as the model's history, and what its questions remember.
+The history: a chat read back as the model's messages.
 
-Used by :mod:`caesarion.chat.persona`; the answers are written by
-:mod:`caesarion.chat.transcript`. What a chat remembers stands in the messages'
-metadata, so one that was closed, or cut off by a restart, is still a valid
-history.
+Called by :mod:`caesarion.chat.persona`; :mod:`caesarion.chat.transcript` writes the answers,
+:mod:`caesarion.chat.questions` what is stored with the questions. All of it stands in the
+messages' metadata, so that a chat that was closed, or cut off by a restart, is a valid history.
 """
 
 from collections.abc import Mapping
@@ -12,19 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jupyterlab_chat.models import (
-    BaseChatModel,
-    FileAttachment,
-    Message,
-    MimeModel,
-    NotebookAttachment,
-)
+from jupyterlab_chat.models import BaseChatModel, Message
 
 from caesarion.agent import prompt
 from caesarion.chat.bundles import reasoning_of
+from caesarion.chat.questions import digests, paths_of
 from caesarion.events import ToolCall
 from caesarion.files.attachments import Attached
-from caesarion.message_metadata import KEY, call_of, in_order, is_persons, record
+from caesarion.message_metadata import call_of, in_order, is_persons, record
 
 
 def read(
@@ -35,12 +29,12 @@ def read(
     images: Mapping[Attached, str] | None = None,
 ) -> list[prompt.Message]:
     """
-    Return the chat up to ``question`` as the model's history, the newest last.
+    Return the chat up to ``question`` as the model's messages, the newest last.
 
     An answer stands right behind its question, also where the next question
-    came while it was still being written. Attached files are told by their
-    whole paths: below ``root``, which need not be where the kernel works; with
-    what :func:`remember` keeps of them, and those ``images`` that are given.
+    came while it was being written. Attached files have their absolute paths,
+    below ``root``, and their stored digests; ``images`` are the data URLs of those
+    that the model is shown.
     """
     history: list[prompt.Message] = []
     answer = _Answer()
@@ -120,105 +114,14 @@ def _table(value: Any) -> dict[str, Any]:
     return dict(value) if isinstance(value, dict) else {}
 
 
-def keep_context(chat: BaseChatModel, question: Message, told: str) -> None:
-    """Let ``question`` remember what stands behind it for the model, in this turn and all later."""
-    message = chat.get_message(question.id)
-    if message and record(message).get("context", "") != told:
-        _keep(chat, message, "context", told)
-
-
-def take_back(chat: BaseChatModel, question_id: str) -> None:
-    """Delete a person's question and all that answers it, for the model as for the eye."""
-    question = chat.get_message(question_id)
-    if question is None or not is_persons(question.sender):
-        return
-    for message in chat.get_messages():
-        if question_id in (message.id, record(message).get("question")) and not message.deleted:
-            message.deleted, message.body = True, ""
-            if message.mime_model:
-                message.mime_model = MimeModel(data={})
-            chat.update_message(message)
-
-
-def attached(chat: BaseChatModel, question: Message) -> list[Attached]:
-    """Return the messages and values of all that was attached up to ``question``, oldest first."""
-    return [
-        (message.id, value)
-        for message in in_order(chat.get_messages(), question.id)
-        if is_persons(message.sender)
-        for value in _values(chat, message)
-    ]
-
-
-def just_attached(chat: BaseChatModel, question: Message) -> list[Attached]:
-    """Return what is attached to ``question`` itself."""
-    message = chat.get_message(question.id)
-    return [(question.id, value) for value in _values(chat, message)] if message else []
-
-
-def cells(chat: BaseChatModel, one: Attached) -> list[str]:
-    """Return the ids of the cells that are meant by an attachment that is a notebook."""
-    message = chat.get_message(one[0])
-    return [
-        cell.id
-        for attachment in (_attachments(chat, message) if message else ())
-        if attachment.value == one[1] and isinstance(attachment, NotebookAttachment)
-        for cell in attachment.cells or ()
-    ]
-
-
-def remember(chat: BaseChatModel, one: Attached, path: Path, digest: str) -> None:
-    """Keep with a message what is in a file attached to it: the file may change, or go."""
-    message_id, value = one
-    if message := chat.get_message(message_id):
-        known = {**_remembered(message), value: {"path": str(path), "digest": digest}}
-        _keep(chat, message, "attached", known)
-
-
-def _keep(chat: BaseChatModel, message: Message, name: str, value: Any) -> None:
-    message.metadata = {**(message.metadata or {}), KEY: {**record(message), name: value}}
-    chat.update_message(message)
-
-
-def _attachments(
-    chat: BaseChatModel, message: Message
-) -> list[FileAttachment | NotebookAttachment]:
-    known = chat.get_attachments()
-    return [known[id] for id in message.attachments or () if id in known]
-
-
-def _values(chat: BaseChatModel, message: Message) -> list[str]:
-    return list(dict.fromkeys(attachment.value for attachment in _attachments(chat, message)))
-
-
-def _remembered(message: Message) -> dict[str, dict[str, str]]:
-    known = record(message).get("attached")
-    # A program may have sent anything with its message.
-    return {
-        value: {"path": str(file["path"]), "digest": str(file["digest"])}
-        for value, file in (known.items() if isinstance(known, dict) else ())
-        if isinstance(file, dict) and file.keys() >= {"path", "digest"}
-    }
-
-
 def _asked(
     chat: BaseChatModel, message: Message, root: Path, images: Mapping[Attached, str]
 ) -> prompt.Message:
-    files = _remembered(message)
-    told, shown = [], []
-    for value in _values(chat, message):
-        known = files.get(value, {"path": str(root / value.lstrip("/")), "digest": ""})
-        told.append((known["path"], known["digest"]))
-        if image := images.get((message.id, value)):
+    known = digests(message)
+    files, shown = [], []
+    for path in paths_of(chat, message):
+        file = known.get(path, {"path": str(root / path.lstrip("/")), "digest": ""})
+        files.append((file["path"], file["digest"]))
+        if image := images.get((message.id, path)):
             shown.append(image)
-    return prompt.user_message(message.body, told, shown, record(message).get("context", ""))
-
-
-def find_call(chat: BaseChatModel, persona_id: str, call_id: str) -> ToolCall | None:
-    """Return a call of the chat by its id, or None if it is not there (any more)."""
-    for message in chat.get_messages():
-        ours = record(message)
-        known = message.sender == persona_id and not message.deleted
-        if known and ours.get("kind") == "call" and ours["id"] == call_id:
-            return call_of(ours)
-    return None
+    return prompt.user_message(message.body, files, shown, record(message).get("context", ""))

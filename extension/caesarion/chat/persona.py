@@ -1,43 +1,42 @@
 """
-The chat's door: a message comes in, a turn's events go out to the chat.
+The persona: a message comes in from the chat, a turn's events go out to it.
 
-One instance for each open chat, made by Jupyter AI's persona manager; finds
-the services in the server's settings, where :mod:`caesarion.extension`
-puts them.
+Jupyter AI's persona manager, which :class:`PersonaManager` narrows, makes one for each open
+chat. It takes the services from the server's settings, where :mod:`caesarion.extension` puts
+them; calls the agent, and writes with :mod:`caesarion.chat.transcript`.
 """
 
 import asyncio
 import contextlib
-import re
 import time
+import traceback
 from collections.abc import AsyncGenerator, Coroutine
 from dataclasses import replace
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from jupyter_ai_persona_manager import BasePersona, PersonaDefaults
+from jupyter_ai_persona_manager import (
+    BasePersona,
+    PersonaDefaults,
+    PersonaRequirementsUnmet,
+    persona_manager,
+)
+from jupyter_ai_router.router import matches_pattern
 from jupyterlab_chat.models import ChatMessageAction, ChatMessageEvent, Message
 
 from caesarion.agent import prompt
 from caesarion.agent.model import Source
-from caesarion.chat import context, history, transcript
+from caesarion.chat import context, history, questions, transcript
 from caesarion.errors import CaesarionError, SettingError
 from caesarion.events import (
-    AnswerEnd,
     ApprovalDecision,
     ApprovalRequest,
     CallEnd,
     CallStart,
-    Done,
     Event,
-    Failure,
     Notice,
-    Output,
-    Reasoning,
-    Refusal,
-    Text,
-    TextWasReasoning,
     ToolCall,
     Usage,
 )
@@ -47,7 +46,11 @@ from caesarion.services import Services
 
 Result = TypeVar("Result")
 
-_NOTEBOOK = re.compile(r"[^\s'\"`()\[\]<>]+\.ipynb\b")
+# The status line while a tool works; that of any other says its name.
+_STATUS = {
+    "python_interpreter": "is running code...",
+    "get_current_weather": "is looking at the weather...",
+}
 
 
 class CaesarionPersona(BasePersona):
@@ -56,24 +59,29 @@ class CaesarionPersona(BasePersona):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._turn: asyncio.Task[None] | None = None
-        self._answering = ""
+        self._question_id = ""
         self._closed = ""
         # The kernel starts with the chat, so that the first question need not wait for it.
         self._warming = asyncio.ensure_future(self._warm())
-        # Tasks that go on by themselves.
+        # References to tasks that nobody awaits, which asyncio itself holds weakly.
         self._tasks: set[asyncio.Task[Any]] = set()
-        transcript.mend(self.chat, self.id)
+        transcript.end_interrupted(self.chat, self.id)
         self._observer = self.chat.observe_messages(self._on_chat_message)
 
     @property
-    def _shared(self) -> Services:
+    def _settings(self) -> dict[str, Any]:
         extension: Any = self.parent.parent
         if extension is None:
-            # Jupyter AI's own "api/ai/message", whose chats nobody closes.
+            # Jupyter AI's own "api/ai/message", which opens chats and never closes them.
             raise CaesarionError(
                 "Caesarion does not answer here. Use the chat, or POST to caesarion/api/chat."
             )
-        services: Services | None = extension.serverapp.web_app.settings.get("caesarion")
+        settings: dict[str, Any] = extension.serverapp.web_app.settings
+        return settings
+
+    @property
+    def _services(self) -> Services:
+        services: Services | None = self._settings.get("caesarion")
         if services is None:
             raise SettingError(
                 "Caesarion did not start in this server, as one of its settings cannot be used. "
@@ -95,10 +103,10 @@ class CaesarionPersona(BasePersona):
         """Answer ``message`` in the chat; returns when the turn has ended or was stopped."""
         latest = self.chat.get_message(message.id)
         if latest and latest.deleted:
-            return  # Taken back while another was being answered.
+            return  # Deleted while another question was being answered.
         if replaced := _replaced(message):
-            history.take_back(self.chat, replaced)
-        self._answering = message.id
+            questions.delete_turn(self.chat, replaced)
+        self._question_id = message.id
         self._turn = asyncio.ensure_future(self._answer(message))
         try:
             await asyncio.wait({self._turn})
@@ -118,7 +126,7 @@ class CaesarionPersona(BasePersona):
             await asyncio.wait({self._turn})
 
     async def shutdown(self) -> None:
-        """Stop what is under way; the chat is being closed."""
+        """Stop the turn under way; the chat is being closed."""
         self._closed = "The chat or its server was shut down."
         self.chat.unobserve_messages(self._observer)
         self._warming.cancel()
@@ -134,59 +142,70 @@ class CaesarionPersona(BasePersona):
 
     def _on_chat_message(self, event: ChatMessageEvent) -> None:
         """
-        Take back what is replaced; answer what is addressed to nobody, if we are the default.
+        Delete a replaced question; answer a message that names no persona, if this is the default.
 
-        The chat's box addresses a message only once it has heard of the personas;
-        what is sent before would be dropped without a word.
+        The chat's input names the persona only once the browser has the list of them. Jupyter AI
+        would drop a message that was sent before.
         """
         if event.action is not ChatMessageAction.CLIENT_MSG_RECEIVED:
             return
         message = event.message
         if replaced := _replaced(message):
-            self._begin(self._make_way(replaced))
+            self._start(self._delete_turn(replaced))
         if (
             not (message.metadata or {}).get(self.parent.TO_PERSONA_METADATA_KEY)
-            and not message.body.lstrip().startswith("/")
+            and not self._is_command(message)
             and self.parent.default_persona is self
         ):
-            self._begin(self.on_message(message))
+            self._start(self.on_message(message))
 
-    async def _make_way(self, replaced: str) -> None:
-        """Take a question back, and stop its answer first; it may not have begun at all."""
-        if self._answering == replaced:
+    def _is_command(self, message: Message) -> bool:
+        """Whether Jupyter AI's router runs the message as a slash command."""
+        first = next(iter(message.body.split()), "")
+        router = self._settings.get("jupyter-ai", {}).get("router")
+        patterns = router.slash_cmd_observers.get(self.chat.get_id(), ()) if router else ()
+        return first.startswith("/") and any(
+            matches_pattern(first[1:], pattern) for pattern in patterns
+        )
+
+    async def _delete_turn(self, replaced: str) -> None:
+        """Delete a question and its answer; the answer may be under way, or not have begun."""
+        if self._question_id == replaced:
             await self.cancel_response()
-        history.take_back(self.chat, replaced)
+        questions.delete_turn(self.chat, replaced)
 
-    def _begin(self, work: Coroutine[Any, Any, Result]) -> "asyncio.Task[Result]":
+    def _start(self, work: Coroutine[Any, Any, Result]) -> "asyncio.Task[Result]":
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _uncut(self, start: Coroutine[Any, Any, Kernel]) -> Kernel:
-        """Await a kernel's start; cut off by a Stop, it would leave a process nobody knows."""
-        return await asyncio.shield(self._begin(start))
+    async def _shielded(self, start: Coroutine[Any, Any, Kernel]) -> Kernel:
+        """Await a kernel's start, which a Stop does not cancel: it would leave a lost process."""
+        return await asyncio.shield(self._start(start))
 
     async def _warm(self) -> None:
-        with contextlib.suppress(CaesarionError):  # The first question will say it.
-            kernel = await self._uncut(self._conversation_kernel())
+        with contextlib.suppress(CaesarionError):  # The first question will show it.
+            kernel = await self._shielded(self._conversation_kernel())
             await kernel.connect()
         with contextlib.suppress(CaesarionError):
-            await self._shared.model.warm()
+            await self._services.model.warm()
 
     async def _answer(self, message: Message) -> None:
         shown = transcript.Transcript(self.chat, self.id, message)
         began = time.monotonic()
         self.set_status("is thinking...")
         try:
-            turn = self._shared.activity.turn(await self._events(message))
+            turn = self._services.activity.turn(await self._events(message))
             async with contextlib.aclosing(turn) as events:
                 async for event in events:
-                    self._show(event, shown)
+                    shown.write(event)
+                    if status := _status_after(event):
+                        self.set_status(status)
         except asyncio.CancelledError as error:
             shown.interrupted(f"{self._closed or 'The user stopped this call.'} {error}".strip())
             shown.notice(" ".join(part for part in ("Stopped.", self._closed, str(error)) if part))
-            # The tokens of an answer that was cut off are not known.
+            # Providers count the tokens of whole answers only.
             shown.usage(Usage(seconds=round(time.monotonic() - began, 3)))
             raise
         finally:
@@ -195,16 +214,16 @@ class CaesarionPersona(BasePersona):
 
     async def _events(self, message: Message) -> AsyncGenerator[Event, None]:
         """Return the events of a turn; one that only runs a cell again asks no model."""
-        stamp = context.read(message.metadata)
+        stamp = context.read_stamp(message.metadata)
         where = await self._place(stamp, message)
         wanted = (message.metadata or {}).get("approval")
-        agent = self._shared.agent(lambda: self._uncut(where.find()), wanted)
+        agent = self._services.agent(lambda: self._shielded(where.find()), wanted)
         if again := (message.metadata or {}).get("run_again"):
-            call = history.find_call(self.chat, self.id, str(again))
+            call = questions.find_call(self.chat, self.id, str(again))
             if call is None:
                 raise CaesarionError("That cell is not in this chat any more, so it was not run.")
             return agent.repeat(replace(call, id=f"again_{uuid4().hex}"))
-        history.keep_context(self.chat, message, await context.sent_along(stamp, where))
+        questions.store_context(self.chat, message, await context.describe(stamp, where))
         images = await self._read_attachments(message)
         root = Path(self.parent.root_dir)
         messages = history.read(self.chat, self.id, message, root, images)
@@ -212,73 +231,27 @@ class CaesarionPersona(BasePersona):
         return agent.run([prompt.system_message(where.told), *messages], source)
 
     async def _read_attachments(self, question: Message) -> dict[Attached, str]:
-        """Remember what is in the files attached to ``question``; return the images to show."""
-        attachments = self._shared.attachments
-        if attached := history.just_attached(self.chat, question):
+        """Store the digests of the files attached to ``question``; return the images to show."""
+        attachments = self._services.attachments
+        if questions.just_attached(self.chat, question):
             self.set_status("is looking into the attached files...")
-            digests = await asyncio.gather(
-                *(attachments.read(one, history.cells(self.chat, one)) for one in attached)
-            )
-            for one, digest in zip(attached, digests, strict=True):
-                history.remember(self.chat, one, attachments.path(one[1]), digest)
+            await questions.store_digests(self.chat, question, attachments)
             self.set_status("is thinking...")
-        return await attachments.images(reversed(history.attached(self.chat, question)))
-
-    def _show(self, event: Event, shown: transcript.Transcript) -> None:
-        match event:
-            case Text():
-                shown.text(event)
-            case Reasoning():
-                shown.reasoning(event)
-            case TextWasReasoning():
-                shown.text_was_reasoning()
-            case Refusal():
-                shown.refusal(event)
-            case AnswerEnd():
-                shown.answer_ended(event)
-            case ToolCall():
-                shown.call(event)
-                self.set_status(_status_of(event.name))
-            case CallStart(run=run):
-                shown.call_started(run)
-                self.set_status(_status_of("python_interpreter"))
-            case ApprovalRequest():
-                shown.approval_requested(event)
-                self.set_status("is waiting for you...")
-            case ApprovalDecision():
-                shown.approval_decided(event)
-                self.set_status("is thinking...")
-            case Output():
-                shown.output(event)
-            case CallEnd():
-                shown.call_ended(event)
-                self.set_status("is thinking...")
-            case Notice(text):
-                self.set_status(f"{text}...")
-            case Failure(sentence):
-                shown.notice(f"⚠️ {sentence}")
-            case Usage():
-                shown.usage(event)
-            case Done():
-                pass
+        return await attachments.images(reversed(questions.attached(self.chat, question)))
 
     async def _place(self, stamp: context.Stamp, message: Message) -> context.Place:
         """Return where the code of this turn runs."""
-        kernels, chat_id = self._shared.kernels, self.chat.get_id()
+        kernels, chat_id = self._services.kernels, self.chat.get_id()
         own = context.own_place(
             self._conversation_kernel, lambda: kernels.running_for_conversation(chat_id)
         )
-        return await context.place(kernels, stamp, self._named_notebooks(message), own)
-
-    def _named_notebooks(self, message: Message) -> list[str]:
-        attachments = self.chat.get_attachments()
-        attached = [attachments[name].value for name in message.attachments or ()]
-        named = _NOTEBOOK.findall(message.body)
-        return [*named, *(path for path in attached if path.endswith(".ipynb"))]
+        attached = questions.paths_of(self.chat, message)
+        named = context.named_notebooks(message.body, attached)
+        return await context.place(kernels, stamp, named, own)
 
     async def _conversation_kernel(self) -> Kernel:
         path = self.chat.get_path()
-        return await self._shared.kernels.for_conversation(
+        return await self._services.kernels.for_conversation(
             self.chat.get_id(), path, Path(path).stem
         )
 
@@ -289,8 +262,52 @@ def _replaced(message: Message) -> str:
     return replaced if isinstance(replaced, str) else ""
 
 
-def _status_of(tool: str) -> str:
-    return {
-        "python_interpreter": "is running code...",
-        "get_current_weather": "is looking at the weather...",
-    }.get(tool, f"is using {tool}...")
+def _status_after(event: Event) -> str:
+    """Return the status line that ``event`` begins; empty if it goes on."""
+    match event:
+        case ToolCall(name=name):
+            return _STATUS.get(name, f"is using {name}...")
+        case CallStart():
+            return _STATUS["python_interpreter"]
+        case ApprovalRequest():
+            return "is waiting for you..."
+        case ApprovalDecision() | CallEnd():
+            return "is thinking..."
+        case Notice(text):
+            return f"{text}..."
+        case _:
+            return ""
+
+
+class PersonaManager(persona_manager.PersonaManager):
+    """
+    Jupyter AI's persona manager, without the personas of disabled packages.
+
+    ``persona_manager.json`` names this class. Upstream's imports every persona that is
+    installed when the first chat opens, those of external agents too, whose server extensions
+    are disabled: 0.25 s of CPU during which the whole server waits, and 8 MB. Written against
+    jupyter-ai-persona-manager 0.2; it can go when upstream skips disabled packages.
+    """
+
+    def _init_ep_persona_classes(self) -> None:
+        found = []
+        points = entry_points(group=persona_manager.EPG_NAME)
+        enabled = [point for point in points if not self._is_disabled(point)]
+        self.log.info("Loading personas: %s", ", ".join(point.name for point in enabled))
+        for point in enabled:
+            try:
+                persona = {"persona_class": point.load(), "traceback": None}
+            except PersonaRequirementsUnmet as error:
+                self.log.warning("The persona %s is not available: %s", point.name, error)
+                continue
+            except Exception:
+                # Upstream shows the traceback in the chat, and the other personas go on.
+                persona = {"persona_class": None, "traceback": traceback.format_exc()}
+            found.append({"module": point.name, **persona})
+        persona_manager.PersonaManager._ep_persona_classes = found
+
+    def _is_disabled(self, point: EntryPoint) -> bool:
+        """Whether the server extension of the persona's package is known, and disabled."""
+        package = point.module.partition(".")[0]
+        server = getattr(self.parent, "serverapp", None)
+        return server is not None and server.jpserver_extensions.get(package) is False

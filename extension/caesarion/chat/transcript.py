@@ -15,23 +15,28 @@ from uuid import uuid4
 from jupyterlab_chat.models import BaseChatModel, Message, MimeModel
 
 from caesarion.chat.bundles import call_bundle, reasoning_bundle, reasoning_of
+from caesarion.chat.call_outputs import CallOutputs
 from caesarion.chat.live_message import LiveMessage
 from caesarion.events import (
     AnswerEnd,
     ApprovalDecision,
     ApprovalRequest,
     CallEnd,
+    CallStart,
+    Done,
+    Event,
+    Failure,
+    Notice,
     Output,
     Reasoning,
     Refusal,
     RunStart,
     Text,
+    TextWasReasoning,
     ToolCall,
     Usage,
 )
-from caesarion.kernels.plain_text import describe_error
-from caesarion.kernels.terminal import Terminal
-from caesarion.message_metadata import OUTPUT_MIME, record
+from caesarion.message_metadata import record
 from caesarion.text import clip
 
 _NEVER_RAN = "The server stopped while this call waited for the user's decision. It did not run."
@@ -43,8 +48,8 @@ _REASONING = 100_000
 _FIELDS = 100_000
 
 
-def mend(chat: BaseChatModel, persona_id: str) -> None:
-    """Mark calls and reasoning of ``chat`` as ended that were under way when their server died."""
+def end_interrupted(chat: BaseChatModel, persona_id: str) -> None:
+    """Mark calls and reasoning of ``chat`` as ended that were under way when the server died."""
     for message in chat.get_messages():
         ours = record(message)
         if message.sender != persona_id:
@@ -74,11 +79,40 @@ class Transcript:
         self._answers = 0
         self._fields: dict[str, Any] = {}
         self._call: tuple[ToolCall, LiveMessage] | None = None
-        self._outputs: list[LiveMessage] = []
-        # Where the next output goes: below the end, unless outputs were cleared.
-        self._next = 0
-        self._displays: dict[str, list[LiveMessage]] = {}
+        self._outputs = CallOutputs(lambda: self._make({"kind": "output"}))
         self._last: LiveMessage | None = None
+
+    def write(self, event: Event) -> None:
+        """Show ``event`` in the chat."""
+        match event:
+            case Text():
+                self.text(event)
+            case Reasoning():
+                self.reasoning(event)
+            case TextWasReasoning():
+                self.text_was_reasoning()
+            case Refusal():
+                self.refusal(event)
+            case AnswerEnd():
+                self.answer_ended(event)
+            case ToolCall():
+                self.call(event)
+            case CallStart(run=run):
+                self.call_started(run)
+            case ApprovalRequest():
+                self.approval_requested(event)
+            case ApprovalDecision():
+                self.approval_decided(event)
+            case Output():
+                self._outputs.show(event.output)
+            case CallEnd():
+                self.call_ended(event)
+            case Failure(sentence):
+                self.notice(f"⚠️ {sentence}")
+            case Usage():
+                self.usage(event)
+            case Notice() | Done():
+                pass  # states, which the chat's status line shows
 
     def text(self, event: Text) -> None:
         """Append to the words of this answer; the first piece is shown at once."""
@@ -152,7 +186,7 @@ class Transcript:
             live.record["fields"], self._fields = self._fields, {}
         live.show(call_bundle(live.record))
         self._call = (event, live)
-        self._outputs, self._next = [], 0
+        self._outputs.begin(event.id)
 
     def call_started(self, run: RunStart) -> None:
         """Show that the call under way runs now, and in which kernel."""
@@ -196,35 +230,9 @@ class Transcript:
                 }
             live.show(call_bundle(live.record))
 
-    def output(self, event: Output) -> None:
-        """Show an output, or apply an update or a clearing to earlier ones."""
-        output = event.output
-        kind = output["output_type"]
-        display_id = output.get("transient", {}).get("display_id")
-        if kind == "clear_output":
-            self._next = 0
-            for shown in self._displays.values():
-                shown[:] = [live for live in shown if live not in self._outputs]
-        elif kind == "update_display_data":
-            for live in self._displays.get(display_id, ()):
-                live.show({**output["data"], OUTPUT_MIME: live.data[OUTPUT_MIME]})
-        elif kind == "stream":
-            self._stream(output["name"], output["text"])
-        else:
-            live = self._place(f"{kind} {self._next}")
-            if kind == "error":
-                told = describe_error(output)
-                self._show_output(live, {"application/vnd.jupyter.stderr": told}, kind)
-            else:
-                self._show_output(live, output["data"], kind, output.get("execution_count"))
-            if display_id:
-                self._displays.setdefault(display_id, []).append(live)
-
     def call_ended(self, event: CallEnd) -> None:
         """Record the result of the call, and remove outputs that were cleared for good."""
-        for live in self._outputs[self._next :]:
-            self._show_output(live, {"text/plain": ""}, "stream")
-        self._close_outputs()
+        self._outputs.end()
         if self._call is None:
             return
         _, live = self._call
@@ -232,7 +240,7 @@ class Transcript:
         live.record |= {"status": event.status, "result": event.text}
         if started := live.record.get("started"):
             live.record["seconds"] = round(time.time() - started, 2)
-        if not self._outputs and event.status != "ok":
+        if not self._outputs.any and event.status != "ok":
             # There is nothing else to see than the result that the model reads.
             live.record["told"] = True
         live.show(call_bundle(live.record))
@@ -269,7 +277,7 @@ class Transcript:
         """Show every change that still waits."""
         self._end_reasoning()
         self._finish_text()
-        self._close_outputs()
+        self._outputs.flush()
 
     def _as_reasoning(self, live: LiveMessage) -> LiveMessage:
         """Return ``live`` as a message of reasoning, whose text is ``live.raw``."""
@@ -291,43 +299,6 @@ class Transcript:
         if self._text:
             self._text.flush()
             self._text = None
-
-    def _close_outputs(self) -> None:
-        for live in self._outputs:
-            live.flush()
-
-    def _stream(self, name: str, text: str) -> None:
-        mime = "text/plain" if name == "stdout" else "application/vnd.jupyter.stderr"
-        last = self._outputs[self._next - 1] if self._next else None
-        if last is None or last.kind != name:
-            last = self._place(name)
-            last.terminal, last.settled = Terminal(), ""
-        last.terminal.write(text)
-        last.settled += "".join(last.terminal.settled())
-        self._show_output(last, {mime: last.settled + last.terminal.text()}, "stream")
-
-    def _show_output(
-        self, live: LiveMessage, data: dict[str, Any], kind: str, count: int | None = None
-    ) -> None:
-        mark: dict[str, Any] = {
-            "call": self._call[0].id if self._call else "",
-            "number": self._outputs.index(live),
-            "output_type": kind,
-        }
-        if count is not None:
-            mark["execution_count"] = count
-        live.show({**data, OUTPUT_MIME: mark})
-
-    def _place(self, kind: str) -> LiveMessage:
-        """Return the message for the next output: a cleared one, or a new one."""
-        if self._next < len(self._outputs):
-            live = self._outputs[self._next]
-        else:
-            live = self._make({"kind": "output"})
-            self._outputs.append(live)
-        live.kind = kind
-        self._next += 1
-        return live
 
     def _add(self, record: dict[str, Any], body: str) -> LiveMessage:
         live = self._make(record, body)

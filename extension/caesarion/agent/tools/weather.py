@@ -17,7 +17,7 @@ from caesarion.config import CaesarionWeather
 from caesarion.errors import ToolError
 
 CARD_MIME = "application/vnd.caesarion.weather+json"
-"""The weather as JSON for the labextension's card (`make_card`)."""
+"""The weather as JSON, which :func:`make_card` makes and the labextension draws as a card."""
 
 _CURRENT = {
     "temperature_2m": "Temperature",
@@ -129,23 +129,23 @@ class CurrentWeather(Tool[Place]):
         )
 
     async def _get(self, url: str, query: dict[str, Any]) -> Any:
-        import httpx  # Together with openai, at the first question: it is not light.
+        import httpx2  # the SDK's own client, imported with it at the first question
 
         try:
-            async with httpx.AsyncClient(timeout=self._settings.timeout) as client:
-                answer = await client.get(url, params=query)
-                body = answer.json()
-        except httpx.TimeoutException as error:
+            async with httpx2.AsyncClient(timeout=self._settings.timeout) as client:
+                response = await client.get(url, params=query)
+                body = response.json()
+        except httpx2.TimeoutException as error:
             raise TimeoutError from error
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx2.HTTPError, ValueError) as error:
             raise ToolError(
-                f"The weather service at {httpx.URL(url).host} could not be reached or did not "
+                f"The weather service at {httpx2.URL(url).host} could not be reached or did not "
                 "answer in JSON. It may work later."
             ) from error
-        if answer.is_error:
+        if response.is_error:
             reason = body.get("reason") if isinstance(body, dict) else None
-            told = reason or "it does not say why"
-            raise ToolError(f"The weather service refused ({answer.status_code}): {told}.")
+            words = reason or "it does not say why"
+            raise ToolError(f"The weather service refused ({response.status_code}): {words}.")
         return body
 
 
