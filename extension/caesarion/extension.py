@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from jupyter_core.paths import jupyter_data_dir
 from jupyter_server.extension.application import ExtensionApp
 from tornado.web import Application, RequestHandler
 
@@ -25,7 +26,7 @@ from caesarion.api.notebooks import NotebooksHandler, RunNotebookHandler
 from caesarion.api.status import StatusHandler
 from caesarion.api.uploads import UploadHandler, UploadsHandler
 from caesarion.api.variables import VariablesHandler
-from caesarion.chat import store
+from caesarion.chat import provenance, store
 from caesarion.config import (
     CaesarionAgent,
     CaesarionKernel,
@@ -98,7 +99,8 @@ class Caesarion(ExtensionApp):
             read_chat=self._read_chat,
         )
         assert self.serverapp.event_logger is not None
-        store.install(self.serverapp.event_logger, root)
+        key = provenance.read_key(Path(jupyter_data_dir()) / "caesarion")
+        store.install(self.serverapp.event_logger, root, key)
         self.log.debug("Caesarion is ready after %.3f s.", time.monotonic() - began)
 
     def _read_chat(self, file: Path) -> dict[str, Any] | None:

@@ -15,6 +15,9 @@ from caesarion.events import ToolCall
 KEY = "caesarion"
 """Where the record stands in a message's metadata."""
 
+FOREIGN = "foreign::"
+"""Begins the sender of a message that this server has not written: caesarion.chat.provenance."""
+
 CALL_MIME = "application/vnd.caesarion.call+json"
 """A call as the labextension draws it: :func:`caesarion.chat.bundles.call_bundle`."""
 REASONING_MIME = "application/vnd.caesarion.reasoning+json"
@@ -66,8 +69,13 @@ def in_order(messages: Sequence[M], until: str = "") -> list[M]:
 
 
 def is_persons(sender: str) -> bool:
-    """Return whether ``sender`` is a person, and neither an agent nor the chat's system user."""
-    return not sender.startswith(("jupyter-ai-personas::", "hidden::"))
+    """Return whether ``sender`` is a person, and no agent, system user or foreign sender."""
+    return not sender.startswith(("jupyter-ai-personas::", "hidden::", FOREIGN))
+
+
+def is_foreign(sender: str) -> bool:
+    """Return whether a message of ``sender`` was not written by this user's server."""
+    return sender.startswith(FOREIGN)
 
 
 def call_of(ours: dict[str, Any]) -> ToolCall:

@@ -134,7 +134,7 @@ def test_the_manager_opens_durable_chats_once_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chat_manager, "WsChatModel", WsChatModel)
-    install(EventLogger(), tmp_path)
+    install(EventLogger(), tmp_path, b"key")
     assert vars(chat_manager)["WsChatModel"] is DurableChat
 
 
@@ -417,7 +417,7 @@ class Contents:
                 },
             }
         )
-        install(self._events, root)
+        install(self._events, root, b"key")
 
     async def tells(self, **data: str) -> None:
         self._events.emit(schema_id=CONTENTS_EVENT_SCHEMA_ID, data=data)

@@ -17,9 +17,11 @@ when what is overridden here changes upstream.
 
 import asyncio
 import contextlib
+import copy
 import json
 import logging
 import os
+import secrets
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,7 +29,10 @@ from typing import Any
 
 from jupyter_events import EventLogger
 from jupyterlab_chat import chat_manager
+from jupyterlab_chat.models import ChatMessageAction, Message
 from jupyterlab_chat.websocket_model import CONTENTS_EVENT_SCHEMA_ID, WsChatModel
+
+from caesarion.chat import provenance
 
 _log = logging.getLogger(__name__)
 
@@ -45,11 +50,12 @@ FOLDER = "chats"
 """Where chats are made, below the root; the lab's settings say the same (overrides.json)."""
 
 
-def install(events: EventLogger, root: Path) -> None:
+def install(events: EventLogger, root: Path, key: bytes) -> None:
     """
     Let every chat that is opened from now on be a :class:`DurableChat`.
 
-    ``events`` tell what becomes of the files below ``root``.
+    ``events`` tell what becomes of the files below ``root``; with ``key`` the messages in
+    them are signed.
     """
 
     async def follow(logger: EventLogger, schema_id: str, data: dict[str, Any]) -> None:
@@ -59,6 +65,7 @@ def install(events: EventLogger, root: Path) -> None:
     # in that moment finds and does not find: a new user was greeted by an error.
     with contextlib.suppress(OSError):
         (root / FOLDER).mkdir(exist_ok=True)
+    DurableChat.key = key
     chat_manager.WsChatModel = DurableChat  # type: ignore[attr-defined]
     events.add_listener(schema_id=CONTENTS_EVENT_SCHEMA_ID, listener=follow)
 
@@ -78,7 +85,8 @@ def content(file: Path, open_chats: Iterable[object]) -> dict[str, Any] | None:
     for chat in (*open_chats, *DurableChat.waiting):
         if isinstance(chat, DurableChat) and chat._file.resolve() == file:
             return chat.to_dict()
-    return json.loads(file.read_text("utf-8")) if _parses(file) else None
+    read = _read(file)
+    return None if read is None else provenance.admit(DurableChat.key, read)
 
 
 async def flush_all() -> None:
@@ -102,6 +110,9 @@ class DurableChat(WsChatModel):
     # Whether nobody will be there to write a moment later.
     at_once = False
 
+    # Signs the messages; a random one until the server's own is known.
+    key = secrets.token_bytes(32)
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._timer: asyncio.TimerHandle | None = None
@@ -113,6 +124,8 @@ class DurableChat(WsChatModel):
         # Held while the file is written: two writers would mix up the copies.
         self._writing = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        # By the messages' ids: the signature, and the record that was signed last.
+        self._signed: dict[str, tuple[str, dict[str, Any]]] = {}
 
     @property
     def _file(self) -> Path:
@@ -130,28 +143,60 @@ class DurableChat(WsChatModel):
         if before:
             self._succeed(before)
             return
-        if path.exists() and not _parses(path):
+        read = _read(path)
+        if read is None and path.exists():
             if path.stat().st_size:  # An empty file is a new chat, or all that a crash left.
                 aside = _set_aside(path)
                 _log.warning("The chat %s could not be read; it is kept as %s.", path, aside.name)
-            if _parses(good_copy(path)):
+            read = _read(good_copy(path))
+            if read is not None:
                 good_copy(path).replace(path)
         self._stored = path.exists()
-        super().load_from_file()
+        self._take(provenance.admit(self.key, read or {}))
         if self._stored and not path.stat().st_size:
             # Its id was made just now. The next to open it must find the same one,
             # and with it the same kernel.
-            self.save()
+            self._save_now()
+
+    def _take(self, content: dict[str, Any]) -> None:
+        """Let ``content`` be what is in the chat."""
+        self._messages, self._users = content["messages"], content["users"]
+        self._attachments, self._metadata = content["attachments"], content["metadata"]
+        self.get_id()  # Makes one where there is none.
+        self._indexes_by_id = {message["id"]: i for i, message in enumerate(self._messages)}
+        for message in self._messages:
+            self._sign(message)
+
+    def _sign(self, message: dict[str, Any]) -> None:
+        signature = provenance.sign(self.key, self.get_id(), message, self._attachments)
+        self._signed[message["id"]] = signature, copy.deepcopy(provenance.record_of(message))
+
+    def _emit_message_event(self, action: ChatMessageAction, message: Message) -> None:
+        """Sign a message that has changed, before anybody is told of it."""
+        stored = self._messages[self._indexes_by_id[message.id]]
+        if action in (ChatMessageAction.CLIENT_MSG_RECEIVED, ChatMessageAction.CLIENT_MSG_EDITED):
+            senders = {handler.current_user.username for handler in self.handlers.values()}
+            _, record = self._signed.get(message.id, ("", {}))
+            admitted = provenance.admit_from_client(stored, senders, record)
+            stored.clear()
+            stored.update(admitted)
+        self._sign(stored)
+        if self.at_once:
+            self._write_now()
+        super()._emit_message_event(action, Message(**stored))
 
     def save(self) -> None:
-        """Write the chat soon."""
+        """
+        Write the chat soon.
+
+        A change is saved before it is told and signed, so a server that stops writes
+        it when it is told.
+        """
         if self._deleted:
             return
         self._changed = True
         self.waiting.add(self)
-        if self.at_once:
-            self._write_now()
-        elif self._timer is None:
+        if self._timer is None and not self.at_once:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(self._pause, self._start_flush)
 
@@ -174,6 +219,11 @@ class DurableChat(WsChatModel):
                 again = self._changed and self.at_once
             if not self._changed:
                 self.waiting.discard(self)
+
+    def _save_now(self) -> None:
+        self.save()
+        if self.at_once:
+            self._write_now()
 
     def _write_now(self) -> None:
         if self._writing.locked():
@@ -198,10 +248,11 @@ class DurableChat(WsChatModel):
         self._messages, self._indexes_by_id = before._messages, before._indexes_by_id
         self._users, self._attachments = before._users, before._attachments
         self._metadata, self._stored = before._metadata, before._stored
+        self._signed = before._signed
         # A write of its may be under way; ours comes after it.
         self._writing = before._writing
         before._forget()
-        self.save()
+        self._save_now()
 
     def _forget(self) -> None:
         self._stop_timer()
@@ -215,7 +266,12 @@ class DurableChat(WsChatModel):
 
     def _encode(self) -> str:
         began = time.monotonic()
-        content = json.dumps(self.to_dict(), indent=2)
+        signatures = {
+            message["id"]: self._signed[message["id"]][0]
+            for message in self._messages
+            if message["id"] in self._signed
+        }
+        content = json.dumps({**self.to_dict(), provenance.SIGNATURES: signatures}, indent=2)
         self._pause = max(_PAUSE, _SHARE * (time.monotonic() - began))
         return content
 
@@ -239,12 +295,14 @@ def _follow(root: Path, data: dict[str, Any]) -> None:
             good_copy(path).unlink(missing_ok=True)
 
 
-def _parses(path: Path) -> bool:
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return what is in the file of a chat, or None if that cannot be read."""
     try:
         chat = json.loads(path.read_text("utf-8"))
-    except (FileNotFoundError, ValueError):
-        return False
-    return isinstance(chat, dict) and isinstance(chat.get("messages", []), list)
+    except (FileNotFoundError, ValueError, RecursionError):
+        return None
+    readable = isinstance(chat, dict) and isinstance(chat.get("messages", []), list)
+    return chat if readable else None
 
 
 def _set_aside(path: Path) -> Path:

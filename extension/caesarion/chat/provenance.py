@@ -1,0 +1,235 @@
+"""
+Provenance: which messages of a chat's file this user's server has written itself.
+
+Called by :mod:`caesarion.chat.store` whenever a file is read and whenever a message changes.
+A ``.chat`` file may come from anybody, who can put words into anybody's mouth: a question of
+the reader's, an answer of the agent's, a call with its approval. So each message is signed
+with a key that lies outside the user's folder. Its law: a message without a valid signature
+becomes *foreign*: its sender is marked, and it keeps what can be read of it and nothing that
+counts: no record, no call, no approval.
+
+The key protects from files of others. Code that runs as the user can read it, see
+``docs/security.md``.
+"""
+
+import contextlib
+import hmac
+import json
+import logging
+import math
+import os
+import secrets
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from jupyterlab_chat.models import FileAttachment, NotebookAttachment
+
+from caesarion.message_metadata import FOREIGN, KEY, is_foreign, is_persons
+from caesarion.text import without_commands
+
+SIGNATURES = "signatures"
+"""Where a chat's file has the signature of each message, by the message's id."""
+
+_log = logging.getLogger(__name__)
+
+_KEY_SIZE = 32
+_OURS = "application/vnd.caesarion."
+_NOT_HERE = "not written here"
+
+Json = dict[str, Any]
+
+
+def read_key(folder: Path) -> bytes:
+    """
+    Return the key of this user's server, which lies in ``folder``; make it where there is none.
+
+    Where it cannot be kept, the key is for this start alone: at the next start, what was
+    written until then is foreign.
+    """
+    file = folder / "chat_signatures.key"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            key = file.read_bytes()
+            if len(key) == _KEY_SIZE:
+                return key
+            raise OSError(f"it has {len(key)} bytes, not {_KEY_SIZE}") from None
+        with os.fdopen(descriptor, "wb") as opened:
+            opened.write(key := secrets.token_bytes(_KEY_SIZE))
+        return key
+    except OSError as error:
+        _log.warning("The key %s cannot be used (%s); chats of this start will be foreign.",
+                     file, error)  # fmt: skip
+        return secrets.token_bytes(_KEY_SIZE)
+
+
+def sign(key: bytes, chat_id: str, message: Json, attachments: Mapping[str, Any]) -> str:
+    """Return the signature of a message, with the attachments that it names."""
+    named = message.get("attachments")
+    named = [attachments.get(str(one)) for one in named] if isinstance(named, list) else None
+    signed = json.dumps([chat_id, message, named])
+    return hmac.new(key, signed.encode(), sha256).hexdigest()
+
+
+def admit(key: bytes, content: Json) -> Json:
+    """
+    Return the ``content`` of a chat's file with the messages that are not signed as foreign.
+
+    Of what is no chat's the parts are left out that cannot be read. A file in which nothing
+    is signed gets an id of its own, and with it a kernel of its own.
+    """
+    metadata = dict(_table(content.get("metadata")))
+    chat_id = metadata.get("id")
+    if not isinstance(chat_id, str):
+        metadata.pop("id", None)
+        chat_id = ""
+    attachments = _attachments(content.get("attachments"))
+    users = _users(content.get("users"))
+    signatures = _table(content.get(SIGNATURES))
+    messages: dict[str, Json] = {}
+    signed = 0
+    for message in _tables(content.get("messages")):
+        id = message.get("id")
+        if isinstance(id, str) and id not in messages and _holds(
+            key, chat_id, message, _table(content.get("attachments")), signatures.get(id)
+        ):  # fmt: skip
+            signed += 1
+        else:
+            message = _foreign(message, messages, attachments)
+            users[message["sender"]] = _foreign_user(message["sender"], users)
+        messages[message["id"]] = message
+    if messages and not signed:
+        metadata.pop("id", None)
+    return {
+        "messages": list(messages.values()),
+        "users": users,
+        "attachments": attachments,
+        "metadata": metadata,
+    }
+
+
+def record_of(message: Json) -> Json:
+    """Return the record of a message; empty if it has none."""
+    return _table(_table(message.get("metadata")).get(KEY))
+
+
+def admit_from_client(message: Json, senders: Iterable[str], record: Json) -> Json:
+    """
+    Return a message as a client may send it.
+
+    A client speaks for one of ``senders``, who are connected, and for nobody else. It does
+    not write the record: that of a message that it edits stays ``record``.
+    """
+    if not is_persons(message.get("sender", "")) or message["sender"] not in senders:
+        if message.get("deleted"):
+            return {**message, "body": "", "mime_model": None}
+        return _foreign(message, {}, {})
+    metadata = {name: value for name, value in _table(message.get("metadata")).items()
+                if name != KEY}  # fmt: skip
+    if record:
+        metadata[KEY] = record
+    admitted = {**message, "metadata": metadata}
+    if data := _shown(message):
+        admitted["mime_model"] = {"data": data}
+    else:
+        admitted.pop("mime_model", None)
+    return admitted
+
+
+def _holds(
+    key: bytes, chat_id: str, message: Json, attachments: Mapping[str, Any], signature: Any
+) -> bool:
+    return isinstance(signature, str) and hmac.compare_digest(
+        signature.encode(), sign(key, chat_id, message, attachments).encode()
+    )
+
+
+def _foreign(message: Json, others: Mapping[str, Json], attachments: Mapping[str, Any]) -> Json:
+    """Return what can be read of a message that was not written here."""
+    id, time, sender = (message.get(name) for name in ("id", "time", "sender"))
+    sender = str(sender) if sender else "somebody"
+    foreign: Json = {
+        "id": id if isinstance(id, str) and id not in others else uuid4().hex,
+        "time": time if isinstance(time, int | float) and math.isfinite(time) else 0.0,
+        "sender": sender if is_foreign(sender) else FOREIGN + sender,
+        "type": "msg",
+        "raw_time": False,
+        "body": without_commands(str(message.get("body") or "")),
+    }
+    if message.get("deleted") is True:
+        return {**foreign, "body": "", "deleted": True}
+    if data := _shown(message):
+        foreign["mime_model"] = {"data": data}
+    named = message.get("attachments")
+    if isinstance(named, list) and (known := [id for id in attachments if id in named]):
+        foreign["attachments"] = known
+    return foreign
+
+
+def _shown(message: Json) -> Json:
+    """Return the MIME bundle of a message without what only this server writes."""
+    data = _table(_table(message.get("mime_model")).get("data"))
+    try:
+        json.dumps(data, allow_nan=False)
+    except (ValueError, RecursionError):
+        return {}  # No browser could read it.
+    return {
+        mime: without_commands(value) if isinstance(value, str) else value
+        for mime, value in data.items()
+        if not mime.startswith(_OURS)
+    }
+
+
+def _foreign_user(sender: str, users: Mapping[str, Json]) -> Json:
+    user = users.get(sender.removeprefix(FOREIGN), {})
+    name = str(user.get("display_name") or user.get("name") or sender.removeprefix(FOREIGN))
+    return {
+        "username": sender,
+        "name": name,
+        "display_name": f"{name} ({_NOT_HERE})",
+        "initials": "?",
+        "color": None,
+        "avatar_url": None,
+        "bot": False,
+    }
+
+
+def _users(users: Any) -> dict[str, Json]:
+    """Return the users of a file; without pictures, which may lie anywhere on the web."""
+    return {
+        username: {
+            "username": username,
+            **{
+                name: str(user.get(name) or username)
+                for name in ("name", "display_name", "initials")
+            },
+            "color": user["color"] if isinstance(user.get("color"), str) else None,
+            "avatar_url": None,
+            "bot": user.get("bot") is True,
+        }
+        for username, user in _table(users).items()
+        if username and isinstance(user, dict) and not is_foreign(username)
+    }
+
+
+def _attachments(attachments: Any) -> dict[str, Json]:
+    known = {}
+    for id, one in _table(attachments).items():
+        with contextlib.suppress(TypeError, KeyError, AttributeError):
+            kind = NotebookAttachment if one.get("type") == "notebook" else FileAttachment
+            if isinstance(kind(**one).value, str):
+                known[id] = one
+    return known
+
+
+def _table(value: Any) -> Json:
+    return value if isinstance(value, dict) else {}
+
+
+def _tables(value: Any) -> list[Json]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
