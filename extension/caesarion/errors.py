@@ -3,6 +3,7 @@ Errors, classed by who reads them.
 
     CaesarionError
     +-- ModelError        the user: the model could not answer
+    |   +-- ImagesRefused   ... because the request showed images, as far as one can tell
     +-- KernelError       the user: there is no kernel to run code in
     |   +-- UnknownKernel   ... because the one that was named does not exist (HTTP 404)
     |   +-- OtherLanguage   ... because it does not speak Python
@@ -27,6 +28,10 @@ class CaesarionError(Exception):
 
 class ModelError(CaesarionError):
     """The model could not be reached, refused, fell silent or spoke nonsense."""
+
+
+class ImagesRefused(ModelError):  # noqa: N818 - its base says Error
+    """The provider did not take a request that showed images."""
 
 
 class KernelError(CaesarionError):

@@ -181,6 +181,11 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class RefusedImages(Failure):
+    """The turn ended early, as the provider did not take a request that showed images."""
+
+
+@dataclass(frozen=True)
 class Done:
     """The last event of every turn."""
 

@@ -283,7 +283,7 @@ async def test_what_is_in_an_attached_file_is_told_with_the_question_and_remembe
         "Table, 1 row, 2 columns separated by ',':\n  month: text\n  mm: number\n"
         "It begins:\nmonth,mm\n2024-01,1.5"
     )
-    outside = "This lies outside the folders of this server and was not looked into. Upload a copy."
+    outside = "This lies outside the folders of this server and was not read. Upload a copy."
     files = [
         (f"{server.root}/rain.csv", known),
         (f"{server.root}/gone.csv", "There is no such file any more."),
@@ -323,18 +323,26 @@ async def test_an_attached_image_is_shown_to_the_model_in_this_turn_and_the_next
     assert url not in (server.root / "chats/image.chat").read_text()
 
 
-async def test_a_model_that_refuses_images_is_told_with_the_remedy(
+async def test_images_that_the_provider_refuses_are_said_once_and_not_sent_again(
     server: RunningServer, model: OpenAIServer
 ) -> None:
-    (server.root / "b.png").write_bytes(image())
-    model.add(Fault(400, message="This model takes no images."))
+    (server.root / "b.png").write_bytes(image(width=7))
+    files = [{"type": "file", "value": "b.png"}]
+    model.add(Fault(400, message="This image cannot be read."), Text("Fine."), Text("Known."))
     async with open_chat(server, "chats/blind.chat") as chat:
-        question = await chat.send("look", attachments=[{"type": "file", "value": "b.png"}])
+        question = await chat.send("look", attachments=files)
         await chat.until(lambda: chat.turns == 1)
         assert shown(chat.answer(question)) == [
-            "⚠️ The model answered 400: This model takes no images. The request shows images: "
-            "if the model takes none, set CaesarionModel.max_images to 0."
+            "⚠️ The model answered 400: This image cannot be read. The images that came with the "
+            "question are not sent again: ask again to go on without them. If the model takes no "
+            "images, set CaesarionModel.max_images to 0."
         ]
+        await chat.ask("and without it?")
+        await chat.send("once more", attachments=files)
+        await chat.until(lambda: chat.turns == 3)
+    sent = [json.dumps(request.body["messages"]) for request in model.requests]
+    assert ["image_url" in messages for messages in sent] == [True, False, False]
+    assert "The model's provider refused this image" in sent[2]
 
 
 async def test_the_chats_kernel_is_listed_under_its_name_and_works_in_the_root(

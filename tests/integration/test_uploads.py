@@ -191,7 +191,10 @@ async def test_a_file_that_cannot_be_inspected_is_kept_all_the_same(
 ) -> None:
     answer = await http.post(API, files={"file": ("a.xlsx", b"no workbook")})
     assert answer.status_code == 201
-    assert answer.json()["preview"] == "This is not an Excel workbook, whatever its name says."
+    assert answer.json()["preview"] == (
+        "The name ends in .xlsx, but this is another kind of file:\n"
+        "Text, 1 line, UTF-8. It begins:\nno workbook"
+    )
     assert there(folder) == ["a.xlsx"]
 
 

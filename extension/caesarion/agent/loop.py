@@ -20,7 +20,7 @@ from caesarion.agent.model import Model, Source
 from caesarion.agent.prompt import Message, answer_message, fit, result_message, with_mode
 from caesarion.agent.tools.tool import Tool, ToolResult
 from caesarion.config import CaesarionAgent, Mode
-from caesarion.errors import ModelError, ToolError
+from caesarion.errors import ImagesRefused, ModelError, ToolError
 from caesarion.events import (
     AnswerEnd,
     ApprovalDecision,
@@ -33,6 +33,7 @@ from caesarion.events import (
     Failure,
     Notice,
     Output,
+    RefusedImages,
     RunStart,
     ToolCall,
     Usage,
@@ -103,7 +104,8 @@ class Agent:
                     yield event
         except ModelError as error:
             turn.reason = "error"
-            yield Failure(str(error))
+            refused_images = isinstance(error, ImagesRefused)
+            yield RefusedImages(str(error)) if refused_images else Failure(str(error))
         except Exception as error:
             _log.exception("A turn failed.")
             turn.reason = "error"

@@ -179,13 +179,11 @@ class Model:
         except TimeoutError as error:
             raise ModelError(model_errors.silence(self._settings)) from error
         except openai.APIStatusError as error:
-            raise ModelError(
-                model_errors.refused(
-                    error.status_code,
-                    error.response.content,
-                    self._settings,
-                    with_images=_has_images(messages),
-                )
+            raise model_errors.refused(
+                error.status_code,
+                error.response.content,
+                self._settings,
+                with_images=_has_images(messages),
             ) from error
         except openai.APIConnectionError as error:
             raise ModelError(model_errors.unreachable(self._settings)) from error

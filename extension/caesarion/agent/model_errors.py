@@ -8,6 +8,7 @@ The words within an error are the endpoint's own, found by :mod:`caesarion_diale
 from caesarion_dialects import Failure, errors
 
 from caesarion.config import CaesarionModel
+from caesarion.errors import ImagesRefused, ModelError
 
 # The gateway's own sentences are whole, and are passed on as they are: its types, its codes.
 _GATEWAYS_OWN = frozenset(
@@ -37,24 +38,28 @@ def unreachable(settings: CaesarionModel) -> str:
     )
 
 
-def refused(status: int, body: bytes, settings: CaesarionModel, *, with_images: bool) -> str:
-    """Return the sentence for a request that was answered with an error's ``status``."""
+# How requests with an image are refused by providers that cannot read it, or take none.
+_FOR_IMAGES = frozenset((400, 404, 413, 415, 422))
+
+
+def refused(status: int, body: bytes, settings: CaesarionModel, *, with_images: bool) -> ModelError:
+    """Return the error for a request that was answered with an error's ``status``."""
     words = errors.words(body) or "it gave no reason."
     if status == 401:
         # Some endpoints repeat the token that they refuse.
         words = words.replace(settings.token, "***")
-        return f"The model's endpoint does not accept this server's token: {words}"
+        return ModelError(f"The model's endpoint does not accept this server's token: {words}")
     if not _GATEWAYS_OWN.isdisjoint((errors.field(body, "type"), errors.field(body, "code"))):
-        return words
+        return ModelError(words)
     if status == 429:
-        return f"The model is asked for too much at the moment: {words}"
+        return ModelError(f"The model is asked for too much at the moment: {words}")
     sentence = f"The model answered {status}: {words}"
-    if with_images:
-        sentence += (
-            " The request shows images: if the model takes none, "
-            "set CaesarionModel.max_images to 0."
+    if with_images and status in _FOR_IMAGES:
+        return ImagesRefused(
+            f"{sentence} The images that came with the question are not sent again: ask again to "
+            "go on without them. If the model takes no images, set CaesarionModel.max_images to 0."
         )
-    return sentence
+    return ModelError(sentence)
 
 
 def broken(failure: Failure) -> str:

@@ -37,6 +37,7 @@ from caesarion.events import (
     CallStart,
     Event,
     Notice,
+    RefusedImages,
     ToolCall,
     Usage,
 )
@@ -61,6 +62,8 @@ class CaesarionPersona(BasePersona):
         self._turn: asyncio.Task[None] | None = None
         self._question_id = ""
         self._closed = ""
+        # Data URLs of the images that are at fault if the provider refuses the question.
+        self._new_images: list[str] = []
         # The kernel starts with the chat, so that the first question need not wait for it.
         self._warming = asyncio.ensure_future(self._warm())
         # References to tasks that nobody awaits, which asyncio itself holds weakly.
@@ -200,6 +203,8 @@ class CaesarionPersona(BasePersona):
             async with contextlib.aclosing(turn) as events:
                 async for event in events:
                     shown.write(event)
+                    if isinstance(event, RefusedImages):
+                        self._services.attachments.refuse(self._new_images)
                     if status := _status_after(event):
                         self.set_status(status)
         except asyncio.CancelledError as error:
@@ -237,7 +242,11 @@ class CaesarionPersona(BasePersona):
             self.set_status("is looking into the attached files...")
             await questions.store_digests(self.chat, question, attachments)
             self.set_status("is thinking...")
-        return await attachments.images(reversed(questions.attached(self.chat, question)))
+        images = await attachments.images(reversed(questions.attached(self.chat, question)))
+        # The provider took the others in earlier turns, unless the model has changed.
+        new = [url for (message_id, _), url in images.items() if message_id == question.id]
+        self._new_images = new or list(images.values())
+        return images
 
     async def _place(self, stamp: context.Stamp, message: Message) -> context.Place:
         """Return where the code of this turn runs."""
