@@ -44,9 +44,10 @@ def configure(c: Config, values: Values) -> None:
         c.Spawner.environment[RUN_VARIABLE] = values.place.run
         local_spawner.configure(c, values.place)
     else:
-        from caesarion_hub import pods  # not at the top: `make up` has no Kubernetes client
+        # Not at the top: `make up` does not import the Kubernetes client.
+        from caesarion_hub.pods import configuration
 
-        pods.configure(c, values.singleuser, values.place)
+        configuration.configure(c, values, values.place)
     c.Spawner.environment.update(values.singleuser.extra_env)
 
 

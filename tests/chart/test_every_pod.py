@@ -6,8 +6,8 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from caesarion_hub.pods.pod_security import violations
 
-from tests.fakes.kubernetes.apiserver.pod_security import violations
 from tests.helm import EXAMPLES, Manifests, RefusedError, render
 
 VERSIONS = ["1.31", "1.32", "1.33", "1.34", "1.35", "1.36", "1.37"]

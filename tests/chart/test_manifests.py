@@ -505,11 +505,14 @@ def test_the_hub_may_have_an_account_that_is_already_there() -> None:
 
 
 def test_users_have_a_namespace_of_their_own_that_outlives_the_release() -> None:
-    created = render({"singleuser": {"namespace": {"name": "people", "create": True}}})
-    (namespace,) = created.of("Namespace")
+    apart = {"name": "people", "create": True}
+    (namespace,) = render({"singleuser": {"namespace": apart}}).of("Namespace")
     labels = namespace["metadata"]["labels"]
     assert namespace["metadata"]["name"] == "people"
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+    meant = render({"singleuser": {"podSecurity": "baseline", "namespace": apart}})
+    labels = meant.one("Namespace", "people")["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "baseline"
     assert namespace["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
     assert render().of("Namespace") == []
 

@@ -10,9 +10,9 @@ import yaml
 from caesarion import __version__
 from caesarion.config import CaesarionUploads
 from caesarion_hub import auth, spawner
+from caesarion_hub.pods.pod_security import violations
 from traitlets.config import Config
 
-from tests.fakes.kubernetes.apiserver.pod_security import violations
 from tests.helm import CHART, ROOT, Manifest, render
 from tests.values import make_cluster_values
 
@@ -69,6 +69,7 @@ def test_a_server_of_another_hub_is_told_the_same_and_its_token_may_do_the_same(
     c = Config()
     for part in (auth, spawner):
         part.configure(c, make_cluster_values(cluster={"gatewayUrl": "http://caesarion-gateway"}))
+    assert values["singleuser"]["cmd"] == c.Spawner.cmd[0]
     environment = values["singleuser"]["extraEnv"]
     folder = environment.pop(CaesarionUploads.variable("folder"))
     assert folder.startswith("/home/jovyan/")

@@ -320,3 +320,18 @@ async def test_a_request_is_retried_for_as_long_as_the_operator_says(cluster: Cl
     with cluster.server.faults.during(Fault(503, verbs={"create"})):
         failed = await failure(spawner)
     assert failed.reason == "api"
+
+
+async def test_a_pod_that_a_hook_makes_insecure_is_not_created(cluster: Cluster) -> None:
+    def hook(_spawner: PodSpawner, pod: Any) -> Any:
+        pod.spec.host_pid = True
+        return pod
+
+    spawner = cluster.spawner()
+    spawner.modify_pod_hook = hook
+    failed = await failure(spawner)
+    assert failed.jupyterhub_message == (
+        "Your server's pod violates Pod Security restricted: host namespaces (hostPID=true). "
+        "Choose another profile, or ask your administrator."
+    )
+    assert await cluster.names("pods") == []

@@ -368,7 +368,7 @@ def test_in_a_cluster_a_users_server_is_a_pod_on_the_operators_terms() -> None:
     pods = made.pop("KubeSpawner")
     assert made == {
         "JupyterHub": {"spawner_class": PodSpawner, "template_paths": [str(TEMPLATES)]},
-        "PodSpawner": {"cpu_start_limit": 4.0},
+        "PodSpawner": {"cpu_start_limit": 4.0, "pod_security": "restricted"},
         "Spawner": {
             "cmd": ["caesarion-singleuser"],
             "notebook_dir": "~",

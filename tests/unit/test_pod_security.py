@@ -4,8 +4,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-
-from tests.fakes.kubernetes.apiserver.pod_security import violations
+from caesarion_hub.pods.pod_security import violations
 
 RESTRICTED: dict[str, Any] = {
     "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},

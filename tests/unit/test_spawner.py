@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 import pytest
+from caesarion_hub.pods.pod_security import violations
 from caesarion_hub.values import ValuesError
 from kubernetes_asyncio.client import ApiClient
 
-from tests.fakes.kubernetes.apiserver.pod_security import violations
 from tests.spawners import make_spawner, without_cluster
 
 __all__ = ["without_cluster"]
@@ -155,6 +155,103 @@ async def test_no_other_variable_of_the_hub_gets_into_a_pod(
 )
 async def test_pod_security_restricted_lets_the_pod_in(changes: dict[str, Any]) -> None:
     assert violations("restricted", (await manifest_of(singleuser=changes))["spec"]) == []
+
+
+HOST_PATH = [{"name": "node", "hostPath": {"path": "/"}}]
+SHELL = {"name": "fix", "image": "busybox", "securityContext": {"privileged": True}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "violation"),
+    [
+        ({"singleuser": {"extraPodConfig": {"hostPID": True}}}, "host namespaces (hostPID=true)"),
+        ({"singleuser": {"extraPodConfig": {"hostNetwork": True}}}, "hostNetwork=true"),
+        ({"singleuser": {"extraPodConfig": {"host_ipc": True}}}, "hostIPC=true"),
+        ({"singleuser": {"extraPodConfig": {"volumes": HOST_PATH}}}, "hostPath volumes"),
+        (
+            {"singleuser": {"extraPodConfig": {"securityContext": {"runAsUser": 0}}}},
+            "runAsUser=0 (pod must not set runAsUser=0)",
+        ),
+        ({"hub": {"config": {"KubeSpawner": {"privileged": True}}}}, "privileged (container"),
+        ({"hub": {"config": {"PodSpawner": {"uid": 0}}}}, "runAsUser=0"),
+        ({"hub": {"config": {"KubeSpawner": {"volumes": {"a": HOST_PATH[0]}}}}}, "hostPath"),
+        ({"hub": {"config": {"KubeSpawner": {"init_containers": [SHELL]}}}}, '"fix" must not set'),
+        ({"hub": {"config": {"KubeSpawner": {"extra_containers": [SHELL]}}}}, '"fix" must not set'),
+        (
+            {"hub": {"config": {"KubeSpawner": {"allow_privilege_escalation": True}}}},
+            "allowPrivilegeEscalation != false",
+        ),
+        (
+            {
+                "hub": {
+                    "config": {
+                        "KubeSpawner": {
+                            "extra_container_config": {
+                                "securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}
+                            }
+                        }
+                    }
+                }
+            },
+            'must not include "SYS_ADMIN"',
+        ),
+    ],
+    ids=str,
+)
+async def test_what_exceeds_restricted_is_refused_unless_a_value_allows_it(
+    changes: dict[str, Any], violation: str
+) -> None:
+    with pytest.raises(ValuesError) as caught:
+        make_spawner(**changes)
+    [sentence] = str(caught.value).splitlines()
+    assert sentence.startswith(
+        "singleuser.extraPodConfig or hub.config.KubeSpawner violates Pod Security restricted: "
+    )
+    assert violation in sentence
+    level = sentence.removesuffix(".").rpartition(" ")[2]
+    assert f"Change it, or set singleuser.podSecurity to {level}." in sentence
+    meant = {**changes, "singleuser": {**changes.get("singleuser", {}), "podSecurity": level}}
+    assert make_spawner(**meant).pod_security == level
+
+
+async def test_a_profile_may_exceed_restricted_only_if_it_says_so() -> None:
+    large = {"display_name": "Large", "kubespawner_override": {"mem_limit": "8Gi"}}
+    root = {"display_name": "Root", "kubespawner_override": {"uid": 0}}
+    option = {
+        "display_name": "Node",
+        "choices": {
+            "yes": {
+                "display_name": "Yes",
+                "kubespawner_override": {"extra_pod_config": {"hostNetwork": True}},
+            }
+        },
+    }
+    node = {"display_name": "Node", "profile_options": {"node": option}}
+    with pytest.raises(ValuesError) as caught:
+        make_spawner(singleuser={"profileList": [large, root, node]})
+    uid, network = str(caught.value).splitlines()
+    place = "singleuser.profileList[1].kubespawner_override"
+    assert uid == (
+        f"{place} violates Pod Security restricted: runAsUser=0 "
+        f'(container "notebook" must not set runAsUser=0). Change it, or set {place}.pod_security '
+        "to baseline."
+    )
+    assert network.startswith(
+        "singleuser.profileList[2].profile_options.node.choices.yes.kubespawner_override violates"
+    )
+    assert network.endswith(".pod_security to privileged.")
+    allowed = {**root["kubespawner_override"], "pod_security": "baseline"}  # type: ignore[dict-item]
+    profiles = [large, {**root, "kubespawner_override": allowed}]
+    for profile, level in (("root", "baseline"), ("large", "restricted")):
+        spawner = make_spawner(singleuser={"profileList": profiles})
+        spawner.user_options = {"profile": profile}
+        await spawner.load_user_options()
+        assert spawner.pod_security == level
+
+
+async def test_an_unknown_field_of_the_pod_is_one_sentence() -> None:
+    with pytest.raises(ValuesError, match=r"extraPodConfig or .* cannot be used: .*hostPid"):
+        make_spawner(singleuser={"extraPodConfig": {"hostPid": True}})
 
 
 async def test_without_a_disk_the_home_lives_as_long_as_its_pod() -> None:

@@ -7,17 +7,21 @@ resulting pod complies with Pod Security *restricted*.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from string import Formatter
 from typing import Any
 
+from kubespawner.objects import make_pod
 from traitlets.config import Config
 
 from caesarion_hub.pods.api import REQUEST_TIMEOUT
-from caesarion_hub.pods.profiles import profile_list
+from caesarion_hub.pods.pod_security import required_level, violations
+from caesarion_hub.pods.profiles import all_overrides, profile_list
+from caesarion_hub.pods.spawn_errors import shorten
 from caesarion_hub.pods.spawner import PodSpawner
-from caesarion_hub.values import Cluster, Singleuser, ValuesError
+from caesarion_hub.values import Cluster, Profile, Singleuser, Values, ValuesError, merge
 
 NAME = "caesarion"
 HOME, UPLOADS, SCRATCH = "home", "uploaded_files", "tmp"
@@ -32,6 +36,14 @@ TEMPLATES = Path(__file__).with_name("templates")
 API_RETRY_TIMEOUT = 120
 """Seconds for which a request is retried while the Kubernetes API fails; an estimate."""
 
+LIST_TRAITS = {"extra_containers", "init_containers", "volumes"}
+SECURITY_TRAITS = (
+    *("allow_privilege_escalation", "container_security_context", "extra_container_config"),
+    *("extra_pod_config", "fs_gid", "gid", "lifecycle_hooks", "pod_security_context"),
+    *("privileged", "supplemental_gids", "uid", *sorted(LIST_TRAITS)),
+)
+"""The traits that decide about Pod Security; ``LIST_TRAITS`` may be tables as well."""
+
 USUAL_FIELDS = ("username", "servername", "user_server", "unescaped_username", "userid")
 FIELDS = {
     *USUAL_FIELDS,
@@ -42,8 +54,9 @@ FIELDS = {
 """The fields that ``KubeSpawner._expand_user_properties`` fills in, in KubeSpawner 7.1."""
 
 
-def configure(c: Config, singleuser: Singleuser, cluster: Cluster) -> None:
-    """Set the spawner class and its traits; raise ValuesError for texts that it cannot expand."""
+def configure(c: Config, values: Values, cluster: Cluster) -> None:
+    """Set the spawner class and its traits; raise ValuesError for what no start could use."""
+    singleuser = values.singleuser
     sentences = [
         *template_problems("singleuser.extraEnv", singleuser.extra_env),
         *template_problems("singleuser.extraLabels", singleuser.extra_labels),
@@ -70,11 +83,17 @@ def configure(c: Config, singleuser: Singleuser, cluster: Cluster) -> None:
             "k8s_api_request_retry_timeout": max(singleuser.start_timeout, API_RETRY_TIMEOUT),
         }
     )
-    c.PodSpawner.cpu_start_limit = singleuser.cpu.start_limit
+    c.PodSpawner.update(
+        {"cpu_start_limit": singleuser.cpu.start_limit, "pod_security": singleuser.pod_security}
+    )
     c.KubeSpawner.update(resources(singleuser))
     c.KubeSpawner.update(placement(singleuser))
     c.KubeSpawner.update(security(singleuser))
     c.KubeSpawner.update(storage(singleuser))
+    sections = [c.KubeSpawner, c.PodSpawner]
+    sections += [values.hub.config.get(each.__name__, {}) for each in reversed(PodSpawner.mro())]
+    if sentences := list(security_problems(merge(sections), singleuser.profile_list)):
+        raise ValuesError("\n".join(sentences))
 
 
 def template_problems(key: str, texts: Mapping[str, str]) -> Iterator[str]:
@@ -179,6 +198,49 @@ def security(singleuser: Singleuser) -> dict[str, Any]:
         "service_account": singleuser.service_account_name,
         "automount_service_account_token": False,
     }
+
+
+def security_problems(traits: Mapping[str, Any], profiles: Sequence[Profile]) -> Iterator[str]:
+    """
+    Yield a sentence for each way in which pods would exceed ``singleuser.podSecurity``.
+
+    ``traits`` are the spawner's, with the operator's own. What depends on a user,
+    such as free text in a profile, is checked at each start (``objects``).
+    """
+    where = "singleuser.extraPodConfig or hub.config.KubeSpawner"
+    if sentence := _violation(traits, where, "singleuser.podSecurity"):
+        yield sentence
+        return
+    for key, overrides in all_overrides([profile.model_dump() for profile in profiles]):
+        place = f"{key}.kubespawner_override"
+        if sentence := _violation(merge([traits, overrides]), place, f"{place}.pod_security"):
+            yield sentence
+
+
+def _violation(traits: Mapping[str, Any], where: str, remedy: str) -> str:
+    """Return a sentence if the pod of ``traits`` exceeds the level in them, else nothing."""
+    given = {name: deepcopy(traits[name]) for name in SECURITY_TRAITS if name in traits}
+    for name in LIST_TRAITS & given.keys():
+        if isinstance(table := given[name], dict):
+            given[name] = [table[key] for key in sorted(table)]
+    try:
+        pod = make_pod(name="pod", cmd=[], port=8888, image="image", **given)
+    except (KeyError, TypeError, ValueError) as problem:
+        return f"{where} cannot be used: {shorten(str(problem))}."
+    level, spec = traits["pod_security"], plain(pod.spec.to_dict(serialize=True))
+    if not (found := violations(level, spec)):
+        return ""
+    return (
+        f"{where} violates Pod Security {level}: {'; '.join(found)}. "
+        f"Change it, or set {remedy} to {required_level(spec)}."
+    )
+
+
+def plain(value: Any) -> Any:
+    """Return a table of a model of the client's without the fields that are not set."""
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items() if inner is not None}
+    return [plain(inner) for inner in value] if isinstance(value, list) else value
 
 
 def storage(singleuser: Singleuser) -> dict[str, Any]:

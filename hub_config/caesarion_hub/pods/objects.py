@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 from kubernetes_asyncio.client import ApiException, V1DeleteOptions
 from kubespawner import KubeSpawner
 from kubespawner.clients import shared_client
-from traitlets import Float, default
+from traitlets import Enum, Float, default
 
 from caesarion_hub.pods import startup_cpu
 from caesarion_hub.pods.api import RetriableApi, backoff, reason_of
+from caesarion_hub.pods.pod_security import LEVELS, violations
 from caesarion_hub.pods.reflector import (
     COMPONENT,
     RELEASE,
@@ -24,7 +25,7 @@ from caesarion_hub.pods.reflector import (
     Resource,
     shared_reflector,
 )
-from caesarion_hub.pods.spawn_errors import SpawnFailed, name_taken
+from caesarion_hub.pods.spawn_errors import SpawnFailed, insecure_pod, name_taken
 
 
 class PodObjects(KubeSpawner):  # type: ignore[misc]
@@ -36,6 +37,14 @@ class PodObjects(KubeSpawner):  # type: ignore[misc]
         config=True,
         help="CPU limit, in cores, until the server is ready; then it is lowered to cpu_limit in "
         "place, which needs Kubernetes 1.33. None, or no cpu_limit: the limit never changes.",
+    )
+
+    pod_security = Enum(
+        LEVELS,
+        "restricted",
+        config=True,
+        help="The level of Kubernetes' Pod Security Standards that pods must comply with, "
+        "whatever profiles, hooks and users' choices say. The namespace may enforce it as well.",
     )
 
     component_label = COMPONENT  # not a trait: the reflector selects by it
@@ -184,10 +193,18 @@ class PodObjects(KubeSpawner):  # type: ignore[misc]
         pod = await self.get_pod_manifest()
         if self.modify_pod_hook:
             pod = await self._modified(pod)
+        self._check_security(pod)
         self._save_state()
         await self._repeat(self._make_create_pod_request, pod, self.k8s_api_request_timeout)
         if self.after_pod_created_hook:
             await self._run_after_pod_created_hook()
+
+    def _check_security(self, pod: Any) -> None:
+        """Raise SpawnFailed if the pod exceeds :attr:`pod_security`."""
+        client = shared_client("CoreV1Api").api_client
+        spec = client.sanitize_for_serialization(pod)["spec"]
+        if found := violations(self.pod_security, spec):
+            raise SpawnFailed(insecure_pod(self.pod_security, found))
 
     async def _run_after_pod_created_hook(self) -> None:
         """Call the operator's hook with the pod as a dict, as KubeSpawner 7.1 does."""

@@ -36,7 +36,7 @@ def profile_list(profiles: Sequence[Profile]) -> list[dict[str, Any]]:
     """Return ``KubeSpawner.profile_list``; raise ValuesError with a sentence for each problem."""
     made = [profile.model_dump(exclude_unset=True) for profile in profiles]
     sentences = list(_duplicates(made))
-    for place, overrides in _overrides(made):
+    for place, overrides in all_overrides(made):
         for name, value in overrides.items():
             try:
                 overrides[name] = _convert(name, value)
@@ -51,7 +51,7 @@ def profile_list(profiles: Sequence[Profile]) -> list[dict[str, Any]]:
     return made
 
 
-def _overrides(made: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+def all_overrides(made: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield every table of overrides with its key in the values."""
     for number, profile in enumerate(made):
         place = f"singleuser.profileList[{number}]"

@@ -5,7 +5,7 @@ Used by ``diagnosis``, ``spawner`` and ``objects``. Pure.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from jupyterhub.spawner import SpawnException
@@ -89,6 +89,12 @@ def name_taken(name: str, release: str) -> SpawnProblem:
         f"The installation '{release}' already has a pod named {name}.",
         "Ask your administrator to give each installation a namespace of its own.",
     )
+
+
+def insecure_pod(level: str, violations: Sequence[str]) -> SpawnProblem:
+    """Describe a pod that exceeds the level of Pod Security which the operator has set."""
+    text = f"Your server's pod violates Pod Security {level}: {'; '.join(violations)}."
+    return SpawnProblem("security", text, OTHER_PROFILE)
 
 
 def invalid_choice(problem: Exception) -> SpawnProblem:

@@ -139,6 +139,9 @@ class Singleuser(Section):
     service_account_name: str | None = Field(None, description="the name of a ServiceAccount")
     extra_labels: dict[str, str] = Field({}, description=_TEXTS)
     extra_annotations: dict[str, str] = Field({}, description=_TEXTS)
+    pod_security: Literal["restricted", "baseline", "privileged"] = Field(
+        "restricted", description="restricted, baseline or privileged"
+    )
     extra_pod_config: dict[str, Any] = Field({}, description=_TABLE)
     uid: int = Field(1000, ge=1, description="the number of a user, 1 or more")
     gid: int = Field(100, ge=0, description=_COUNT)

@@ -7,7 +7,9 @@ tolerations, the level of Pod Security, the change of a running pod's size.
 
 import secrets
 
-from tests.fakes.kubernetes.apiserver import limits, pod_security
+from caesarion_hub.pods import pod_security
+
+from tests.fakes.kubernetes.apiserver import limits
 from tests.fakes.kubernetes.apiserver.calls import Call
 from tests.fakes.kubernetes.apiserver.defaults import MODE, containers_of
 from tests.fakes.kubernetes.apiserver.errors import forbidden, invalid
@@ -18,6 +20,8 @@ from tests.fakes.kubernetes.apiserver.state import State
 TOKENS_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 SYSTEM_PRIORITIES = {"system-cluster-critical": 2000000000, "system-node-critical": 2000001000}
 NODE_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+ENFORCE = "pod-security.kubernetes.io/enforce"
+WARN = "pod-security.kubernetes.io/warn"
 TEMPLATES = ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job")
 
 
@@ -134,12 +138,12 @@ def check_security(state: State, call: Call, obj: Json) -> None:
     namespace = state.store.get("namespaces", "", call.namespace) or {"metadata": {}}
     labels = namespace["metadata"].get("labels") or {}
     spec = obj["spec"] if obj["kind"] == "Pod" else obj["spec"]["template"]["spec"]
-    warned = labels.get(pod_security.WARN, "privileged")
+    warned = labels.get(WARN, "privileged")
     if told := pod_security.violations(warned, spec):
         call.warnings.append(f'would violate PodSecurity "{warned}:latest": {", ".join(told)}')
     if obj["kind"] != "Pod":
         return
-    enforced = labels.get(pod_security.ENFORCE, "privileged")
+    enforced = labels.get(ENFORCE, "privileged")
     if told := pod_security.violations(enforced, spec):
         why = f'violates PodSecurity "{enforced}:latest": {", ".join(told)}'
         raise forbidden("pods", obj["metadata"]["name"], why)

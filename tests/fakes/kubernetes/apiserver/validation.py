@@ -8,7 +8,8 @@ a real server checks, but what people and charts get wrong.
 import re
 from collections.abc import Callable, Iterator
 
-from tests.fakes.kubernetes.apiserver import pod_security
+from caesarion_hub.pods.pod_security import LEVELS
+
 from tests.fakes.kubernetes.apiserver.errors import cause, invalid
 from tests.fakes.kubernetes.apiserver.network_validation import (
     check_ingress,
@@ -17,6 +18,7 @@ from tests.fakes.kubernetes.apiserver.network_validation import (
 )
 from tests.fakes.kubernetes.apiserver.objects import Json
 from tests.fakes.kubernetes.apiserver.pod_validation import check_pod_spec, check_pod_update
+from tests.fakes.kubernetes.apiserver.pods import ENFORCE, WARN
 from tests.fakes.kubernetes.apiserver.resources import Resource
 from tests.fakes.kubernetes.apiserver.selectors import matches_selector
 
@@ -167,8 +169,8 @@ def _budget(obj: Json) -> Causes:
 
 def _namespace(obj: Json) -> Causes:
     for key, value in (obj["metadata"].get("labels") or {}).items():
-        if key in (pod_security.ENFORCE, pod_security.WARN) and value not in pod_security.LEVELS:
-            why = f'Invalid value: "{value}": must be one of {", ".join(pod_security.LEVELS)}'
+        if key in (ENFORCE, WARN) and value not in LEVELS:
+            why = f'Invalid value: "{value}": must be one of {", ".join(LEVELS)}'
             yield cause(f"metadata.labels[{key}]", "Invalid", why)
 
 

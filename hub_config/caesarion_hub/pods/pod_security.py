@@ -1,9 +1,9 @@
 """
-The Pod Security Standards: what makes a pod violate *baseline* or *restricted*.
+The Pod Security Standards: how a pod violates *baseline* or *restricted*.
 
-``admission`` enforces the level that a namespace's labels ask for; the tests of
-the chart and of the spawner ask the same question of their pods. Pure. The
-checks are those of version 1.37, for Linux, in Kubernetes' words:
+Called by ``configuration`` and ``objects``, which refuse users' pods that exceed
+``singleuser.podSecurity``, whether or not the namespace enforces a level. Pure.
+The checks and the messages are those of Kubernetes 1.37, for Linux:
 https://kubernetes.io/docs/concepts/security/pod-security-standards/
 """
 
@@ -13,8 +13,6 @@ from typing import Any
 Spec = Mapping[str, Any]
 
 LEVELS = ("privileged", "baseline", "restricted")
-ENFORCE = "pod-security.kubernetes.io/enforce"
-WARN = "pod-security.kubernetes.io/warn"
 
 BASELINE_CAPABILITIES = {
     "AUDIT_WRITE",
@@ -61,13 +59,18 @@ SELINUX_TYPES = {"", "container_t", "container_init_t", "container_kvm_t", "cont
 
 
 def violations(level: str, spec: Spec) -> list[str]:
-    """Return in words all that a pod's spec has against a level; empty if it complies."""
+    """Return how a pod's spec violates a level, one message for each check."""
     if level == "privileged":
         return []
-    found = [told for check in BASELINE for told in check(spec)]
+    found = [text for check in BASELINE for text in check(spec)]
     if level == "restricted":
-        found += [told for check in RESTRICTED for told in check(spec)]
+        found += [text for check in RESTRICTED for text in check(spec)]
     return found
+
+
+def required_level(spec: Spec) -> str:
+    """Return the strictest level that a pod's spec complies with."""
+    return next(level for level in reversed(LEVELS) if not violations(level, spec))
 
 
 def _containers(spec: Spec) -> list[Spec]:
@@ -79,20 +82,20 @@ def _context(holder: Spec) -> Spec:
     return holder.get("securityContext") or {}
 
 
-def _named(containers: list[Spec]) -> str:
+def _name(containers: list[Spec]) -> str:
     names = ", ".join(f'"{container["name"]}"' for container in containers)
     return f"container{'s' * (len(containers) > 1)} {names}"
 
 
-def _those(spec: Spec, is_bad: Callable[[Spec], Any]) -> list[Spec]:
-    return [container for container in _containers(spec) if is_bad(container)]
+def _find(spec: Spec, is_wrong: Callable[[Spec], Any]) -> list[Spec]:
+    return [container for container in _containers(spec) if is_wrong(container)]
 
 
-def _setters(spec: Spec, is_bad: Callable[[Spec], bool]) -> str:
-    """Name who has a bad security context, the pod or containers of it; empty if nobody has."""
-    bad = ["pod"] if is_bad(_context(spec)) else []
-    if containers := _those(spec, lambda one: is_bad(_context(one))):
-        bad.append(_named(containers))
+def _find_contexts(spec: Spec, is_wrong: Callable[[Spec], bool]) -> str:
+    """Name the pod and the containers whose security context is wrong; empty if none is."""
+    bad = ["pod"] if is_wrong(_context(spec)) else []
+    if containers := _find(spec, lambda one: is_wrong(_context(one))):
+        bad.append(_name(containers))
     return " and ".join(bad)
 
 
@@ -103,15 +106,15 @@ def _host_namespaces(spec: Spec) -> Iterator[str]:
 
 
 def _privileged(spec: Spec) -> Iterator[str]:
-    if bad := _those(spec, lambda one: _context(one).get("privileged")):
-        yield f"privileged ({_named(bad)} must not set securityContext.privileged=true)"
+    if bad := _find(spec, lambda one: _context(one).get("privileged")):
+        yield f"privileged ({_name(bad)} must not set securityContext.privileged=true)"
 
 
 def _host_process(spec: Spec) -> Iterator[str]:
     def is_set(context: Spec) -> bool:
         return bool((context.get("windowsOptions") or {}).get("hostProcess"))
 
-    if bad := _setters(spec, is_set):
+    if bad := _find_contexts(spec, is_set):
         yield f"hostProcess ({bad} must not set securityContext.windowsOptions.hostProcess=true)"
 
 
@@ -120,10 +123,10 @@ def _baseline_capabilities(spec: Spec) -> Iterator[str]:
         capabilities = _context(container).get("capabilities") or {}
         return set(capabilities.get("add") or ()) - BASELINE_CAPABILITIES
 
-    if bad := _those(spec, added):
+    if bad := _find(spec, added):
         names = ", ".join(sorted({f'"{name}"' for container in bad for name in added(container)}))
         yield (
-            f"non-default capabilities ({_named(bad)} must not include {names}"
+            f"non-default capabilities ({_name(bad)} must not include {names}"
             " in securityContext.capabilities.add)"
         )
 
@@ -138,14 +141,14 @@ def _host_ports(spec: Spec) -> Iterator[str]:
     def ports(container: Spec) -> list[int]:
         return [one["hostPort"] for one in container.get("ports") or () if one.get("hostPort")]
 
-    if bad := _those(spec, ports):
+    if bad := _find(spec, ports):
         listed = ", ".join(str(port) for container in bad for port in ports(container))
-        yield f"hostPort ({_named(bad)} uses hostPort {listed})"
+        yield f"hostPort ({_name(bad)} uses hostPort {listed})"
 
 
-def _everywhere(spec: Spec) -> list[tuple[str, Spec]]:
-    """Return the security contexts with the names of who has them."""
-    own = [(_named([container]), _context(container)) for container in _containers(spec)]
+def _contexts(spec: Spec) -> list[tuple[str, Spec]]:
+    """Return the security contexts of the pod and of its containers, with their names."""
+    own = [(_name([container]), _context(container)) for container in _containers(spec)]
     return [("pod", _context(spec)), *own]
 
 
@@ -157,20 +160,20 @@ def _probe_hosts(spec: Spec) -> Iterator[str]:
         actions = [one.get(name) or {} for one in hooks for name in ("httpGet", "tcpSocket")]
         return [action["host"] for action in actions if action.get("host")]
 
-    if bad := _those(spec, hosts):
+    if bad := _find(spec, hosts):
         listed = ", ".join(f'"{host}"' for container in bad for host in hosts(container))
-        yield f"probe or lifecycle host ({_named(bad)} uses hosts {listed})"
+        yield f"probe or lifecycle host ({_name(bad)} uses hosts {listed})"
 
 
 def _app_armor(spec: Spec) -> Iterator[str]:
-    for who, context in _everywhere(spec):
+    for who, context in _contexts(spec):
         profile = (context.get("appArmorProfile") or {}).get("type")
         if profile == "Unconfined":
             yield f'forbidden AppArmor profile ({who} must not set it to "Unconfined")'
 
 
 def _se_linux(spec: Spec) -> Iterator[str]:
-    for who, context in _everywhere(spec):
+    for who, context in _contexts(spec):
         options = context.get("seLinuxOptions") or {}
         if (
             options.get("type", "") not in SELINUX_TYPES
@@ -181,12 +184,12 @@ def _se_linux(spec: Spec) -> Iterator[str]:
 
 
 def _proc_mount(spec: Spec) -> Iterator[str]:
-    if bad := _those(spec, lambda one: _context(one).get("procMount", "Default") != "Default"):
-        yield f"procMount ({_named(bad)} must not set securityContext.procMount)"
+    if bad := _find(spec, lambda one: _context(one).get("procMount", "Default") != "Default"):
+        yield f"procMount ({_name(bad)} must not set securityContext.procMount)"
 
 
 def _baseline_seccomp(spec: Spec) -> Iterator[str]:
-    for who, context in _everywhere(spec):
+    for who, context in _contexts(spec):
         if (context.get("seccompProfile") or {}).get("type") == "Unconfined":
             yield f'seccompProfile ({who} must not set its type to "Unconfined")'
 
@@ -208,9 +211,9 @@ def _restricted_volumes(spec: Spec) -> Iterator[str]:
 
 
 def _privilege_escalation(spec: Spec) -> Iterator[str]:
-    if bad := _those(spec, lambda one: _context(one).get("allowPrivilegeEscalation") is not False):
+    if bad := _find(spec, lambda one: _context(one).get("allowPrivilegeEscalation") is not False):
         yield (
-            f"allowPrivilegeEscalation != false ({_named(bad)} must set"
+            f"allowPrivilegeEscalation != false ({_name(bad)} must set"
             " securityContext.allowPrivilegeEscalation=false)"
         )
 
@@ -219,31 +222,30 @@ def _restricted_capabilities(spec: Spec) -> Iterator[str]:
     def capabilities(container: Spec, field: str) -> list[str]:
         return (_context(container).get("capabilities") or {}).get(field) or []
 
-    if bad := _those(spec, lambda one: "ALL" not in capabilities(one, "drop")):
+    if bad := _find(spec, lambda one: "ALL" not in capabilities(one, "drop")):
         yield (
-            f"unrestricted capabilities ({_named(bad)} must set"
+            f"unrestricted capabilities ({_name(bad)} must set"
             ' securityContext.capabilities.drop=["ALL"])'
         )
-    if bad := _those(spec, lambda one: set(capabilities(one, "add")) - {"NET_BIND_SERVICE"}):
+    if bad := _find(spec, lambda one: set(capabilities(one, "add")) - {"NET_BIND_SERVICE"}):
         yield (
-            f"unrestricted capabilities ({_named(bad)} must not add others than"
+            f"unrestricted capabilities ({_name(bad)} must not add others than"
             ' "NET_BIND_SERVICE" in securityContext.capabilities.add)'
         )
 
 
 def _non_root(spec: Spec) -> Iterator[str]:
     for_pod = _context(spec).get("runAsNonRoot")
-    if refusing := _setters(spec, lambda context: context.get("runAsNonRoot") is False):
+    if refusing := _find_contexts(spec, lambda context: context.get("runAsNonRoot") is False):
         yield f"runAsNonRoot != true ({refusing} must not set securityContext.runAsNonRoot=false)"
-    elif bad := _those(spec, lambda one: not _context(one).get("runAsNonRoot", for_pod)):
+    elif bad := _find(spec, lambda one: not _context(one).get("runAsNonRoot", for_pod)):
         yield (
-            f"runAsNonRoot != true (pod or {_named(bad)} must set"
-            " securityContext.runAsNonRoot=true)"
+            f"runAsNonRoot != true (pod or {_name(bad)} must set securityContext.runAsNonRoot=true)"
         )
 
 
 def _root_user(spec: Spec) -> Iterator[str]:
-    bad = [who for who, context in _everywhere(spec) if context.get("runAsUser") == 0]
+    bad = [who for who, context in _contexts(spec) if context.get("runAsUser") == 0]
     if bad:
         yield f"runAsUser=0 ({', '.join(bad)} must not set runAsUser=0)"
 
@@ -255,9 +257,9 @@ def _restricted_seccomp(spec: Spec) -> Iterator[str]:
         profile = _context(container).get("seccompProfile") or for_pod or {}
         return profile.get("type") not in ("RuntimeDefault", "Localhost")
 
-    if bad := _those(spec, is_open):
+    if bad := _find(spec, is_open):
         yield (
-            f"seccompProfile (pod or {_named(bad)} must set securityContext.seccompProfile.type"
+            f"seccompProfile (pod or {_name(bad)} must set securityContext.seccompProfile.type"
             ' to "RuntimeDefault" or "Localhost")'
         )
 
