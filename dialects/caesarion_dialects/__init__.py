@@ -32,6 +32,7 @@ reader          bytes of any answer -> canonical events: SSE, NDJSON, or one JSO
 canonical       one provider's chunk -> canonical chunks
 assembler       canonical chunks -> the whole answer
 completion      the whole answer as a ``chat.completion``, for requests without a stream
+choice          one choice's deltas -> canonical deltas
 calls           tool calls, put together from whatever pieces
 reasoning       reasoning fields, content as parts, and ``<think>`` tags
 usage           token counts under any of their names
@@ -42,12 +43,14 @@ sse             server-sent events as the WHATWG specifies them
 
 from caesarion_dialects.assembler import Answer, Assembler, Call
 from caesarion_dialects.canonical import Canonicaliser
+from caesarion_dialects.choice import MARKER
 from caesarion_dialects.completion import completion
 from caesarion_dialects.reader import AnswerReader, Failure, Piece
 from caesarion_dialects.sse import Event, EventReader
 from caesarion_dialects.usage import Usage
 
 __all__ = [
+    "MARKER",
     "Answer",
     "AnswerReader",
     "Assembler",

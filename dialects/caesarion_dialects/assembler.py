@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from caesarion_dialects import usage
-from caesarion_dialects.canonical import MARKER
+from caesarion_dialects.choice import MARKER
 
 Json = dict[str, Any]
 

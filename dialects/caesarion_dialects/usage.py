@@ -49,7 +49,6 @@ _BESIDE_INPUT_BEDROCK = ("cacheReadInputTokens", "cacheWriteInputTokens")
 _BESIDE = {"input_tokens": _BESIDE_INPUT, "inputTokens": _BESIDE_INPUT_BEDROCK}
 # Gemini counts thoughts beside the candidates, not within.
 _CANDIDATES = ("candidatesTokenCount", "candidates_token_count")
-_CANONICAL = ("prompt_tokens", "completion_tokens", "total_tokens")
 _FOREIGN = frozenset(name for name in _CACHED + _REASONING if "." not in name)
 # Where counts stand beside "usage": Groq's, Gemini's.
 _PLACES = ("usage", "x_groq.usage", "usageMetadata", "usage_metadata")
@@ -106,11 +105,16 @@ def find(chunk: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def is_canonical(said: Any) -> bool:
     """Whether ``said`` is OpenAI's ``usage`` and needs no other reading."""
+    if not isinstance(said, dict):
+        return False
+    prompt, completion = said.get("prompt_tokens"), said.get("completion_tokens")
+    total = said.get("total_tokens")
     return (
-        isinstance(said, dict)
-        and all(count(said.get(name)) is not None for name in _CANONICAL)
-        and said["total_tokens"] == said["prompt_tokens"] + said["completion_tokens"]
-        and not any(count(said.get(name)) for name in _FOREIGN & said.keys())
+        type(prompt) is type(completion) is type(total) is int
+        and 0 <= prompt < MAX_COUNT
+        and 0 <= completion < MAX_COUNT
+        and total == prompt + completion
+        and said.keys().isdisjoint(_FOREIGN)
     )
 
 
@@ -120,6 +124,8 @@ def read(said: Any, size: int = 0) -> Usage | None:
 
     ``size`` is how many bytes the answer has, which divides a bare total.
     """
+    if is_canonical(said):
+        return _read_canonical(said)
     if not isinstance(said, Mapping):
         return None
     prompt, prompt_name = _first(said, _PROMPT)
@@ -139,6 +145,16 @@ def read(said: Any, size: int = 0) -> Usage | None:
     if not prompt and not completion:
         return None
     return Usage(prompt, completion, min(cached, prompt), min(reasoning, completion))
+
+
+def _read_canonical(said: Mapping[str, Any]) -> Usage | None:
+    prompt, completion = said["prompt_tokens"], said["completion_tokens"]
+    if not prompt and not completion:
+        return None
+    inside, behind = said.get("prompt_tokens_details"), said.get("completion_tokens_details")
+    cached = count(inside.get("cached_tokens")) if isinstance(inside, dict) else 0
+    reasoning = count(behind.get("reasoning_tokens")) if isinstance(behind, dict) else 0
+    return Usage(prompt, completion, min(cached or 0, prompt), min(reasoning or 0, completion))
 
 
 def merge(old: Usage | None, new: Usage) -> Usage:

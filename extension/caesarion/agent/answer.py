@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from caesarion_dialects import Assembler
-from caesarion_dialects.canonical import MARKER
+from caesarion_dialects import MARKER, Assembler
 
 from caesarion.events import Reasoning, Refusal, Text, TextWasReasoning, ToolCall, Usage
 
