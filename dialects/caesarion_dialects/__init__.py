@@ -1,5 +1,5 @@
 """
-Read what model servers send, whatever dialect of OpenAI's protocol they speak.
+Speak with model servers, whatever dialect of OpenAI's protocol they speak.
 
 The gateway and the extension both read answers with this package, so that the
 client, the audit and the chat see the same. Nothing here does I/O or imports
@@ -28,6 +28,7 @@ names: the assembler collects them as ``extras``, and
 :meth:`~caesarion_dialects.assembler.Answer.message` sends them back.
 
 ==============  ====================================================================
+adaptation      the form in which a model takes requests, learned from its refusals
 reader          bytes of any answer -> canonical events: SSE, NDJSON, or one JSON body
 canonical       one provider's chunk -> canonical chunks
 assembler       canonical chunks -> the whole answer
@@ -41,6 +42,7 @@ sse             server-sent events as the WHATWG specifies them
 ==============  ====================================================================
 """
 
+from caesarion_dialects.adaptation import RequestForm, learned
 from caesarion_dialects.assembler import Answer, Assembler, Call
 from caesarion_dialects.canonical import Canonicaliser
 from caesarion_dialects.choice import MARKER
@@ -60,6 +62,8 @@ __all__ = [
     "EventReader",
     "Failure",
     "Piece",
+    "RequestForm",
     "Usage",
     "completion",
+    "learned",
 ]

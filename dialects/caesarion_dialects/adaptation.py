@@ -1,26 +1,22 @@
 """
-The form in which a model takes requests: set in the values, or learned from its refusals.
+The form in which a model takes requests, learned from its refusals.
 
-Called by ``endpoint``; pure but for :class:`KnownForms`, which is an upstream's
-memory. A 400 that names a parameter leads to another form of the same request.
-The law: a limit of the answer's tokens is renamed or lowered, never left out.
+Called by the gateway and by the extension, which remember the form; calls ``errors``. Pure.
+A refusal that names a parameter leads to another form of the same request. The law: a limit
+of the answer's tokens is renamed or lowered, never left out.
 """
 
 import re
-from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import Any
 
 from caesarion_dialects import errors
 
-from caesarion_hub.values.gateway import ModelParameters
-
 Body = dict[str, Any]
 
-MAX_MODELS = 1000
-"""Models whose form an upstream remembers; a made-up number."""
+MAX_ADAPTATIONS = 4
+"""Refusals of one request that are each followed by another form of it; a made-up number."""
 
 OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens")
 """The names of the limit of an answer's tokens: the older one, and that of reasoning models."""
@@ -34,7 +30,8 @@ _NOT_TAKEN = re.compile(
     r"(?:un|not? |n't )support|unknown|unrecogni[sz]|unexpected|not (?:permitted|allowed|enabled|"
     r"available|implemented)|extra (?:input|field)|additional propert|deprecated|"
     r"only the default|cannot (?:both )?be|no endpoints found that support|requires? --enable|"
-    r"\buse ['\"`]?max_completion_tokens|instead of|invalid (?:field|param|argument name)",
+    r"\buse ['\"`]?max_completion_tokens|instead of|invalid (?:field|param|argument name)|"
+    r"please remove",
     re.IGNORECASE,
 )
 _TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
@@ -67,6 +64,11 @@ _KNOWN_NAME = re.compile(
 )
 _NUMBER = re.compile(r"\d[\d,]*")
 _REASONING = "reasoning_content"
+# Words of a server that wants reasoning back: DeepSeek's, Moonshot's.
+_MISSING = re.compile(r"missing|must be (?:passed|provided|included)|required", re.IGNORECASE)
+# Stands for reasoning that nobody knows any more, as of a call that a person has repeated; an
+# empty text counts as missing.
+_UNKNOWN_REASONING = " "
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,8 @@ class RequestForm:
     ``system_role`` is the role of system messages: "user" has them merged into
     the first message of the user. ``hidden`` are fields of messages that are
     not sent, ``reasoning_field`` is the one that reasoning goes back in.
-    ``is_thinking`` says that answers begin within reasoning.
+    ``needs_reasoning`` says that no message with calls may be without it, and
+    ``is_thinking`` that answers begin within reasoning.
     """
 
     dropped: frozenset[str] = frozenset()
@@ -88,6 +91,7 @@ class RequestForm:
     system_role: str = ""
     hidden: frozenset[str] = frozenset()
     reasoning_field: str = _REASONING
+    needs_reasoning: bool = False
     is_thinking: bool = False
 
     def apply(self, body: Body) -> Body:
@@ -110,6 +114,8 @@ class RequestForm:
             said.append(f"with {self.output_limit} for the limit of tokens")
         if self.max_output != known.max_output:
             said.append(f"for {self.max_output} tokens at most")
+        if self.needs_reasoning and not known.needs_reasoning:
+            said.append("with reasoning in messages that call tools")
         if self.system_role != known.system_role:
             said.append(f"with system messages as {self.system_role}")
         return ", ".join(said)
@@ -129,7 +135,7 @@ class RequestForm:
     def _messages(self, messages: Any) -> Any:
         if not isinstance(messages, list):
             return messages
-        if self.hidden or self.reasoning_field != _REASONING:
+        if self.hidden or self.needs_reasoning or self.reasoning_field != _REASONING:
             messages = [self._fields(message) for message in messages]
         if "tools" in self.dropped:
             messages = [_without_calls(message) for message in messages]
@@ -146,6 +152,8 @@ class RequestForm:
         if not isinstance(message, dict):
             return message
         made = dict(message)
+        if self.needs_reasoning and made.get("tool_calls") and not made.get(_REASONING):
+            made[_REASONING] = _UNKNOWN_REASONING
         if _REASONING in made:
             made[self.reasoning_field] = made.pop(_REASONING)
         made = {name: said for name, said in made.items() if name not in self.hidden}
@@ -157,37 +165,6 @@ class RequestForm:
                 for call in made["tool_calls"]
             ]
         return made
-
-
-class KnownForms:
-    """The forms of an upstream's models: those that the values set, and what was learned."""
-
-    def __init__(self, parameters: dict[str, ModelParameters]) -> None:
-        self._parameters = parameters
-        self._forms: OrderedDict[str, RequestForm] = OrderedDict()
-
-    def form(self, model: str) -> RequestForm:
-        """Return the form for ``model``."""
-        if (known := self._forms.get(model)) is not None:
-            self._forms.move_to_end(model)
-            return known
-        form = RequestForm()
-        for pattern, said in self._parameters.items():
-            if fnmatchcase(model, pattern):
-                form = replace(
-                    form,
-                    dropped=form.dropped | frozenset(said.drop),
-                    output_limit=said.output_limit or form.output_limit,
-                    system_role=said.system_role or form.system_role,
-                )
-        return form
-
-    def remember(self, model: str, form: RequestForm) -> None:
-        """Keep ``form`` for the next requests; the model that was asked longest ago goes."""
-        self._forms[model] = form
-        self._forms.move_to_end(model)
-        if len(self._forms) > MAX_MODELS:
-            self._forms.popitem(last=False)
 
 
 def learned(form: RequestForm, sent: Body, status: int, said: bytes) -> RequestForm | None:
@@ -203,6 +180,8 @@ def learned(form: RequestForm, sent: Body, status: int, said: bytes) -> RequestF
     limits = [limit for limit in OUTPUT_LIMITS if limit in sent and _names(limit, name, words)]
     if limits and (found := _other_limit(form, sent, words)):
         return found
+    if _MISSING.search(words) and _names(form.reasoning_field, name, words):
+        return None if form.needs_reasoning else replace(form, needs_reasoning=True)
     if not _NOT_TAKEN.search(words):
         return None
     if _names_system(sent, name, words) and (role := _other_role(form, sent, words)):

@@ -25,6 +25,13 @@ DONE = b"data: [DONE]\n\n"
 MAX_BODY = 64 * 2**20
 """Bytes of an answer that is no stream; a made-up number."""
 
+END_LIMIT = 10.0
+"""
+Seconds that the usage and [DONE] may follow the finish reason; a made-up number.
+
+Some servers leave the connection open behind it. For the caller, who waits.
+"""
+
 MAX_PAGE = 65_536
 """Bytes of a page that stands in the place of an answer; a made-up number."""
 

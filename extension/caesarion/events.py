@@ -52,12 +52,10 @@ class AnswerEnd:
     One answer of the model is complete; its calls follow.
 
     ``fields`` are the provider's own fields of the message, such as signatures, which some
-    providers want back. ``reasoning_field`` names the field in which this provider takes
-    the reasoning back; it is empty if there was none.
+    providers want back.
     """
 
     fields: Mapping[str, Any] = field(default_factory=dict)
-    reasoning_field: str = ""
 
 
 @dataclass(frozen=True)

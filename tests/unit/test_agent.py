@@ -243,7 +243,6 @@ async def test_usage_is_summed_over_the_rounds() -> None:
 async def test_reasoning_and_the_providers_own_fields_go_back_with_the_call() -> None:
     thought = Answer(
         reasoning="Let me see.",
-        reasoning_field="reasoning_content",
         calls=(ToolCall("a", "echo", '{"word": "hi"}', {"extra_content": {"signature": "s"}}),),
         finish_reason="tool_calls",
         fields={"reasoning_details": [{"id": "r"}]},
@@ -254,7 +253,7 @@ async def test_reasoning_and_the_providers_own_fields_go_back_with_the_call() ->
     assert events[:3] == [
         Reasoning("Let me "),
         Reasoning("see."),
-        AnswerEnd({"reasoning_details": [{"id": "r"}]}, "reasoning_content"),
+        AnswerEnd({"reasoning_details": [{"id": "r"}]}),
     ]
     asked = model.asked[1][1]
     assert asked["reasoning_content"] == "Let me see."

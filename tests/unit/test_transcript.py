@@ -401,9 +401,9 @@ async def test_reasoning_goes_back_with_the_calls_that_it_led_to_in_later_turns(
     chat: Chat,
 ) -> None:
     turn = Transcript(chat, PERSONA, chat.says("think"))
-    play(turn, Reasoning("Let me see. "), Reasoning("Yes."), AnswerEnd({}, "reasoning_content"))
+    play(turn, Reasoning("Let me see. "), Reasoning("Yes."), AnswerEnd())
     play(turn, CODE, CallEnd("c1", "ok", "1"), Reasoning("So."), Text("One."))
-    play(turn, AnswerEnd({}, "reasoning_content"))
+    play(turn, AnswerEnd())
     turn.close()
     asked, result = called(CODE, None, "1")
     assert read(chat, PERSONA, chat.says("and?"), ROOT)[1:-1] == [
@@ -430,7 +430,7 @@ async def test_a_providers_own_fields_go_back_in_later_turns(chat: Chat, words: 
 
 async def test_what_a_provider_wants_back_is_kept_up_to_a_bound(chat: Chat) -> None:
     turn = Transcript(chat, PERSONA, chat.says("think"))
-    play(turn, Reasoning("t" * 300_000), AnswerEnd({"blob": "x" * 200_000}, "reasoning_content"))
+    play(turn, Reasoning("t" * 300_000), AnswerEnd({"blob": "x" * 200_000}))
     play(turn, ToolCall("c1", CODE.name, CODE.arguments, {"blob": "x" * 200_000}))
     play(turn, CallEnd("c1", "ok", "1"))
     turn.close()

@@ -11,6 +11,7 @@ from typing import Any
 
 from caesarion_dialects import MARKER, Assembler
 
+from caesarion.agent.prompt import REASONING
 from caesarion.events import Reasoning, Refusal, Text, TextWasReasoning, ToolCall, Usage
 
 Delta = Text | Reasoning | Refusal | TextWasReasoning
@@ -25,8 +26,7 @@ class Answer:
     """
     One answer of the model. ``finish_reason`` is OpenAI's.
 
-    ``fields`` are the provider's own fields of the message; ``reasoning_field`` names the
-    one in which the provider takes ``reasoning`` back.
+    ``fields`` are the provider's own fields of the message.
     """
 
     text: str = ""
@@ -36,13 +36,11 @@ class Answer:
     finish_reason: str = ""
     usage: Usage = field(default_factory=Usage)
     fields: Mapping[str, Any] = field(default_factory=dict)
-    reasoning_field: str = ""
 
     @property
     def returned_fields(self) -> dict[str, Any]:
         """The fields that go back to the provider with the message."""
-        reasoning = {self.reasoning_field: self.reasoning} if self.reasoning_field else {}
-        return {**self.fields, **reasoning}
+        return {**self.fields, **({REASONING: self.reasoning} if self.reasoning else {})}
 
 
 def read(chunk: dict[str, Any], assembler: Assembler) -> list[Delta]:
@@ -60,7 +58,7 @@ def read(chunk: dict[str, Any], assembler: Assembler) -> list[Delta]:
     return shown
 
 
-def whole(assembler: Assembler, reasoning_field: str) -> Answer:
+def whole(assembler: Assembler) -> Answer:
     """Return the answer that ``assembler`` has put together."""
     answer, counted = assembler.answer, assembler.usage
     usage = (
@@ -83,5 +81,4 @@ def whole(assembler: Assembler, reasoning_field: str) -> Answer:
         finish_reason=answer.finish_reason,
         usage=usage,
         fields=answer.extras,
-        reasoning_field=reasoning_field if answer.reasoning else "",
     )

@@ -160,7 +160,7 @@ class Agent:
         turn.usages.append(answer.usage)
         if answer.calls or answer.text:
             turn.messages.append(answer_message(answer.text, answer.calls, answer.returned_fields))
-        yield AnswerEnd(answer.fields, answer.reasoning_field)
+        yield AnswerEnd(answer.fields)
 
     async def _make_calls(self, turn: "_Turn") -> AsyncGenerator[Event, None]:
         """Make the calls of the model's answer, and report how each ended, whatever ends it."""

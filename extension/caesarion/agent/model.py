@@ -11,17 +11,18 @@ import asyncio
 import contextlib
 import importlib
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
-from caesarion_dialects import AnswerReader, Assembler, errors
+from caesarion_dialects import AnswerReader, Assembler, RequestForm, learned
+from caesarion_dialects.adaptation import MAX_ADAPTATIONS
+from caesarion_dialects.reader import END_LIMIT
 
 from caesarion.agent import model_errors
 from caesarion.agent.answer import Answer, Delta, read, whole
 from caesarion.agent.endpoint import Endpoint
-from caesarion.agent.provider_fields import AcceptedFields
 from caesarion.config import CaesarionModel
 from caesarion.errors import ModelError
 from caesarion.events import Approver
@@ -53,8 +54,8 @@ class Source:
         return {name: quote(value, safe="/ .:@_-") for name, value in named.items() if value}
 
 
-class _ConnectionLost(ModelError):  # noqa: N818 - its base says Error
-    """The connection ended before the response did."""
+class _BrokenOff(ModelError):  # noqa: N818 - its base says Error
+    """The connection ended, or fell silent, before the end of the response."""
 
 
 class Model:
@@ -64,9 +65,8 @@ class Model:
         self.endpoint = Endpoint(settings)
         self._settings = settings
         self._client: AsyncOpenAI | None = None
-        self._accepted = AcceptedFields()
-        # Whether the model's answers begin within reasoning, as an earlier one has shown.
-        self._is_thinking = False
+        # The form in which the model takes requests, as its refusals and answers have shown.
+        self._form = RequestForm()
         self._is_gateway = False
         self._reports: set[asyncio.Task[None]] = set()
 
@@ -98,31 +98,40 @@ class Model:
         ``messages`` and ``tools`` are in OpenAI's form. Raises
         :class:`~caesarion.errors.ModelError` with a sentence for the user.
         """
-        messages = _sendable(messages)
-        reader = AnswerReader(model=self._settings.name, is_thinking=self._is_thinking)
-        assembler = Assembler()
-        request: dict[str, Any] = {"model": self._settings.name}
+        body = {"model": self._settings.name, "messages": _sendable(messages), "stream": True}
         if tools:
-            request |= {"tools": tools, "tool_choice": "auto" if may_call else "none"}
+            body |= {"tools": tools, "tool_choice": "auto" if may_call else "none"}
+        reader = AnswerReader(model=self._settings.name, is_thinking=self._form.is_thinking)
+        assembler = Assembler()
+
+        def limit() -> float:
+            silence = self._settings.timeout
+            return min(silence, END_LIMIT) if reader.is_finished else silence
+
         try:
-            async with contextlib.aclosing(self._request(request, messages, source)) as response:
+            async with contextlib.aclosing(self._request(body, source, limit)) as response:
                 async for data in response:
                     for chunk in reader.feed(data).chunks:
                         for delta in read(chunk, assembler):
                             yield delta
                     if reader.failure or reader.is_done:
                         break
-        except _ConnectionLost:
-            # Some servers cut the connection behind the finish reason, without [DONE].
-            if not reader.canonicaliser.is_finished:
+        except _BrokenOff:
+            # Behind the finish reason some servers send no [DONE]: they cut the connection, or
+            # leave it open.
+            if not reader.is_finished:
                 raise
         for chunk in reader.end().chunks:
             for delta in read(chunk, assembler):
                 yield delta
         if reader.failure:
             raise ModelError(model_errors.broken(reader.failure))
-        self._is_thinking = reader.canonicaliser.thinks
-        yield whole(assembler, reader.canonicaliser.reasoning_field)
+        self._form = replace(
+            self._form,
+            is_thinking=reader.canonicaliser.thinks,
+            reasoning_field=reader.canonicaliser.reasoning_field or self._form.reasoning_field,
+        )
+        yield whole(assembler)
 
     def report(
         self, call_id: str, outcome: str, approval: str, approver: Approver | Literal[""] = ""
@@ -153,42 +162,43 @@ class Model:
             await self._open_client().post("/audit/outcomes", cast_to=object, body=body)
 
     async def _request(
-        self, request: dict[str, Any], messages: list[dict[str, Any]], source: Source
+        self, body: dict[str, Any], source: Source, limit: Callable[[], float]
     ) -> AsyncGenerator[bytes, None]:
-        """Send the request and yield the response's bytes; raise ModelError for what fails."""
+        """
+        Send ``body`` in the model's form, and yield the response's bytes.
+
+        ``limit`` returns the seconds of silence that are waited for. Raises ModelError, which is
+        :class:`_BrokenOff` once the response has begun.
+        """
         import httpx2
         import openai
 
         try:
-            while True:
-                sent = self._accepted.apply(messages)
-                options = {"stream_options": {"include_usage": True}}
+            for left in reversed(range(MAX_ADAPTATIONS + 1)):
+                sent = self._form.apply(body)
                 try:
-                    async with self._respond(
-                        request
-                        | {"messages": sent, "stream": True}
-                        | (options if self._accepted.stream_options else {}),
-                        source,
-                    ) as response:
-                        async for data in self._within_silence(response.iter_bytes()):
+                    async with self._respond(sent, source) as response:
+                        async for data in _within(limit, response.iter_bytes()):
                             yield data
                     return
-                except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                    if not self._accepted.learn(errors.words(error.response.content), sent):
+                except openai.APIStatusError as error:
+                    form = learned(self._form, sent, error.status_code, error.response.content)
+                    if not left or form is None:
                         raise
+                    self._form = form
         except TimeoutError as error:
-            raise ModelError(model_errors.silence(self._settings)) from error
+            raise _BrokenOff(model_errors.silence(self._settings)) from error
         except openai.APIStatusError as error:
             raise model_errors.refused(
                 error.status_code,
                 error.response.content,
                 self._settings,
-                with_images=_has_images(messages),
+                with_images=_has_images(body["messages"]),
             ) from error
         except openai.APIConnectionError as error:
             raise ModelError(model_errors.unreachable(self._settings)) from error
         except httpx2.HTTPError as error:
-            raise _ConnectionLost(model_errors.LOST) from error
+            raise _BrokenOff(model_errors.LOST) from error
 
     @contextlib.asynccontextmanager
     async def _respond(self, body: dict[str, Any], source: Source) -> AsyncIterator[Any]:
@@ -202,15 +212,6 @@ class Model:
                 )
             self._is_gateway = _REQUEST_HEADER in response.headers
             yield response
-
-    async def _within_silence(self, response: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """Yield from ``response``; raise TimeoutError after too long a silence. Comments count."""
-        while True:
-            async with asyncio.timeout(self._settings.timeout):
-                data = await anext(response, None)
-            if data is None:
-                return
-            yield data
 
     def _open_client(self) -> "AsyncOpenAI":
         import openai
@@ -229,6 +230,18 @@ class Model:
                 timeout=self._settings.timeout + 10,
             )
         return self._client
+
+
+async def _within(
+    limit: Callable[[], float], response: AsyncIterator[bytes]
+) -> AsyncIterator[bytes]:
+    """Yield from ``response``; raise TimeoutError after a silence. Keep-alive comments end one."""
+    while True:
+        async with asyncio.timeout(limit()):
+            data = await anext(response, None)
+        if data is None:
+            return
+        yield data
 
 
 def _has_images(messages: list[dict[str, Any]]) -> bool:

@@ -10,13 +10,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from caesarion_dialects.reasoning import FIELDS as REASONING_FIELDS
-
 from caesarion.config import Mode
 from caesarion.events import ToolCall
 from caesarion.text import clip
 
 Message = dict[str, Any]
+
+REASONING = "reasoning_content"
+"""The field of a message in which the model's reasoning goes back, in the canonical form."""
 
 SYSTEM = """\
 You are Caesarion, an agent inside JupyterLab. You help one person with data, code and questions, \
@@ -185,7 +186,7 @@ def _shortened(message: Message) -> Message:
         names = ("content",)
     elif message["role"] == "assistant":
         # Providers that want reasoning back check that it is there, but do not sign it.
-        names = REASONING_FIELDS
+        names = (REASONING,)
     long = [name for name in names if isinstance(message.get(name), str)]
     return message | {name: clip(message[name], _OLD_TEXT) for name in long}
 

@@ -57,7 +57,6 @@ class _Answer:
         self._key: tuple[Any, Any] | None = None
         self._text = ""
         self._reasoning = ""
-        self._reasoning_field = ""
         self._fields: dict[str, Any] = {}
         self._calls: list[ToolCall] = []
         self._results: list[prompt.Message] = []
@@ -86,7 +85,6 @@ class _Answer:
             self._text += str(ours.get("refusal", ""))
         elif kind == "reasoning":
             self._reasoning += reasoning_of(message)
-            self._reasoning_field = str(ours.get("field", "")) or self._reasoning_field
         else:
             # The model's own arguments; the result says what ran instead of them.
             arguments = str(ours.get("written", ours.get("arguments", "")))
@@ -102,8 +100,8 @@ class _Answer:
             return []
         fields = dict(self._fields)
         # Providers want reasoning back with the calls that it led to.
-        if self._calls and self._reasoning and self._reasoning_field:
-            fields[self._reasoning_field] = self._reasoning
+        if self._calls and self._reasoning:
+            fields[prompt.REASONING] = self._reasoning
         return [prompt.answer_message(self._text, self._calls, fields), *self._results]
 
 

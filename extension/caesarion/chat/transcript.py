@@ -153,8 +153,6 @@ class Transcript:
 
     def answer_ended(self, event: AnswerEnd) -> None:
         """Keep what the provider wants back of this answer, whose calls follow."""
-        if self._reasoning and event.reasoning_field:
-            self._reasoning.record["field"] = event.reasoning_field
         self._end_reasoning()
         fields = dict(event.fields)
         if fields and len(json.dumps(fields)) <= _FIELDS:

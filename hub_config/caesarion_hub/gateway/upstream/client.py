@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 import aiohttp
 from caesarion_dialects import AnswerReader, Failure, Piece, errors
+from caesarion_dialects.reader import END_LIMIT
 from yarl import URL
 
 from caesarion_hub.gateway.upstream import connection_errors, refusals
@@ -27,9 +28,6 @@ MAX_LIST = 2**20 * 16
 _ERROR_LIMIT = 65_536
 # Seconds that the end of a body may follow the end of its stream.
 _LINGER = 1.0
-# Seconds that the usage and [DONE] may follow the finish reason; made up. Some servers
-# leave the connection open behind it.
-_END_LIMIT = 10.0
 # Bytes of a request that are sent in one go.
 _LONG = 65_536
 # What a client may see of the provider's headers; the others tell of the account
@@ -156,7 +154,7 @@ async def _next(response: aiohttp.ClientResponse, reader: AnswerReader, limit: f
     if not reader.is_finished:
         return await _read(response, limit)
     with contextlib.suppress(aiohttp.ClientError, OSError):
-        return await _read(response, min(limit, _END_LIMIT))
+        return await _read(response, min(limit, END_LIMIT))
     return b""
 
 

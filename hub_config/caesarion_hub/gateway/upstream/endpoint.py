@@ -1,7 +1,7 @@
 """
 One upstream: a request in the form that its model takes, and the answer as it comes.
 
-Called by ``router`` and ``catalogue``; calls ``client`` and ``adaptation``. An
+Called by ``router`` and ``catalogue``; calls ``client`` and ``known_forms``. An
 answer is handed out when it has begun: every failure before may be tried elsewhere.
 """
 
@@ -16,14 +16,23 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
-from caesarion_dialects import AnswerReader, Assembler, Piece, completion, errors
+from caesarion_dialects import (
+    AnswerReader,
+    Assembler,
+    Piece,
+    RequestForm,
+    completion,
+    errors,
+    learned,
+)
+from caesarion_dialects.adaptation import MAX_ADAPTATIONS
 
 from caesarion_hub.gateway.upstream import connection_errors
-from caesarion_hub.gateway.upstream.adaptation import KnownForms, RequestForm, learned
 from caesarion_hub.gateway.upstream.backend import Answer
 from caesarion_hub.gateway.upstream.circuit_breaker import CircuitBreaker
 from caesarion_hub.gateway.upstream.client import Client
 from caesarion_hub.gateway.upstream.errors import UpstreamError
+from caesarion_hub.gateway.upstream.known_forms import KnownForms
 from caesarion_hub.gateway.upstream.redaction import REMOVED, AnswerRedactor
 from caesarion_hub.gateway.upstream.settings import Upstream
 
@@ -34,9 +43,6 @@ MAX_REST = 60.0
 
 MAX_ANSWER = 64 * 2**20
 """Bytes of an answer that is not streamed; a made-up number."""
-
-MAX_ADAPTATIONS = 4
-"""Refusals of one request that are each followed by another form of it; a made-up number."""
 
 # Seconds for a list of models, which nobody waits for longer.
 _LIST_LIMIT = 4.0
