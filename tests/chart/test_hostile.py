@@ -5,6 +5,7 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -108,10 +109,9 @@ def check_everywhere(text: str) -> None:
     assert {"name": "x", "configMap": {"name": text}} in hub["spec"]["volumes"]
     assert variables(hub) >= {("TEXT", text), ("FROM", text)}
     assert variables(proxy) >= {("TEXT", text)}
-    assert variables(gateway) >= {
-        ("TEXT", text),
-        ("CAESARION_GATEWAY_DEFAULT_MODEL", text or "x"),
-    }
+    assert variables(gateway) >= {("TEXT", text)}
+    own = yaml.safe_load(manifests.secret("caesarion-gateway-values")["gateway.yaml"])
+    assert own["model"] == (text or "x")
     assert proxy["spec"]["containers"][0]["command"][-1] == text
     for kind in ("ServiceAccount", "PersistentVolumeClaim"):
         assert manifests.one(kind, "caesarion-hub")["metadata"]["annotations"] == texts

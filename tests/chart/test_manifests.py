@@ -268,7 +268,6 @@ def test_the_gateway() -> None:
                                 variable("JUPYTERHUB_SERVICE_NAME", "gateway"),
                                 variable("JUPYTERHUB_SERVICE_PREFIX", "/services/gateway/"),
                                 variable("JUPYTERHUB_SERVICE_URL", "http://0.0.0.0:8005"),
-                                variable("CAESARION_GATEWAY_DEFAULT_MODEL", "gpt-4.1"),
                                 variable("CAESARION_GATEWAY_SILENCE", "300"),
                                 variable("CAESARION_GATEWAY_GRACE", "120"),
                                 variable(
@@ -378,46 +377,6 @@ def test_the_providers_key_goes_to_the_gateways_pods_alone() -> None:
     ]
     assert naming == ["Deployment caesarion-gateway"]
     assert "sk-secret" not in str([m for m in manifests if m["kind"] != "Secret"])
-
-
-def test_the_gateway_takes_what_the_operator_sets_for_it() -> None:
-    settings = {
-        "upstreams": [
-            {
-                "name": "azure",
-                "baseUrl": "https://me.openai.azure.com/openai/deployments/{model}?api-version=1",
-                "kind": "azure",
-                "keyFile": "/etc/caesarion/provider/azure",
-                "aliases": {"gpt-4.1": "mine"},
-                "timeouts": {"firstByte": 60},
-                "breaker": {"failures": 3, "seconds": 0.5},
-            },
-            {"name": "ollama", "baseUrl": "http://ollama:11434/v1", "models": ["llama*"]},
-        ],
-        "database": {"url": "postgresql://gateway:s3cret@db/gateway"},
-        "prices": {"gpt-4.1": {"prompt": 2.5, "completion": 10, "cached": 1.25}},
-        "budgets": [{"scope": "user", "window": "day", "tokens": 10_000_000}],
-        "groups": {"students": {"models": ["llama3"], "requestsPerMinute": 10}},
-        "aliases": {"fast": "llama3"},
-        "audit": {"text": True, "retentionDays": 30},
-        "retentionDays": 30,
-    }
-    manifests = render({"gateway": settings})
-    told = yaml.safe_load(manifests.secret("caesarion-gateway-values")["gateway.yaml"])
-    assert told == {**settings, "limits": {}, "openMetrics": False}
-    taken = gateway.check(told)
-    assert taken.upstreams[0].aliases == {"gpt-4.1": "mine"}
-    assert taken.budgets[0].tokens == 10_000_000
-    naming = [name for name, pod in manifests.pods() if "gateway-values" in str(pod.get("volumes"))]
-    assert naming == ["Deployment caesarion-gateway"]
-    assert "s3cret" not in str([m for m in manifests if m["kind"] != "Secret"])
-    assert "s3cret" not in manifests.secret("caesarion-hub")["values.yaml"]
-
-
-def test_without_settings_the_gateways_are_its_own() -> None:
-    nowhere = {"gateway": {"database": {"pvc": {"enabled": False}}}}
-    told = yaml.safe_load(render(nowhere).secret("caesarion-gateway-values")["gateway.yaml"])
-    assert gateway.check(told) == gateway.Gateway()
 
 
 def test_the_services(manifests: Manifests) -> None:

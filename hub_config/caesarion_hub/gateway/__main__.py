@@ -36,7 +36,8 @@ from caesarion_hub.gateway.upstream.backend import Backend
 from caesarion_hub.gateway.upstream.demo.model import DemoModel
 from caesarion_hub.gateway.upstream.router import Router
 
-_MAX_READ = 64 * 2**20  # bytes; beyond, a request's connection is simply closed
+_MAX_FORM = 2**20  # bytes of what the pages' forms send; the API's routes have their own bounds
+_LATER = 5.0  # seconds after the API's own timeout, which answers with a sentence
 
 log = logging.getLogger("gateway")
 
@@ -50,7 +51,7 @@ async def serve(config: Config) -> None:
     async with AsyncExitStack() as stack:
         backend: Backend = DemoModel()
         if config.upstreams:
-            providers = Router(config.upstreams, config.default_model)
+            providers = Router(config.upstreams, config.values.model)
             backend = await stack.enter_async_context(providers)
         hub = HubClient(config)
         stack.push_async_callback(hub.close)
@@ -60,7 +61,8 @@ async def serve(config: Config) -> None:
         metered = MeteredBackend(config.values, backend, write_queue, metrics)
         pages = _pages(config, write_queue, hub, backend)
         app = GatewayApplication(config, hub, metered, write_queue, metrics, **pages)
-        server = HTTPServer(app, max_body_size=_MAX_READ)
+        timeout = config.values.requests.timeout + _LATER
+        server = HTTPServer(app, max_body_size=_MAX_FORM, body_timeout=timeout)
         server.add_sockets(sockets)
         host, port = sockets[0].getsockname()[:2]
         addresses = [upstream.base_url for upstream in config.upstreams]
@@ -129,7 +131,7 @@ def _known_models(config: Config) -> set[str]:
     values = config.values
     limits = [values.limits, *values.groups.values()]
     listed = [model for limit in limits for model in limit.models or ()]
-    return {config.default_model, *values.prices, *values.aliases.values(), *listed}
+    return {values.model, *values.prices, *values.aliases.values(), *listed}
 
 
 def _listen(config: Config) -> list[socket.socket]:

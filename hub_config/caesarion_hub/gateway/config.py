@@ -39,7 +39,6 @@ class Config:
     prefix: str
     host: str
     port: int
-    default_model: str
     upstreams: tuple[Upstream, ...]
     values: gateway.Gateway = field(default_factory=gateway.Gateway)
     api_token: str = field(default="", repr=False)
@@ -63,7 +62,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
     OPENAI_BASE_URL                  an OpenAI-compatible endpoint, up to its ``/v1``
     CAESARION_GATEWAY_KEY_FILE       a file that holds the provider's key
     OPENAI_API_KEY                   the provider's key, if no file is named
-    CAESARION_GATEWAY_DEFAULT_MODEL  the model to list if the provider has no list
+    CAESARION_GATEWAY_DEFAULT_MODEL  the deployment's model, in place of the values' one
     CAESARION_GATEWAY_SILENCE        seconds that the provider may be silent (300)
     CAESARION_GATEWAY_GRACE          seconds for answers under way after SIGTERM (3)
     CAESARION_GATEWAY_LEASE          seconds after which a silent replica is taken for dead (30)
@@ -81,6 +80,8 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
     prefix = setting.get("JUPYTERHUB_SERVICE_PREFIX") or f"/services/{name}/"
     host, port = _address(setting.get("JUPYTERHUB_SERVICE_URL") or "http://127.0.0.1:8005")
     values = read_values(setting)
+    if model := setting.get("CAESARION_GATEWAY_DEFAULT_MODEL"):
+        values = values.model_copy(update={"model": model})
     upstreams, warning = settings.find(setting, values)
     return Config(
         hub_api_url=hub_api_url.rstrip("/"),
@@ -88,7 +89,6 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
         prefix=f"/{prefix.strip('/')}/",
         host=setting.get("CAESARION_GATEWAY_HOST") or host,
         port=port,
-        default_model=setting.get("CAESARION_GATEWAY_DEFAULT_MODEL") or values.model,
         upstreams=upstreams,
         values=values,
         api_token=setting.get("JUPYTERHUB_API_TOKEN", ""),

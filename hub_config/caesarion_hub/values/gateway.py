@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic import model_validator as after_fields
 from pydantic_core import PydanticCustomError
 
-from caesarion_hub.values.fields import Section, WebAddress
+from caesarion_hub.values.fields import MEMORY, Memory, Section, WebAddress
 
 CONFIG_VARIABLE = "CAESARION_GATEWAY_CONFIG"
 """Names the YAML file that holds this section."""
@@ -25,7 +25,12 @@ Scope = Literal["user", "group", "everyone"]
 Window = Literal["day", "week", "month", "total"]
 
 
+FieldName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
+"""A top-level field of a request; small letters, since some providers ignore their case."""
+
 _SECONDS = "a number of seconds above 0"
+_FIELDS = "a list of names of request fields in small letters, such as [top_k, min_p]"
+_TOKENS = "a whole number of tokens, 1 or more"
 
 
 class Timeouts(Section):
@@ -93,6 +98,7 @@ class UpstreamOptions(Section):
         description="tables with drop, outputLimit and systemRole, by the model's name or pattern: "
         "{o3*: {outputLimit: max_completion_tokens}}",
     )
+    extra_fields: tuple[FieldName, ...] = Field((), description=_FIELDS)
 
 
 class Upstream(UpstreamOptions):
@@ -159,11 +165,44 @@ class Limits(Section):
     default_model: str | None = Field(
         None, min_length=1, description="the model that the name 'default' stands for"
     )
-    max_output_tokens: int | None = Field(
-        None, ge=1, description="a whole number of tokens, 1 or more"
+    max_output_tokens: int | None = Field(None, ge=1, description=_TOKENS)
+    max_choices: int | None = Field(
+        None, ge=1, le=128, description="a whole number of answers from 1 to 128"
     )
     requests_per_minute: int | None = Field(None, ge=1, description="a whole number, 1 or more")
     concurrent_streams: int | None = Field(None, ge=1, description="a whole number, 1 or more")
+
+
+class Requests(Section):
+    """
+    What a request may be, before any budget is looked at.
+
+    A field that is not OpenAI's is refused, or dropped, unless ``extraFields`` names it here,
+    for all upstreams, or at one of them. A body that is not there after ``timeout`` is given
+    up. The bodies of all requests in progress have ``memory`` together, those of one user
+    ``userMemory``: parsed, they take up to five times as much.
+    """
+
+    unknown_fields: Literal["refuse", "drop"] = Field("refuse", description="refuse or drop")
+    extra_fields: tuple[FieldName, ...] = Field((), description=_FIELDS)
+    timeout: float = Field(60.0, gt=0, allow_inf_nan=False, description=_SECONDS)
+    memory: Memory = Field(64 * 2**20, description=MEMORY)
+    user_memory: Memory = Field(20 * 2**20, description=MEMORY)
+
+
+class Reservations(Section):
+    """
+    What a request reserves of the budgets until it is settled.
+
+    ``output`` is for an answer whose request sets no limit. ``longestAnswers`` are what models
+    can answer at most, by their names or by patterns. No request reserves more than ``max``.
+    """
+
+    output: int = Field(4096, ge=1, description=_TOKENS)
+    longest_answers: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        {}, description="whole numbers of tokens by model or pattern: {gpt-4.1*: 32768}"
+    )
+    max: int = Field(200_000, ge=1, description=_TOKENS)
 
 
 class Database(Section):
@@ -208,6 +247,8 @@ class Gateway(Section):
         {}, description="tables such as {requestsPerMinute: 20}, by group"
     )
     aliases: dict[str, str] = Field({}, description="models by other names: {fast: gpt-4.1-mini}")
+    requests: Requests = Field(Requests(), description="a table such as {unknownFields: drop}")
+    reservations: Reservations = Field(Reservations(), description="a table such as {max: 100000}")
     audit: Audit = Field(Audit(), description="a table with text and retentionDays")
     open_metrics: bool = Field(False, description="true to show the metrics to all, or false")
     retention_days: int = Field(400, ge=1, description="whole days, 1 or more")

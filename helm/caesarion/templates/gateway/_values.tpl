@@ -1,7 +1,7 @@
 {{/* What the gateway reads beside its variables, as caesarion_hub.values.gateway knows it. */}}
 {{- define "caesarion.gatewayValues" -}}
-{{- $gateway := pick .Values.gateway "upstreams" "prices" "budgets" "limits" "groups" "aliases"
-  "audit" "openMetrics" "retentionDays" -}}
+{{- $gateway := pick .Values.gateway "model" "upstreams" "prices" "budgets" "limits" "groups"
+  "aliases" "requests" "reservations" "audit" "openMetrics" "retentionDays" -}}
 {{- if include "caesarion.ledgerVolume" . -}}
 {{- $_ := set $gateway "database" (dict "url" "sqlite:////srv/gateway/gateway.sqlite") -}}
 {{- else if .Values.gateway.database.url -}}
