@@ -342,7 +342,7 @@ async def test_what_is_not_a_request_is_a_sentence(
 ) -> None:
     for body, message in (
         (b"{", "The request is not JSON."),
-        (b'{"model": "m"}', "The request holds no messages: 'messages' must be a list."),
+        (b'{"model": "m"}', "The request has no 'messages': it must be a list of objects."),
     ):
         async with http.post("v1/chat/completions", data=body) as answer:
             error = (await answer.json())["error"]

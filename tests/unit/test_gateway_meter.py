@@ -58,7 +58,7 @@ def test_a_window_ends_at_midnight_utc(window: Any, renewal: str | None) -> None
 
 def test_a_refusal_says_which_how_much_and_when() -> None:
     budget = Budget("user", "", "day", 2000, None)
-    told = refusal(budget, ("user", "ada"), Spent(tokens=2345), NOON)
+    told = refusal(budget, ("user", "ada"), Spent(2345), Spent(), NOON)
     assert told is not None
     assert told.message == (
         "Your budget of 2,000 tokens a day is used up: 2,345 are used. "
@@ -75,12 +75,12 @@ def test_a_refusal_says_which_how_much_and_when() -> None:
 
 def test_below_a_limit_there_is_room() -> None:
     budget = Budget("user", "", "day", 2000, 100)
-    nothing = refusal(Budget("user", "", "day", 0, None), ("user", "ada"), Spent(), NOON)
+    nothing = refusal(Budget("user", "", "day", 0, None), ("user", "ada"), Spent(), Spent(), NOON)
     assert nothing is not None
     assert nothing.message == "Your budget allows nothing; the operator can raise it."
     assert "Retry-After" not in nothing.headers
-    assert refusal(budget, ("user", "ada"), Spent(1999, 99), NOON) is None
-    assert refusal(budget, ("user", "ada"), Spent(0, 100), NOON) is not None
+    assert refusal(budget, ("user", "ada"), Spent(1999), Spent(99), NOON) is None
+    assert refusal(budget, ("user", "ada"), Spent(0), Spent(100), NOON) is not None
 
 
 @pytest.mark.parametrize(
@@ -157,20 +157,23 @@ def test_who_may_not_have_the_deployments_model_gets_their_own_default() -> None
         ({}, {"max_tokens": 100}),
         ({"max_tokens": 7}, {"max_tokens": 7}),
         ({"max_completion_tokens": 700}, {"max_completion_tokens": 100}),
-        ({"max_tokens": -1}, {"max_tokens": 100}),
         ({"max_tokens": None}, {"max_tokens": 100}),
+        (
+            {"max_tokens": 9, "max_completion_tokens": 700},
+            {"max_tokens": 9, "max_completion_tokens": 9},
+        ),
+        ({"n_predict": 700, "max_tokens": 800}, {"n_predict": 100, "max_tokens": 100}),
+        ({"max_output_tokens": 700}, {"max_output_tokens": 100}),
     ],
 )
 def test_an_answer_is_no_longer_than_the_limit(asked: dict[str, Any], sent: dict[str, Any]) -> None:
     body = dict(asked)
-    assert limits.output_limit(body, limits.caller_limits(settings(), [])) == min(
-        *sent.values(), 100
-    )
+    assert limits.limit_output(body, limits.caller_limits(settings(), [])) == min(sent.values())
     assert body == sent
 
 
 def test_without_a_limit_nothing_is_written_into_the_request() -> None:
     body: dict[str, Any] = {"max_tokens": 7}
-    assert limits.output_limit(body, limits.caller_limits(Gateway(), [])) == 7
-    assert limits.output_limit({}, limits.caller_limits(Gateway(), [])) is None
+    assert limits.limit_output(body, limits.caller_limits(Gateway(), [])) == 7
+    assert limits.limit_output({}, limits.caller_limits(Gateway(), [])) is None
     assert body == {"max_tokens": 7}

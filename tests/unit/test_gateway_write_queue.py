@@ -44,7 +44,7 @@ class FakeLedger:
         if self.rejected in commands:
             raise self.rejection
         self.applied += commands
-        return [None] * len(commands)
+        return [one if isinstance(one, Reservation) else None for one in commands]
 
     def of(self, kind: type[Any]) -> list[Any]:
         return [one for one in self.applied if isinstance(one, kind)]

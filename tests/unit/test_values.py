@@ -26,6 +26,7 @@ NO_LIMITS = {
     "models": None,
     "default_model": None,
     "max_output_tokens": None,
+    "max_choices": None,
     "requests_per_minute": None,
     "concurrent_streams": None,
 }
@@ -52,6 +53,14 @@ def test_without_a_file_of_their_own_the_defaults_hold() -> None:
         "limits": NO_LIMITS,
         "groups": {},
         "aliases": {},
+        "requests": {
+            "unknown_fields": "refuse",
+            "extra_fields": (),
+            "timeout": 60,
+            "memory": 64 * 2**20,
+            "user_memory": 20 * 2**20,
+        },
+        "reservations": {"output": 4096, "longest_answers": {}, "max": 200_000},
         "audit": {"text": False, "retention_days": 0},
         "open_metrics": False,
         "retention_days": 400,

@@ -10,6 +10,7 @@ from typing import Any
 
 from tornado.web import Application, RequestHandler
 
+from caesarion_hub.gateway.api.body import BodyMemory
 from caesarion_hub.gateway.api.completions import CompletionsHandler, ModelsHandler
 from caesarion_hub.gateway.api.handler import NotFoundHandler
 from caesarion_hub.gateway.api.metering import MeteredBackend
@@ -44,6 +45,8 @@ class GatewayApplication(Application):
         self.backend = backend
         self.write_queue = write_queue
         self.metrics = metrics
+        requests = config.values.requests
+        self.body_memory = BodyMemory(requests.memory, requests.user_memory)
         self.in_progress: set[asyncio.Task[None]] = set()
         prefix = config.prefix
         super().__init__(

@@ -5,7 +5,8 @@ Routed by ``application``; calls ``request`` for the body and ``metering`` for t
 """
 
 from caesarion_hub.gateway.api.handler import UserHandler
-from caesarion_hub.gateway.api.request import ChatRequest, checked_body
+from caesarion_hub.gateway.api.request import LONG, MAX_BODY, ChatRequest, parse
+from caesarion_hub.gateway.policy import fields
 
 CONVERSATION_HEADER = "X-Caesarion-Conversation"
 MESSAGE_HEADER = "X-Caesarion-Message"
@@ -17,20 +18,29 @@ class ModelsHandler(UserHandler):
 
     async def get(self) -> None:
         """Answer with the list."""
-        self.check()
+        self.read_body()
         await self.send_answer(self.application.backend.models(self.caller))
 
 
 class CompletionsHandler(UserHandler):
     """``POST v1/chat/completions``."""
 
+    longest = MAX_BODY
+
+    async def admit(self) -> None:
+        """Look at the caller's limits and budgets before a long body is received."""
+        length = self.request.headers.get("Content-Length", "")
+        if not length.isdecimal() or int(length) >= LONG:
+            await self.application.backend.check_limits(self.caller)
+
     async def post(self) -> None:
         """Answer, as a stream if the request asks for one."""
-        self.check()
-        raw = bytes(self.body)
+        raw = self.read_body()
+        body = await parse(raw)
+        fields.check_types(body)
         headers = self.request.headers
         request = ChatRequest(
-            *(self.id, self.caller, raw, checked_body(raw)),
+            *(self.id, self.caller, raw, body),
             headers.get(CONVERSATION_HEADER, ""),
             headers.get(MESSAGE_HEADER, ""),
         )

@@ -8,6 +8,7 @@ of this package; calls ``authentication``.
 
 import asyncio
 import logging
+import sys
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -16,7 +17,7 @@ from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
-from caesarion_hub.gateway.api.request import MAX_BODY
+from caesarion_hub.gateway.api.body import Body
 from caesarion_hub.gateway.authentication import Caller
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.upstream.backend import Answer
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 REQUEST_HEADER = "X-Caesarion-Request"
 """Carries the request's id, under which the log and the ledger have it."""
+
+MAX_DISCARDED = 64 * 2**20
+"""Bytes of a body that are received and thrown away; of a longer one the connection is closed."""
 
 log = logging.getLogger("gateway")
 
@@ -70,54 +74,89 @@ class NotFoundHandler(BaseHandler):
 @stream_request_body
 class UserHandler(BaseHandler):
     """
-    A route for users.
+    A route for users, which reads bodies of ``longest`` bytes.
 
-    ``caller`` is the owner of the request's token, ``body`` what was read so far.
+    ``caller`` is the owner of the request's token.
     """
+
+    longest = 2**20
 
     def initialize(self) -> None:
         """Start without a caller, a body or an answer."""
         self.caller = Caller("")
-        self.body = bytearray()
+        self._body: Body | None = None
         self._refusal: GatewayError | None = None
+        self._deadline: asyncio.TimerHandle | None = None
         self._sending: asyncio.Task[None] | None = None
 
     async def prepare(self) -> None:
         """
-        Authenticate the caller.
+        Admit the caller, and with it the body.
 
-        A refusal waits until the body is read: a client that is still sending may not read an
-        answer.
+        A refusal waits until the body was received, and discarded: a client that is still
+        sending may not read an answer.
         """
+        application = self.application
+        self._deadline = asyncio.get_running_loop().call_later(
+            application.config.values.requests.timeout, self._time_out
+        )
+        if isinstance(self.request.connection, HTTP1Connection):
+            self.request.connection.set_max_body_size(MAX_DISCARDED)
         try:
-            self.caller = await self.application.hub.authenticate(
+            self.caller = await application.hub.authenticate(
                 self.request.headers.get("Authorization", "")
             )
+            await self.admit()
         except GatewayError as refusal:
             self._refusal = refusal
+        self._body = Body(application.body_memory, self.caller.name, self.longest)
+
+    async def admit(self) -> None:
+        """Raise GatewayError to a caller whose request need not be read; by default never."""
 
     def data_received(self, chunk: bytes) -> None:
         """Keep a piece of the body, unless the request is refused already."""
-        if self._refusal is None:
-            self.body += chunk
-            if len(self.body) > MAX_BODY:
-                self.body.clear()
-                self._refusal = GatewayError(
-                    413,
-                    "request_too_large",
-                    f"The request is longer than {MAX_BODY // 2**20} MiB. "
-                    "Begin a new conversation, or send less.",
-                )
+        if self._refusal or not self._body:
+            return
+        try:
+            self._body.add(chunk)
+        except GatewayError as refusal:
+            self._refusal = refusal
+            self._body.close()
+
+    def read_body(self) -> bytes:
+        """Return the body; raise the refusal that was found before or while it was received."""
+        if self._deadline:
+            self._deadline.cancel()
+        if self._refusal:
+            raise self._refusal
+        return self._body.read() if self._body else b""
+
+    def on_finish(self) -> None:
+        """Forget the body."""
+        if self._deadline:
+            self._deadline.cancel()
+        if self._body:
+            self._body.close()
+
+    def _time_out(self) -> None:
+        """Give up a body that does not come; tornado closes the connection with the answer."""
+        seconds = self.application.config.values.requests.timeout
+        try:
+            raise GatewayError(
+                408,
+                "request_timeout",
+                f"The request was not received within {seconds:g} seconds. Send it again, "
+                "or send less.",
+            )
+        except GatewayError:
+            self.send_error(408, exc_info=sys.exc_info())
 
     def on_connection_close(self) -> None:
         """Cancel the answer when the client disconnects."""
+        self.on_finish()
         if self._sending:
             self._sending.cancel()
-
-    def check(self) -> None:
-        """Raise the refusal that was found while the request was read."""
-        if self._refusal:
-            raise self._refusal
 
     async def send_answer(self, answer: AbstractAsyncContextManager[Answer]) -> None:
         """Send ``answer`` as it comes; return early if the client disconnects."""

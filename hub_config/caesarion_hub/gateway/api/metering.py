@@ -18,13 +18,13 @@ from caesarion_dialects import Piece
 from tornado.iostream import StreamClosedError
 
 from caesarion_hub.gateway.api.metrics import Metrics
-from caesarion_hub.gateway.api.request import ChatRequest
+from caesarion_hub.gateway.api.request import LONG, ChatRequest
 from caesarion_hub.gateway.api.response import MeteredAnswer, UnseenTokens
 from caesarion_hub.gateway.authentication import Caller
 from caesarion_hub.gateway.errors import GatewayError
-from caesarion_hub.gateway.policy import limits
+from caesarion_hub.gateway.policy import fields, limits
 from caesarion_hub.gateway.policy.limits import CallerLimits
-from caesarion_hub.gateway.policy.prices import Usage, cost, prompt_tokens
+from caesarion_hub.gateway.policy.prices import cost, prompt_tokens
 from caesarion_hub.gateway.store.commands import (
     Refusal,
     Reservation,
@@ -35,9 +35,6 @@ from caesarion_hub.gateway.store.commands import (
 from caesarion_hub.gateway.store.write_queue import WriteQueue
 from caesarion_hub.gateway.upstream.backend import Answer, Backend, json_answer
 from caesarion_hub.values.gateway import Gateway
-
-RESERVED_OUTPUT = 4096
-"""Tokens reserved for an answer that nothing limits; a made-up number, more than most have."""
 
 log = logging.getLogger("gateway")
 
@@ -67,17 +64,13 @@ class MeteredBackend:
     @contextlib.asynccontextmanager
     async def complete(self, request: ChatRequest) -> AsyncIterator[Answer]:
         """Answer ``request`` if its caller's limits and budgets allow it; raise GatewayError."""
-        body = dict(request.body)
         try:
-            terms = limits.caller_limits(self._values, request.caller.groups)
-            allowed = limits.model_for(body["model"], terms, self._values)
-            body["model"] = self._backend.model_name(allowed)
-            reservation = self._reservation(request, body, terms, limits.output_limit(body, terms))
-            await self._write_queue.reserve(reservation)
+            body, reservation = self._prepare(request)
+            reservation = await self._write_queue.reserve(reservation)
         except GatewayError as refusal:
-            self._record_refusal(request, body["model"], refusal)
+            self._record_refusal(request.caller, request.body["model"], refusal)
             raise
-        raw = request.raw if body == request.body else json.dumps(body).encode()
+        raw = request.raw if body == request.body else await _encoded(body, len(request.raw))
         answering = MeteredAnswer(reservation, self._write_queue, self._values, self._unseen)
         self._metrics.in_progress.inc()
         try:
@@ -117,48 +110,76 @@ class MeteredBackend:
             if allowed is None or real in allowed:
                 yield {**listed[real], "id": name}
 
-    def _record_refusal(self, request: ChatRequest, model: str, refusal: GatewayError) -> None:
+    async def check_limits(self, caller: Caller) -> None:
+        """Raise the refusal that any request of ``caller`` would get now."""
+        terms = limits.caller_limits(self._values, caller.groups)
+        try:
+            await self._write_queue.check(_reservation("", caller, terms))
+        except GatewayError as refusal:
+            self._record_refusal(caller, "", refusal)
+            raise
+
+    def _prepare(self, request: ChatRequest) -> tuple[dict[str, Any], Reservation]:
+        """Return the body to send, and what it reserves; raise GatewayError beyond the limits."""
+        values, caller = self._values, request.caller
+        terms = limits.caller_limits(values, caller.groups)
+        allowed = limits.model_for(request.body["model"], terms, values)
+        model = self._backend.model_name(allowed)
+        body = fields.only_allowed(
+            {**request.body, "model": model},
+            self._backend.extra_fields(model),
+            drop=values.requests.unknown_fields == "drop",
+        )
+        output, choices = limits.limit_output(body, terms), limits.choices(body, terms)
+        prompt = prompt_tokens(request.raw, request.body)
+        reserved = limits.reservation(model, prompt, output, choices, values.reservations)
+        fair, price = limits.fair_reservation(values.reservations), values.prices.get(model)
+        return body, replace(
+            _reservation(request.id, caller, terms),
+            model=plain(model),
+            conversation=plain(request.conversation),
+            message=plain(request.message),
+            prompt_tokens=reserved.prompt,
+            reserved_tokens=reserved.total,
+            reserved_nanos=cost(reserved, price),
+            fair_tokens=fair.total,
+            fair_nanos=cost(fair, price) or 0,
+        )
+
+    def _record_refusal(self, caller: Caller, model: str, refusal: GatewayError) -> None:
         self._metrics.count_refusal(refusal.code)
         self._write_queue.count_refusal(
             Refusal(
-                milliseconds(),
-                request.caller.name,
-                plain(model),
-                refusal.code,
-                plain(refusal.message, 1000),
+                *(milliseconds(), caller.name, plain(model)),
+                *(refusal.code, plain(refusal.message, 1000)),
             )
         )
 
-    def _reservation(
-        self,
-        request: ChatRequest,
-        body: dict[str, Any],
-        terms: CallerLimits,
-        output: int | None,
-    ) -> Reservation:
-        prompt = prompt_tokens(request.raw, request.body)
-        answer = (output or RESERVED_OUTPUT) * _choices(body)
-        price = self._values.prices.get(body["model"])
-        return Reservation(
-            id=request.id,
-            started=milliseconds(),
-            user=request.caller.name,
-            server=request.caller.server,
-            groups=request.caller.groups,
-            model=plain(body["model"]),
-            conversation=plain(request.conversation),
-            message=plain(request.message),
-            prompt_tokens=prompt,
-            reserved_tokens=prompt + answer,
-            reserved_nanos=cost(Usage(prompt, answer), price),
-            requests_per_minute=terms.requests_per_minute,
-            concurrent_streams=terms.concurrent_streams,
-        )
+
+def _reservation(request_id: str, caller: Caller, terms: CallerLimits) -> Reservation:
+    """Return a reservation of nothing."""
+    return Reservation(
+        id=request_id,
+        started=milliseconds(),
+        user=caller.name,
+        server=caller.server,
+        groups=caller.groups,
+        model="",
+        conversation="",
+        message="",
+        prompt_tokens=0,
+        reserved_tokens=0,
+        reserved_nanos=None,
+        requests_per_minute=terms.requests_per_minute,
+        concurrent_streams=terms.concurrent_streams,
+    )
 
 
-def _choices(body: dict[str, Any]) -> int:
-    asked = body.get("n")
-    return asked if isinstance(asked, int) and 1 <= asked <= 128 else 1
+async def _encoded(body: dict[str, Any], length: int) -> bytes:
+    """Return ``body`` as JSON; a long one is written in a thread."""
+    if length < LONG:
+        return json.dumps(body).encode()
+    return await asyncio.to_thread(lambda: json.dumps(body).encode())
 
 
 def _log_settlement(settlement: Settlement) -> None:

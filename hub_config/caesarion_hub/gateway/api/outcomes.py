@@ -5,11 +5,10 @@ Routed by ``application``; calls ``store``. A report is the user's server's word
 recorded as such.
 """
 
-import json
 from typing import Any, get_args
 
 from caesarion_hub.gateway.api.handler import UserHandler
-from caesarion_hub.gateway.api.request import bad_request
+from caesarion_hub.gateway.api.request import bad_request, parse
 from caesarion_hub.gateway.store.commands import Approver, Outcome, OutcomeReport, plain
 
 MAX_OUTCOMES = 100
@@ -26,21 +25,20 @@ class OutcomesHandler(UserHandler):
 
     async def post(self) -> None:
         """Record the outcomes, and answer how many were of calls without one."""
-        self.check()
-        outcomes = read_outcomes(bytes(self.body))
+        outcomes = read_outcomes(await parse(self.read_body()))
         report = OutcomeReport(self.caller.name, self.caller.server, outcomes)
         self.write({"recorded": await self.application.write_queue.report_outcomes(report)})
 
 
-def read_outcomes(raw: bytes) -> list[Outcome]:
+def read_outcomes(body: dict[str, Any]) -> list[Outcome]:
     """
-    Return what ``raw`` reports, see ``_FORM``; ``approver`` may be left out.
+    Return what ``body`` reports, see ``_FORM``; ``approver`` may be left out.
 
     Raises GatewayError if it is something else.
     """
     try:
-        outcomes = [_outcome(one) for one in json.loads(raw)["outcomes"]]
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+        outcomes = [_outcome(one) for one in body["outcomes"]]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise bad_request(f"The request reports no outcomes: it must be {_FORM}.") from error
     if len(outcomes) > MAX_OUTCOMES:
         raise bad_request(f"The request reports more than {MAX_OUTCOMES} outcomes.")

@@ -1,8 +1,12 @@
 """
-Budgets: which apply, when they renew, and what to say when one is reached. Pure.
+Budgets: which apply, what a request may reserve of them, and the sentence for a refusal. Pure.
 
-Called by ``ledger`` under its lock. A window is a span of UTC: a day, a week
-from Monday, a month, or all time.
+Called by ``store.admission`` and the pages. A window is a span of UTC: a day, a week from
+Monday, a month, or all time. Its law: whatever a user asks for, their answers under way
+reserve no more than what is left of their own budget, and no more than half of what is left
+of a shared one, so nobody is kept out by somebody else's reservations. (At the end of a
+shared budget they may reserve a usual answer, its ``fair`` share, so that it is not overspent
+by one answer of each user.)
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,10 +19,10 @@ from caesarion_hub.values.gateway import Budget as BudgetValues
 from caesarion_hub.values.gateway import Scope, Window
 
 Key = tuple[Scope, str, Window]
-"""What there is one budget of; an empty name means each user, each group, or everyone."""
+"""Identifies a budget; an empty name means each user, each group, or everyone."""
 
 Account = tuple[Scope, str]
-"""Whose spending: ``("user", "ada")``, ``("group", "students")``, ``("everyone", "")``."""
+"""What spending is summed for: ``("user", "ada")``, ``("group", "students")``, everyone."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +41,23 @@ class Budget:
 
     @property
     def key(self) -> Key:
-        """What there is one budget of."""
+        """What identifies it among the others."""
         return self.scope, self.name, self.window
 
 
 @dataclass(frozen=True)
 class Spent:
-    """What was spent, and what answers under way may still spend."""
+    """
+    What was used of a budget in its window, in tokens or in nanos.
 
-    tokens: int = 0
-    nanos: int = 0
-    reserved_tokens: int = 0
-    reserved_nanos: int = 0
+    ``reserved`` is what answers under way may still use, and ``own`` is the part of that
+    which is for the user who asks. A user may reserve ``fair`` of a shared budget in any case.
+    """
+
+    used: int = 0
+    reserved: int = 0
+    own: int = 0
+    fair: int = 0
 
 
 def from_values(budgets: Iterable[BudgetValues]) -> list[Budget]:
@@ -63,7 +72,7 @@ def from_values(budgets: Iterable[BudgetValues]) -> list[Budget]:
 
 
 def accounts(user: str, groups: Iterable[str]) -> list[Account]:
-    """Return whose spending a request of ``user`` is."""
+    """Return the accounts that a request of ``user`` counts for."""
     return [("user", user), *(("group", group) for group in sorted(set(groups))), ("everyone", "")]
 
 
@@ -104,48 +113,53 @@ def window_end(window: Window, today: date) -> datetime | None:
     return datetime.combine(end, time(), UTC)
 
 
-def refusal(budget: Budget, account: Account, spent: Spent, now: datetime) -> GatewayError | None:
-    """Return what to say to a request that ``budget`` has no room for; nothing if it has."""
-    over_tokens = _reached(budget.tokens, spent.tokens + spent.reserved_tokens)
-    over_nanos = _reached(budget.nanos, spent.nanos + spent.reserved_nanos)
-    if not over_tokens and not over_nanos:
-        return None
-    if budget.tokens == 0 or budget.nanos == 0:
-        told = f"{_whose(account)} allows nothing; the operator can raise it."
-        return GatewayError(
-            429, "budget_reached", told, "budget_error", {"X-Should-Retry": "false"}
-        )
-    if over_tokens:
-        limit, used, unit = tokens(budget.tokens or 0), f"{spent.tokens:,}", "are"
-        waits = not _reached(budget.tokens, spent.tokens)
-    else:
-        limit, used, unit = dollars(budget.nanos or 0), dollars(spent.nanos), "is"
-        waits = not _reached(budget.nanos, spent.nanos)
-    whose = f"{_whose(account)} of {limit} {_EACH[budget.window]}"
-    if waits:
-        return GatewayError(
-            429,
-            "budget_reserved",
-            f"{whose} has no room for one more answer now: {used} {unit} used, and the answers "
-            "under way may use the rest. Ask again when they have ended.",
-            "budget_error",
-            {"Retry-After": "5", "X-Should-Retry": "false"},
-        )
-    when = window_end(budget.window, now.date())
-    told = (
-        f"It renews on {when:%Y-%m-%d} at 00:00 UTC."
-        if when
-        else "It does not renew; the operator can raise it."
+def refusal(
+    budget: Budget, account: Account, tokens: Spent, nanos: Spent, now: datetime
+) -> GatewayError | None:
+    """Return the error for a request that ``budget`` does not admit; None if it does."""
+    for limit, spent, amounts in (
+        (budget.tokens, tokens, _token_amounts),
+        (budget.nanos, nanos, _dollar_amounts),
+    ):
+        if limit is None:
+            continue
+        if limit == 0:
+            return _error("budget_reached", f"{_whose(account)} allows nothing; {_REMEDY}.")
+        shown_limit, used = amounts(limit, spent.used)
+        whose = f"{_whose(account)} of {shown_limit} {_EACH[budget.window]}"
+        if spent.used >= limit:
+            return _used_up(f"{whose} is used up: {used} used.", budget.window, now)
+        if spent.used + spent.reserved >= limit:
+            return _reserved(
+                f"{whose} has no room for one more answer now: {used} used, and the answers "
+                "under way may use the rest. Ask again when they have ended."
+            )
+        if spent.own and _room(limit, account, spent) <= 0:
+            return _reserved(
+                f"{whose} has no room for one more answer of yours now: {used} used, and your "
+                "answers under way may use half of the rest. Ask again when one has ended."
+            )
+    return None
+
+
+def room(
+    budget: Budget, account: Account, tokens: Spent, nanos: Spent
+) -> tuple[int | None, int | None]:
+    """
+    Return the tokens and the nanos that one more request may reserve; None without a limit.
+
+    Both are at least 1 if ``budget`` does not refuse the request.
+    """
+    return (
+        None if budget.tokens is None else _room(budget.tokens, account, tokens),
+        None if budget.nanos is None else _room(budget.nanos, account, nanos),
     )
-    wait = {"Retry-After": str(int((when - now).total_seconds()) + 1)} if when else {}
-    return GatewayError(
-        429,
-        "budget_reached",
-        f"{whose} is used up: {used} {unit} used. {told}",
-        "budget_error",
-        # OpenAI's clients would wait and ask again by themselves otherwise.
-        {**wait, "X-Should-Retry": "false"},
-    )
+
+
+def _room(limit: int, account: Account, spent: Spent) -> int:
+    left = limit - spent.used
+    share = left if account[0] == "user" else max(-(-left // 2), spent.fair)
+    return min(left - spent.reserved, share - spent.own)
 
 
 def tokens(number: int) -> str:
@@ -161,6 +175,33 @@ def dollars(nanos: int) -> str:
 
 
 _EACH = {"day": "a day", "week": "a week", "month": "a month", "total": "in all"}
+_REMEDY = "the operator can raise it"
+
+
+def _token_amounts(limit: int, used: int) -> tuple[str, str]:
+    return tokens(limit), f"{used:,} are"
+
+
+def _dollar_amounts(limit: int, used: int) -> tuple[str, str]:
+    return dollars(limit), f"{dollars(used)} is"
+
+
+def _used_up(message: str, window: Window, now: datetime) -> GatewayError:
+    renewal = window_end(window, now.date())
+    if not renewal:
+        return _error("budget_reached", f"{message} It does not renew; {_REMEDY}.")
+    seconds = int((renewal - now).total_seconds()) + 1
+    sentence = f"{message} It renews on {renewal:%Y-%m-%d} at 00:00 UTC."
+    return _error("budget_reached", sentence, {"Retry-After": str(seconds)})
+
+
+def _reserved(message: str) -> GatewayError:
+    return _error("budget_reserved", message, {"Retry-After": "5"})
+
+
+def _error(code: str, message: str, wait: Mapping[str, str] = {}) -> GatewayError:
+    # OpenAI's clients (2.x) would otherwise wait, and ask again by themselves.
+    return GatewayError(429, code, message, "budget_error", {**wait, "X-Should-Retry": "false"})
 
 
 def _whose(account: Account) -> str:
@@ -171,7 +212,3 @@ def _whose(account: Account) -> str:
             return f"The budget of the group {account[1]}"
         case "everyone":
             return "The budget of everybody here"
-
-
-def _reached(limit: int | None, spent: int) -> bool:
-    return limit is not None and spent >= limit

@@ -1,5 +1,6 @@
 """
-Decide which requests may start: the limits on requests, then every budget that applies.
+Decide which requests may start, and what each reserves: by the limits on requests, then by
+every budget that applies.
 
 Called by ``ledger`` within its transaction, so no other gateway decides meanwhile; calls
 ``policy.budgets`` for each decision.
@@ -7,7 +8,8 @@ Called by ``ledger`` within its transaction, so no other gateway decides meanwhi
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any
@@ -70,7 +72,9 @@ class Admission:
         self._connection = connection
         self._budgets = budgets_in_force
         self._spent: dict[Account, list[tuple[str, str, int, int]]] = {}
+        # By account, and by account and user.
         self._reserved: dict[Account, tuple[int, int]] = {}
+        self._own: dict[tuple[Account, str], tuple[int, int]] = {}
         self._streams: Counter[str] = Counter()
         self._started: Counter[str] = Counter()
         accounts = {
@@ -86,16 +90,18 @@ class Admission:
         if any(one.requests_per_minute for one in reservations):
             self._read_started(reservations)
 
-    def admit(self, reservation: Reservation) -> GatewayError | None:
-        """Admit a request, or return why not."""
-        refusal = self._refusal(reservation)
-        if refusal is None:
-            amounts = (reservation.reserved_tokens, reservation.reserved_nanos or 0)
-            self._add_stream(reservation.user, reservation.groups, *amounts)
-            self._started[reservation.user] += 1
-        return refusal
+    def admit(self, reservation: Reservation) -> Reservation | GatewayError:
+        """Admit a request, and return what it reserves; or return why it is refused."""
+        if refusal := self.refusal(reservation):
+            return refusal
+        admitted = self._bounded(reservation)
+        amounts = (admitted.reserved_tokens, admitted.reserved_nanos or 0)
+        self._add_stream(admitted.user, admitted.groups, *amounts)
+        self._started[admitted.user] += 1
+        return admitted
 
-    def _refusal(self, reservation: Reservation) -> GatewayError | None:
+    def refusal(self, reservation: Reservation) -> GatewayError | None:
+        """Return why a request is refused; None if it may start."""
         user, per_minute = reservation.user, reservation.requests_per_minute
         if per_minute and self._started[user] >= per_minute:
             return _too_many_requests(per_minute, self._milliseconds_to_wait(reservation))
@@ -103,30 +109,62 @@ class Admission:
         if streams and self._streams[user] >= streams:
             return _too_many_streams(streams)
         now = datetime.fromtimestamp(reservation.started / 1000, UTC)
-        for account in budgets.accounts(user, reservation.groups):
-            for budget in budgets.applicable(self._budgets, account):
-                spent = self._spent_by(account, budget, now.date())
-                if refusal := budgets.refusal(budget, account, spent, now):
-                    return refusal
+        for account, budget in self._applicable(reservation):
+            tokens, nanos = self._spent_of(budget, account, reservation)
+            if refusal := budgets.refusal(budget, account, tokens, nanos, now):
+                return refusal
         return None
 
-    def _spent_by(self, account: Account, budget: Budget, today: date) -> Spent:
-        first_day = budgets.window_start(budget.window, today)
+    def _bounded(self, reservation: Reservation) -> Reservation:
+        """Return the reservation, reduced to the room that its budgets have."""
+        reserved_tokens, reserved_nanos = reservation.reserved_tokens, reservation.reserved_nanos
+        for account, budget in self._applicable(reservation):
+            tokens, nanos = self._spent_of(budget, account, reservation)
+            token_room, nano_room = budgets.room(budget, account, tokens, nanos)
+            if token_room is not None:
+                reserved_tokens = min(reserved_tokens, token_room)
+            if nano_room is not None and reserved_nanos is not None:
+                reserved_nanos = min(reserved_nanos, nano_room)
+        return replace(
+            reservation,
+            prompt_tokens=min(reservation.prompt_tokens, reserved_tokens),
+            reserved_tokens=reserved_tokens,
+            reserved_nanos=reserved_nanos,
+        )
+
+    def _applicable(self, reservation: Reservation) -> Iterator[tuple[Account, Budget]]:
+        """Yield the budgets that a request counts for."""
+        for account in budgets.accounts(reservation.user, reservation.groups):
+            for budget in budgets.applicable(self._budgets, account):
+                yield account, budget
+
+    def _spent_of(
+        self, budget: Budget, account: Account, reservation: Reservation
+    ) -> tuple[Spent, Spent]:
+        """Return the tokens and the nanos that are spent of a budget."""
+        first_day = budgets.window_start(budget.window, day_of(reservation.started))
         period = "day" if budget.window in ("day", "week") else "month"
-        spent = [
+        used = [
             (tokens, nanos)
             for its_period, start, tokens, nanos in self._spent.get(account, ())
             if its_period == period and (first_day is None or start >= first_day.isoformat())
         ]
-        spent_tokens = sum(tokens for tokens, _ in spent)
-        spent_nanos = sum(nanos for _, nanos in spent)
-        return Spent(spent_tokens, spent_nanos, *self._reserved.get(account, (0, 0)))
+        reserved = self._reserved.get(account, (0, 0))
+        own = self._own.get((account, reservation.user), (0, 0))
+        return (
+            Spent(sum(tokens for tokens, _ in used), reserved[0], own[0], reservation.fair_tokens),
+            Spent(sum(nanos for _, nanos in used), reserved[1], own[1], reservation.fair_nanos),
+        )
 
     def _add_stream(self, user: str, groups: Iterable[str], tokens: int, nanos: int) -> None:
         self._streams[user] += 1
         for account in budgets.accounts(user, groups):
-            reserved = self._reserved.get(account, (0, 0))
+            reserved, own = (
+                self._reserved.get(account, (0, 0)),
+                self._own.get((account, user), (0, 0)),
+            )
             self._reserved[account] = (reserved[0] + tokens, reserved[1] + nanos)
+            self._own[account, user] = (own[0] + tokens, own[1] + nanos)
 
     def _read_spent(self, accounts: Sequence[Account], today: date) -> None:
         monday = budgets.window_start("week", today)

@@ -19,8 +19,10 @@ class Reservation:
     """
     Admit a request and reserve what it may spend, before the model is asked.
 
-    ``prompt_tokens`` is our estimate, ``reserved_tokens`` adds the longest answer.
-    ``reserved_nanos`` is None if the model has no price. ``requests_per_minute`` and
+    ``prompt_tokens`` is our estimate, ``reserved_tokens`` adds the longest answer; what is
+    admitted may have less of both, where a budget has no more room. ``reserved_nanos`` is None
+    if the model has no price. ``fair_tokens`` and ``fair_nanos`` are what a request may reserve
+    of a shared budget, however little is left of it. ``requests_per_minute`` and
     ``concurrent_streams`` are the caller's limits, None for no limit.
     """
 
@@ -35,6 +37,8 @@ class Reservation:
     prompt_tokens: int
     reserved_tokens: int
     reserved_nanos: int | None
+    fair_tokens: int = 0
+    fair_nanos: int = 0
     requests_per_minute: int | None = None
     concurrent_streams: int | None = None
 
@@ -161,8 +165,8 @@ Command = (
     | Heartbeat
     | Deregistration
 )
-Result = GatewayError | int | None
-"""What a command came to: a reservation's refusal, the number of outcomes, else None."""
+Result = Reservation | GatewayError | int | None
+"""What a command came to: what was reserved or its refusal, the number of outcomes, else None."""
 
 
 def plain(text: str, most: int = 255) -> str:

@@ -83,8 +83,8 @@ class Ledger:
             reservations = {
                 index: one for index, one in enumerate(commands) if isinstance(one, Reservation)
             }
-            for index, refusal in self._reserve(connection, in_force, reservations).items():
-                results[index] = refusal
+            for index, admitted in self._reserve(connection, in_force, reservations).items():
+                results[index] = admitted
         self.budgets, self.head = in_force, head
         return results
 
@@ -93,21 +93,20 @@ class Ledger:
         connection: Connection,
         in_force: dict[Key, Budget],
         reservations: Mapping[int, Reservation],
-    ) -> dict[int, GatewayError]:
-        """Reserve what is admitted; return the refusals of the others."""
+    ) -> dict[int, Reservation | GatewayError]:
+        """Reserve what is admitted; return that, and the refusals of the others."""
         if not reservations:
             return {}
         admission = Admission(connection, in_force, list(reservations.values()))
-        refusals = {}
-        rows = []
-        for index, reservation in reservations.items():
-            if refusal := admission.admit(reservation):
-                refusals[index] = refusal
-            else:
-                rows.append(_reserved(reservation, self._replica))
+        results = {index: admission.admit(one) for index, one in reservations.items()}
+        rows = [
+            _reserved(one, self._replica)
+            for one in results.values()
+            if isinstance(one, Reservation)
+        ]
         if rows:
             connection.execute(_RESERVE, rows)
-        return refusals
+        return results
 
     def _heartbeat(self, connection: Connection, heartbeat: Heartbeat) -> None:
         now, replica = milliseconds(), tables.replica

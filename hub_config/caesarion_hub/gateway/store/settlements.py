@@ -129,7 +129,7 @@ def _lost(row: Row[Any], now: int) -> Settlement:
     return Settlement(
         reservation,
         now,
-        prompt_tokens=row.prompt_tokens,
+        prompt_tokens=min(row.prompt_tokens, row.reserved_tokens),
         completion_tokens=max(0, row.reserved_tokens - row.prompt_tokens),
         estimated=True,
         nanos=row.reserved_nanos,

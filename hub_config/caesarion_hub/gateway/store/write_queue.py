@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Self
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.store import audit_log
+from caesarion_hub.gateway.store.admission import Admission
 from caesarion_hub.gateway.store.commands import (
     AuditEntries,
     AuditEntry,
@@ -72,11 +74,26 @@ class WriteQueue:
         self._beating.cancel()
         await self._thread.close(Deregistration())
 
-    async def reserve(self, reservation: Reservation) -> None:
-        """Admit a request; raise its refusal."""
-        refusal = await self._apply(reservation)
-        if isinstance(refusal, GatewayError):
-            raise refusal
+    async def reserve(self, reservation: Reservation) -> Reservation:
+        """Admit a request and return what it reserves, which may be less; raise its refusal."""
+        result = await self._apply(reservation)
+        if isinstance(result, GatewayError):
+            raise result
+        assert isinstance(result, Reservation)
+        return result
+
+    async def check(self, reservation: Reservation) -> None:
+        """Raise the refusal that a request would get now; reserve nothing."""
+
+        def refusal(connection: Connection) -> GatewayError | None:
+            return Admission(connection, self.ledger.budgets, [reservation]).refusal(reservation)
+
+        try:
+            refused = await self.ledger.database.read(refusal)
+        except SQLAlchemyError as error:
+            raise unavailable() from error
+        if refused:
+            raise refused
 
     def settle(self, settlement: Settlement) -> None:
         """Settle a request, soon."""
@@ -220,9 +237,9 @@ class _LedgerThread:
         for one, result in zip(batch, results, strict=True):
             if one.result and not one.result.done():
                 one.result.set_result(result)
-            elif one.result and isinstance(one.command, Reservation) and result is None:
+            elif one.result and isinstance(result, Reservation):
                 # The caller left while it waited, so nobody else settles this.
-                self.put(_not_asked(one.command, 499, "client_gone"))
+                self.put(_not_asked(result, 499, "client_gone"))
 
 
 def _retry(one: _Queued) -> _Queued | None:

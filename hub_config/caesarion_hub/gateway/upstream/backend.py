@@ -5,7 +5,7 @@ What answers behind the gateway: the provider, or the demo model.
 """
 
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -82,6 +82,9 @@ class Backend(Protocol):
 
     def model_name(self, model: str) -> str:
         """Return the model that answers who asks for ``model``."""
+
+    def extra_fields(self, model: str) -> Collection[str]:
+        """Return the fields that a request for ``model`` may have beside OpenAI's."""
 
     def problem(self) -> str:
         """Return why nothing can be asked of it now, as a sentence, or nothing."""

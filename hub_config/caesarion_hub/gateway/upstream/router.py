@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from caesarion_hub.gateway.errors import GatewayError
+from caesarion_hub.gateway.policy import fields
 from caesarion_hub.gateway.upstream.backend import Answer, Condition, json_answer
 from caesarion_hub.gateway.upstream.catalogue import Catalogue
 from caesarion_hub.gateway.upstream.client import open_session
@@ -102,6 +103,11 @@ class Router:
         """Return ``model``: an upstream that has it by another name is still asked for it."""
         return model
 
+    def extra_fields(self, model: str) -> set[str]:
+        """Return the fields beside OpenAI's that any upstream for ``model`` takes."""
+        ways = routes(self._upstreams, model)
+        return {name for way in ways for name in way.upstream.extra_fields}
+
     def problem(self) -> str:
         """Return why no upstream can be asked now, as a sentence, or nothing."""
         conditions = list(self.conditions())
@@ -167,8 +173,9 @@ class Router:
     def _ask(
         self, way: Route, raw: bytes, body: dict[str, Any]
     ) -> contextlib.AbstractAsyncContextManager[Answer]:
-        if way.model != body["model"]:
-            body = body | {"model": way.model}
+        taken = fields.only_allowed(body, way.upstream.extra_fields, drop=True)
+        if way.model != body["model"] or taken is not body:
+            body = taken | {"model": way.model}
             raw = json.dumps(body).encode()
         return self._endpoints[way.upstream.name].complete(way.model, body, raw)
 

@@ -46,7 +46,8 @@ class Upstream:
 
     ``base_url`` may hold a query and, for servers that have the model in the
     path, ``{model}``. ``proxy`` is the HTTP proxy on the way to it. ``settings``
-    are the operator's names for the address and the key, for sentences.
+    are the operator's names for the address and the key, for sentences. It gets the request
+    fields ``extra_fields`` beside OpenAI's.
     """
 
     base_url: str
@@ -55,6 +56,7 @@ class Upstream:
     name: str = "provider"
     options: UpstreamOptions = field(default_factory=UpstreamOptions)
     settings: tuple[str, str] = ("OPENAI_BASE_URL", "OPENAI_API_KEY")
+    extra_fields: frozenset[str] = frozenset()
 
     @property
     def host(self) -> str:
@@ -92,7 +94,7 @@ def find(setting: Mapping[str, str], values: gateway.Gateway) -> tuple[tuple[Ups
     if values.upstreams:
         if other := [name for name in _ADDRESSES if setting.get(name)]:
             warnings.append(f"{other[0]} is not used, since gateway.upstreams is set.")
-        found = tuple(_named(upstream, warnings) for upstream in values.upstreams)
+        found = tuple(_named(upstream, values.requests, warnings) for upstream in values.upstreams)
         return found, " ".join(warnings)
     key = _key(setting, values, warnings)
     base_url = setting.get("OPENAI_BASE_URL") or values.base_url or (OPENAI if key else None)
@@ -105,11 +107,12 @@ def find(setting: Mapping[str, str], values: gateway.Gateway) -> tuple[tuple[Ups
         _proxy(base_url),
         name=urlsplit(base_url).netloc,
         options=UpstreamOptions(timeouts=Timeouts(firstByte=silence, silence=silence)),
+        extra_fields=frozenset(values.requests.extra_fields),
     )
     return (upstream,), " ".join(warnings)
 
 
-def _named(values: gateway.Upstream, warnings: list[str]) -> Upstream:
+def _named(values: gateway.Upstream, requests: gateway.Requests, warnings: list[str]) -> Upstream:
     where = f"of the upstream '{values.name}'"
     address, key_file = f"baseUrl {where}", f"keyFile {where}"
     return Upstream(
@@ -119,6 +122,7 @@ def _named(values: gateway.Upstream, warnings: list[str]) -> Upstream:
         name=values.name,
         options=values,
         settings=(address, key_file),
+        extra_fields=frozenset((*requests.extra_fields, *values.extra_fields)),
     )
 
 
