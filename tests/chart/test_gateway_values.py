@@ -25,6 +25,13 @@ SETTINGS: dict[str, Any] = {
             "priority": 2,
             "weight": 0.5,
             "extraFields": ["num_predict"],
+            "parameters": {
+                "o*": {
+                    "drop": ["temperature"],
+                    "outputLimit": "max_completion_tokens",
+                    "systemRole": "developer",
+                }
+            },
         }
     ],
     "database": {"url": "postgresql://gateway:s3cret@db/gateway"},
