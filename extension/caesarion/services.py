@@ -17,6 +17,7 @@ from caesarion.files.attachments import Attachments
 from caesarion.files.uploads import Uploads
 from caesarion.kernels.kernel import Kernel
 from caesarion.kernels.registry import KernelRegistry
+from caesarion.kernels.run import Late
 from caesarion.notebooks.storage import NotebookStorage
 
 
@@ -41,17 +42,23 @@ class Services:
     read_chat: Callable[[Path], dict[str, Any] | None]
     responses: set[asyncio.Task[Any]] = field(default_factory=set)
 
-    def agent(self, find_kernel: Callable[[], Awaitable[Kernel]], approval: object = None) -> Agent:
+    def agent(
+        self,
+        find_kernel: Callable[[], Awaitable[Kernel]],
+        approval: object = None,
+        late: Late | None = None,
+    ) -> Agent:
         """
         Return an agent for one turn, whose code runs in what ``find_kernel`` gives.
 
-        ``approval`` is the mode that was asked for; the settings clamp it.
+        ``approval`` is the mode that was asked for; the settings clamp it. ``late`` takes outputs
+        of tasks that go on after their call, or the turn, has ended.
         """
         weather = CurrentWeather(self.weather_settings)
         return Agent(
             self.agent_settings,
             self.model,
-            [weather, PythonInterpreter(find_kernel)],
+            [weather, PythonInterpreter(find_kernel, late)],
             self.approvals,
             mode(self.agent_settings, approval),
         )

@@ -184,6 +184,30 @@ async def test_code_comes_with_its_outputs_and_its_temporary_kernel_is_gone_afte
     assert len(server.processes()) == 1
 
 
+async def test_what_a_task_shows_after_its_call_comes_with_the_id_of_that_call(
+    http: httpx.AsyncClient, model: OpenAIServer
+) -> None:
+    first = (
+        "import asyncio\n"
+        "async def work():\n"
+        "    while 'go' not in globals(): await asyncio.sleep(0.01)\n"
+        "    print('late')\n"
+        "task = asyncio.create_task(work())"
+    )
+    model.add(
+        code(first, "c1"),
+        code("go = 1; await task; print('second')", "c2"),
+        Text("Do", "ne.", delay=0.5),
+    )
+    answer = await http.post("caesarion/api/chat", json=question("begin"))
+    outputs = [data for name, data in events(answer.text) if name == "output"]
+    assert sorted((data["call_id"], data["output"]["text"]) for data in outputs) == [
+        ("c1", "late\n"),
+        ("c2", "second\n"),
+    ]
+    assert events(answer.text)[-1] == ("done", {"reason": "stop"})
+
+
 async def test_execute_answers_one_output_a_line_and_then_the_status(
     http: httpx.AsyncClient,
 ) -> None:

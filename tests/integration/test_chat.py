@@ -18,6 +18,7 @@ from nbformat.v4 import new_notebook
 from tests.chat import PERSONA, call_shown, code, open_chat, seen
 from tests.fakes.openai_server import Fault, OpenAIServer, Raw, Text
 from tests.files import image
+from tests.kernels import Gate
 from tests.server import RunningServer, eventually, running_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -102,6 +103,36 @@ async def test_the_question_and_only_it_reaches_the_model(
     async with open_chat(server, "chats/question.chat") as chat:
         await chat.ask("hello")
     assert told(model) == [{"role": "user", "content": "hello"}]
+
+
+async def test_what_a_task_shows_after_its_call_and_after_the_turn_stands_below_its_cell(
+    server: RunningServer, model: OpenAIServer, tmp_path: Path
+) -> None:
+    gate = Gate(tmp_path)
+    first = (
+        "import asyncio, pathlib\n"
+        "async def work():\n"
+        "    print('during the turn')\n"
+        f"    while not pathlib.Path({str(gate.path)!r}).exists(): await asyncio.sleep(0.01)\n"
+        "    print('after the turn')\n"
+        "    display('a display')\n"
+        "task = asyncio.create_task(work())"
+    )
+    model.add(code(first), code("print('second')"), Text("Done."))
+    async with open_chat(server, "chats/late.chat") as chat:
+        await chat.ask("begin")
+        question = next(iter(chat.messages.values()))["id"]
+        assert shown(chat.answer(question))[-2:] == [{"text/plain": "second\n"}, "Done."]
+        gate.open()
+        await chat.until(lambda: len(chat.answer(question)) == 6)
+        assert shown(chat.answer(question)) == [
+            block(first),
+            {"text/plain": "during the turn\nafter the turn\n"},
+            {"text/plain": "'a display'"},
+            block("print('second')"),
+            {"text/plain": "second\n"},
+            "Done.",
+        ]
 
 
 async def test_code_its_outputs_and_the_words_around_it_are_shown_in_order(

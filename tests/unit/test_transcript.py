@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -281,6 +282,46 @@ async def test_a_call_that_its_server_did_not_live_to_end_is_marked_as_stopped(c
     assert call_shown(chat.sent[-1])["status"] == "interrupted"
     told = read(chat, PERSONA, chat.says("again"), ROOT)[2]["content"]
     assert told == "The server stopped before this call ended; what it did is not known."
+
+
+async def test_what_a_call_shows_after_its_end_stands_below_it(
+    chat: Chat, turn: Transcript, clock: Clock
+) -> None:
+    first, other = RunStart(1, "k1", ""), RunStart(1, "k1", "")
+    turn.call(CODE)
+    turn.call_started(first)
+    play(turn, CallEnd("c1", "ok", ""))
+    turn.call(ToolCall("c2", "python_interpreter", '{"code": "2"}'))
+    turn.call_started(other)
+    play(turn, stream("second\n"))
+    turn.late_output(first, stream("10%").output)
+    turn.late_output(first, stream("\r20%\n").output)
+    turn.late_output(first, display({"text/plain": "bar"}, "b").output)
+    play(turn, CallEnd("c2", "ok", "second"), Text("Done."))
+    turn.close()
+    turn.late_output(first, display({"text/plain": "full"}, "b", "update_display_data").output)
+    turn.late_output(RunStart(2, "k1", ""), stream("nobody's").output)
+    await clock.passes(1)
+    by_time = sorted(chat.get_messages(), key=lambda message: message.time)
+    assert [seen(asdict(message)) for message in by_time if message.sender == PERSONA] == [
+        "```python\nprint(1)\n```",
+        {"text/plain": "20%\n"},
+        {"text/plain": "full"},
+        "```python\n2\n```",
+        {"text/plain": "second\n"},
+        "Done.",
+    ]
+
+
+async def test_what_is_cleared_after_the_end_of_a_call_is_gone(
+    chat: Chat, turn: Transcript
+) -> None:
+    run = RunStart(1, "k1", "")
+    turn.call(CODE)
+    turn.call_started(run)
+    play(turn, stream("old"), CallEnd("c1", "ok", ""))
+    turn.late_output(run, {"output_type": "clear_output", "wait": False})
+    assert chat.shown()[1:] == [("", {"text/plain": ""})]
 
 
 async def test_pieces_of_a_stream_are_one_message_and_each_stream_has_its_own(

@@ -8,7 +8,7 @@ client's own: it sends the whole history each time, and no chat file is written.
 import contextlib
 import json
 from dataclasses import asdict
-from typing import Literal
+from typing import Any, Literal
 
 from jupyter_server.auth.decorator import authorized
 from pydantic import BaseModel, ConfigDict, Field
@@ -32,6 +32,7 @@ from caesarion.events import (
     Output,
     Reasoning,
     Refusal,
+    RunStart,
     Text,
     TextWasReasoning,
     ToolCall,
@@ -81,7 +82,14 @@ class ChatHandler(StreamHandler):
             # nginx would collect the events before it passes them on.
             self.set_header("X-Accel-Buffering", "no")
             await self.flush()
-            agent = self.services.agent(find, question.approval)
+            calls: list[CallStart] = []
+
+            def send_late(run: RunStart, output: dict[str, Any]) -> None:
+                for call in calls:
+                    if call.run is run:
+                        self.send_late(server_sent(Output(call.call_id, output)))
+
+            agent = self.services.agent(find, question.approval, send_late)
             source = Source(f"session {question.session_id}" if question.session_id else "")
             turn = self.services.activity.turn(agent.run(history, source))
             async with (
@@ -89,6 +97,8 @@ class ChatHandler(StreamHandler):
                 contextlib.aclosing(turn) as events,
             ):
                 async for event in events:
+                    if isinstance(event, CallStart):
+                        calls.append(event)
                     if not isinstance(event, AnswerEnd):
                         await self.send(server_sent(event))
 

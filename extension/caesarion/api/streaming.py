@@ -58,6 +58,12 @@ class StreamHandler(BaseHandler):
         self.write(piece)
         await self.flush()
 
+    def send_late(self, piece: str) -> None:
+        """Send ``piece`` from a callback; after the end of the response it is dropped."""
+        if not self._finished:
+            self.write(piece)
+            self.flush()
+
     @contextlib.asynccontextmanager
     async def heartbeat(self, sign_of_life: Callable[[], str]) -> AsyncIterator[None]:
         """Send ``sign_of_life()`` in the block whenever nothing was sent for some seconds."""

@@ -1,8 +1,8 @@
 """
-The outputs of a call in the chat: one message each, which later outputs may change.
+The outputs of one call in the chat, each a message.
 
-Used by :mod:`caesarion.chat.transcript`. Follows what a notebook does with streams, cleared
-outputs and updated displays; the text of a stream is what a terminal shows of it.
+Used by :mod:`caesarion.chat.transcript`. A call may show more after its end, by a task that its
+code began; that stands below its other outputs, whatever has been said since.
 """
 
 from collections.abc import Callable
@@ -13,27 +13,35 @@ from caesarion.kernels.plain_text import describe_error
 from caesarion.kernels.terminal import Terminal
 from caesarion.message_metadata import OUTPUT_MIME
 
+Displays = dict[str, list[LiveMessage]]
+"""What is shown by display_id, which calls have in common."""
+
 
 class CallOutputs:
-    """The outputs of a turn's calls, one call at a time; ``make`` makes a message."""
+    """
+    The outputs of the call ``call_id``, below its message ``call``.
 
-    def __init__(self, make: Callable[[], LiveMessage]) -> None:
+    ``make`` makes a message at the end of the chat, or below the one that it is given.
+    """
+
+    def __init__(
+        self,
+        call_id: str,
+        call: LiveMessage,
+        make: Callable[[LiveMessage | None], LiveMessage],
+        displays: Displays,
+    ) -> None:
+        self._call_id = call_id
+        self._call = call
         self._make = make
-        self._call_id = ""
-        self._outputs: list[LiveMessage] = []
-        # The index of the next output: the end, unless outputs were cleared.
+        self._displays = displays
+        self._messages: list[LiveMessage] = []
+        # Where the next output goes: below the end, unless outputs were cleared.
         self._next = 0
-        # Displays by their ids, of earlier calls too: any later code may update them.
-        self._displays: dict[str, list[LiveMessage]] = {}
+        self._ended = False
 
-    @property
-    def any(self) -> bool:
-        """Whether the call has shown anything."""
-        return bool(self._outputs)
-
-    def begin(self, call_id: str) -> None:
-        """Begin the outputs of a call."""
-        self._call_id, self._outputs, self._next = call_id, [], 0
+    def __bool__(self) -> bool:
+        return bool(self._messages)
 
     def show(self, output: dict[str, Any]) -> None:
         """Show an output, or apply an update or a clearing to earlier ones."""
@@ -42,7 +50,7 @@ class CallOutputs:
         if kind == "clear_output":
             self._next = 0
             for shown in self._displays.values():
-                shown[:] = [live for live in shown if live not in self._outputs]
+                shown[:] = [live for live in shown if live not in self._messages]
         elif kind == "update_display_data":
             for live in self._displays.get(display_id, ()):
                 live.show({**output["data"], OUTPUT_MIME: live.data[OUTPUT_MIME]})
@@ -52,39 +60,40 @@ class CallOutputs:
             live = self._place(f"{kind} {self._next}")
             if kind == "error":
                 told = describe_error(output)
-                self._show_output(live, {"application/vnd.jupyter.stderr": told}, kind)
+                self._show(live, {"application/vnd.jupyter.stderr": told}, kind)
             else:
-                self._show_output(live, output["data"], kind, output.get("execution_count"))
+                self._show(live, output["data"], kind, output.get("execution_count"))
             if display_id:
                 self._displays.setdefault(display_id, []).append(live)
 
     def end(self) -> None:
-        """Empty the outputs that were cleared for good, and show every change that waits."""
-        for live in self._outputs[self._next :]:
-            self._show_output(live, {"text/plain": ""}, "stream")
+        """Remove outputs that were cleared for good, and show every change that still waits."""
+        for live in self._messages[self._next :]:
+            self._show(live, {"text/plain": ""}, "stream")
         self.flush()
+        self._ended = True
 
     def flush(self) -> None:
-        """Show every change that waits."""
-        for live in self._outputs:
+        """Show every change that still waits."""
+        for live in self._messages:
             live.flush()
 
     def _stream(self, name: str, text: str) -> None:
         mime = "text/plain" if name == "stdout" else "application/vnd.jupyter.stderr"
-        last = self._outputs[self._next - 1] if self._next else None
+        last = self._messages[self._next - 1] if self._next else None
         if last is None or last.kind != name:
             last = self._place(name)
             last.terminal, last.settled = Terminal(), ""
         last.terminal.write(text)
         last.settled += "".join(last.terminal.settled())
-        self._show_output(last, {mime: last.settled + last.terminal.text()}, "stream")
+        self._show(last, {mime: last.settled + last.terminal.text()}, "stream")
 
-    def _show_output(
+    def _show(
         self, live: LiveMessage, data: dict[str, Any], kind: str, count: int | None = None
     ) -> None:
         mark: dict[str, Any] = {
             "call": self._call_id,
-            "number": self._outputs.index(live),
+            "number": self._messages.index(live),
             "output_type": kind,
         }
         if count is not None:
@@ -93,11 +102,12 @@ class CallOutputs:
 
     def _place(self, kind: str) -> LiveMessage:
         """Return the message for the next output: a cleared one, or a new one."""
-        if self._next < len(self._outputs):
-            live = self._outputs[self._next]
+        if self._next < len(self._messages):
+            live = self._messages[self._next]
         else:
-            live = self._make()
-            self._outputs.append(live)
+            above = self._messages[-1] if self._messages else self._call
+            live = self._make(above if self._ended else None)
+            self._messages.append(live)
         live.kind = kind
         self._next += 1
         return live

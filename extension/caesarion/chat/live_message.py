@@ -21,6 +21,10 @@ from caesarion.text import without_commands
 _PAUSE = 0.06
 _RATE = 50_000
 
+# Seconds by which a message is later than the one ``above`` which it is put: messages are sorted
+# by their time, and the lab's clock has microseconds.
+_BELOW = 1e-6
+
 
 class LiveMessage:
     """
@@ -28,11 +32,17 @@ class LiveMessage:
 
     ``make_data`` makes the bundle when the message is shown, where that is too much for
     each change. ``kind``, ``raw``, ``terminal`` and ``settled`` (the text of a stream that its
-    terminal no longer changes) are the transcript's.
+    terminal no longer changes) are the transcript's. With ``above`` it stands right below that
+    message, else at the end.
     """
 
     def __init__(
-        self, chat: BaseChatModel, persona_id: str, record: dict[str, Any], body: str = ""
+        self,
+        chat: BaseChatModel,
+        persona_id: str,
+        record: dict[str, Any],
+        body: str = "",
+        above: "LiveMessage | None" = None,
     ) -> None:
         self.kind = ""
         self.body = body
@@ -46,6 +56,7 @@ class LiveMessage:
         self._chat = chat
         self._persona_id = persona_id
         self._message: Message | None = None
+        self._above = above
         self._timer: asyncio.TimerHandle | None = None
         self._shown_at = 0.0
         self._size = 0
@@ -92,6 +103,8 @@ class LiveMessage:
 
     def _stamp(self, message: Message, _: BaseChatModel) -> None:
         message.metadata = {KEY: self.record}
+        if self._above and self._above._message:
+            message.time = self._above._message.time + _BELOW
         self._message = message
 
 

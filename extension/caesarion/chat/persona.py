@@ -38,6 +38,7 @@ from caesarion.events import (
     Event,
     Notice,
     RefusedImages,
+    RunStart,
     ToolCall,
     Usage,
 )
@@ -199,7 +200,7 @@ class CaesarionPersona(BasePersona):
         began = time.monotonic()
         self.set_status("is thinking...")
         try:
-            turn = self._services.activity.turn(await self._events(message))
+            turn = self._services.activity.turn(await self._events(message, shown))
             async with contextlib.aclosing(turn) as events:
                 async for event in events:
                     shown.write(event)
@@ -217,12 +218,19 @@ class CaesarionPersona(BasePersona):
             shown.close()
             self.clear_status()
 
-    async def _events(self, message: Message) -> AsyncGenerator[Event, None]:
+    async def _events(
+        self, message: Message, shown: transcript.Transcript
+    ) -> AsyncGenerator[Event, None]:
         """Return the events of a turn; one that only runs a cell again asks no model."""
         stamp = context.read_stamp(message.metadata)
         where = await self._place(stamp, message)
         wanted = (message.metadata or {}).get("approval")
-        agent = self._services.agent(lambda: self._shielded(where.find()), wanted)
+
+        def show_late(run: RunStart, output: dict[str, Any]) -> None:
+            if not self._closed:
+                shown.late_output(run, output)
+
+        agent = self._services.agent(lambda: self._shielded(where.find()), wanted, show_late)
         if again := (message.metadata or {}).get("run_again"):
             call = questions.find_call(self.chat, self.id, str(again))
             if call is None:

@@ -15,7 +15,7 @@ from uuid import uuid4
 from jupyterlab_chat.models import BaseChatModel, Message, MimeModel
 
 from caesarion.chat.bundles import call_bundle, reasoning_bundle, reasoning_of
-from caesarion.chat.call_outputs import CallOutputs
+from caesarion.chat.call_outputs import CallOutputs, Displays
 from caesarion.chat.live_message import LiveMessage
 from caesarion.events import (
     AnswerEnd,
@@ -79,7 +79,10 @@ class Transcript:
         self._answers = 0
         self._fields: dict[str, Any] = {}
         self._call: tuple[ToolCall, LiveMessage] | None = None
-        self._outputs = CallOutputs(lambda: self._make({"kind": "output"}))
+        self._outputs: CallOutputs | None = None
+        self._displays: Displays = {}
+        # The calls whose code has run, which may go on to show something, and how they began.
+        self._runs: list[tuple[RunStart, CallOutputs]] = []
         self._last: LiveMessage | None = None
 
     def write(self, event: Event) -> None:
@@ -103,8 +106,9 @@ class Transcript:
                 self.approval_requested(event)
             case ApprovalDecision():
                 self.approval_decided(event)
-            case Output():
-                self._outputs.show(event.output)
+            case Output(output=output):
+                if self._outputs is not None:
+                    self._outputs.show(output)
             case CallEnd():
                 self.call_ended(event)
             case Failure(sentence):
@@ -184,11 +188,12 @@ class Transcript:
             live.record["fields"], self._fields = self._fields, {}
         live.show(call_bundle(live.record))
         self._call = (event, live)
-        self._outputs.begin(event.id)
+        self._outputs = CallOutputs(event.id, live, self._make_output, self._displays)
 
     def call_started(self, run: RunStart) -> None:
         """Show that the call under way runs now, and in which kernel."""
-        if self._call:
+        if self._call and self._outputs is not None:
+            self._runs.append((run, self._outputs))
             _, live = self._call
             live.record |= {
                 "status": "running",
@@ -228,17 +233,24 @@ class Transcript:
                 }
             live.show(call_bundle(live.record))
 
+    def late_output(self, run: RunStart, output: dict[str, Any]) -> None:
+        """Show an output that comes after the end of the call that began with ``run``."""
+        for start, outputs in self._runs:
+            if start is run:
+                outputs.show(output)
+                outputs.end()
+
     def call_ended(self, event: CallEnd) -> None:
         """Record the result of the call, and remove outputs that were cleared for good."""
-        self._outputs.end()
-        if self._call is None:
+        if self._call is None or self._outputs is None:
             return
+        self._outputs.end()
         _, live = self._call
         self._call = None
         live.record |= {"status": event.status, "result": event.text}
         if started := live.record.get("started"):
             live.record["seconds"] = round(time.time() - started, 2)
-        if not self._outputs.any and event.status != "ok":
+        if not self._outputs and event.status != "ok":
             # There is nothing else to see than the result that the model reads.
             live.record["told"] = True
         live.show(call_bundle(live.record))
@@ -275,7 +287,8 @@ class Transcript:
         """Show every change that still waits."""
         self._end_reasoning()
         self._finish_text()
-        self._outputs.flush()
+        if self._outputs is not None:
+            self._outputs.flush()
 
     def _as_reasoning(self, live: LiveMessage) -> LiveMessage:
         """Return ``live`` as a message of reasoning, whose text is ``live.raw``."""
@@ -302,6 +315,12 @@ class Transcript:
         live = self._make(record, body)
         live.touch()
         return live
+
+    def _make_output(self, above: LiveMessage | None) -> LiveMessage:
+        if above is None:
+            return self._make({"kind": "output"})
+        record = {"kind": "output", "question": self._question_id}
+        return LiveMessage(self._chat, self._persona_id, record, above=above)
 
     def _make(self, record: dict[str, Any], body: str = "") -> LiveMessage:
         record["question"] = self._question_id

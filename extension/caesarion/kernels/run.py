@@ -58,7 +58,7 @@ class RunEnd:
 
 
 RunStep = dict[str, Any] | Notice | RunStart | RunEnd
-Late = Callable[[RunStart, dict[str, Any]], None]
+Late = Callable[[RunStart, dict[str, Any]], object]
 """Takes an output that comes after the end of the run that began so: of a task of its code."""
 
 

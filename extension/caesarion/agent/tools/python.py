@@ -1,4 +1,8 @@
-"""The tool ``python_interpreter``: run code in the user's kernel, showing what it shows."""
+"""
+The tool ``python_interpreter``: run code in the user's kernel.
+
+Made by :mod:`caesarion.services` for each turn; :mod:`caesarion.kernels` runs the code.
+"""
 
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -9,11 +13,11 @@ from caesarion.agent.tools.tool import Step, Tool, ToolResult
 from caesarion.errors import KernelError
 from caesarion.events import ResultStatus
 from caesarion.kernels.kernel import Kernel
-from caesarion.kernels.run import RunEnd
+from caesarion.kernels.run import Late, RunEnd
 
 
 class Code(BaseModel):
-    """The arguments."""
+    """The arguments of a call."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -23,7 +27,11 @@ class Code(BaseModel):
 
 
 class PythonInterpreter(Tool[Code]):
-    """Python in one live kernel, found when the first call needs it."""
+    """
+    Python in one live kernel, found when the first call needs it.
+
+    ``late`` takes outputs of tasks that go on after their call has ended.
+    """
 
     name = "python_interpreter"
     description = (
@@ -35,14 +43,17 @@ class PythonInterpreter(Tool[Code]):
     effects = True
     arguments = Code
 
-    def __init__(self, find_kernel: Callable[[], Awaitable[Kernel]]) -> None:
+    def __init__(
+        self, find_kernel: Callable[[], Awaitable[Kernel]], late: Late | None = None
+    ) -> None:
         self._find_kernel = find_kernel
+        self._late = late
 
     async def run(self, arguments: Code) -> AsyncGenerator[Step, None]:
-        """Yield the run's outputs; a failing cell is told, with its traceback."""
+        """Yield the outputs; the result of code that fails has its traceback."""
         try:
             kernel = await self._find_kernel()
-            async with contextlib.aclosing(kernel.run(arguments.code)) as steps:
+            async with contextlib.aclosing(kernel.run(arguments.code, self._late)) as steps:
                 async for step in steps:
                     yield _result(step) if isinstance(step, RunEnd) else step
         except KernelError as error:
