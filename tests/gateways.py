@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 from caesarion_hub.gateway.store import tables
-from caesarion_hub.gateway.store.audit_log import verify
+from caesarion_hub.gateway.store.audit_verification import Verifier, in_database
 from caesarion_hub.gateway.store.database import Database
 from sqlalchemy import select
 
@@ -71,7 +71,8 @@ class Gateways:
     def records(self) -> list[dict[str, Any]]:
         """Return the audit's records, verified."""
         with closing(Database(self.database_url)) as database, database.reading() as connection:
-            return [json.loads(link.record) for link in verify(connection)]
+            records = list(Verifier().verified(in_database(connection)))
+        return [json.loads(one.record) for one in records]
 
     async def settled(self, number: int, seconds: float = 10.0) -> list[Any]:
         """Return the ledger's requests as soon as ``number`` of them are settled."""

@@ -106,7 +106,7 @@ def test_the_smaller_budget_is_refused_in_the_chat_and_the_administrator_sees_bo
     expect(admin.page.get_by_role("status")).to_contain_text("of user jack, in all, is deleted.")
     admin.page.get_by_role("link", name="Audit", exact=True).click()
     expect(admin.page.get_by_text("user ivy, in all: 50 tokens → 5,000 tokens")).to_be_visible()
-    admin.page.get_by_role("button", name="Verify the chain").click()
+    admin.page.get_by_role("button", name="Verify the audit").click()
     expect(admin.page.get_by_role("status")).to_contain_text("The audit is whole. Its records: 4;")
     visits.picture(admin, "audit")
 

@@ -43,7 +43,7 @@ OF_THE_CHART = {
 }
 """The keys of the sections that never reach the hub."""
 
-OF_ONE_MACHINE = {"gateway": {"keyFile"}}
+OF_ONE_MACHINE = {"gateway": {"keyFile"}, "gateway.audit": {"keyFile"}}
 """What the hub reads from `make up` only."""
 
 OTHERWISE_IN_A_CLUSTER = {

@@ -5,12 +5,14 @@ import json
 from typing import Any
 
 import pytest
+from caesarion_hub.gateway.config import read_values
+from caesarion_hub.gateway.store.audit_key import AuditKey
 
 from tests.helm import Manifest, Manifests, render
 from tests.values import ADMIN_PASSWORD, USER_PASSWORD
 
 NAMES = [
-    *("admin_password", "cookie_secret", "crypt_key"),
+    *("admin_password", "audit_key", "cookie_secret", "crypt_key"),
     *("gateway_token", "proxy_token", "user_password"),
 ]
 
@@ -29,7 +31,7 @@ def test_every_release_has_keys_of_its_own() -> None:
     first, second = (another(attempt).secret("caesarion-keys") for attempt in (1, 2))
     assert sorted(first) == sorted(second) == NAMES
     assert [name for name in NAMES if first[name] == second[name]] == []
-    assert len({*first.values(), *second.values()}) == 12
+    assert len({*first.values(), *second.values()}) == 14
 
 
 def test_the_keys_are_what_their_readers_ask_for() -> None:
@@ -39,6 +41,7 @@ def test_the_keys_are_what_their_readers_ask_for() -> None:
     assert len(bytes.fromhex(keys["cookie_secret"])) == 32
     assert len(bytes.fromhex(keys["crypt_key"])) == 32
     assert len(keys["gateway_token"]) == len(keys["proxy_token"]) == 64
+    assert AuditKey.from_text(keys["audit_key"]).signs
 
 
 def test_the_operators_passwords_win() -> None:
@@ -59,11 +62,27 @@ def test_the_checksums_are_of_the_keys_that_the_secret_holds() -> None:
     """Made twice in one run, they would restart everything at the first upgrade."""
     manifests = render()
     keys = manifests.secret("caesarion-keys")
-    for component, name in (("gateway", "gateway_token"), ("proxy", "proxy_token")):
-        text = json.dumps(["", {name: keys[name]}], separators=(",", ":"))
+    for component, annotation, names in (
+        ("gateway", "checksum/keys", ["audit_key", "gateway_token"]),
+        ("proxy", "checksum/token", ["proxy_token"]),
+    ):
+        made = {name: keys[name] for name in names}
+        text = json.dumps(["", made], separators=(",", ":"))
         digest = hashlib.sha256(text.encode()).hexdigest()
         annotations = template(manifests, component)["metadata"]["annotations"]
-        assert annotations["checksum/token"] == digest
+        assert annotations[annotation] == digest
+
+
+def test_only_the_gateway_mounts_the_key_of_the_audit_and_its_environment_names_it() -> None:
+    manifests = render()
+    holders = {name for name, pod in manifests.pods() if "audit_key" in json.dumps(pod)}
+    assert holders == {"Deployment caesarion-gateway"}
+    (gateway,) = template(manifests, "gateway")["spec"]["containers"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in gateway["volumeMounts"]}
+    (variable,) = (one for one in gateway["env"] if "AUDIT_KEY" in one["name"])
+    assert variable["value"] == f"{mounts['audit']}/audit_key"
+    values = read_values({variable["name"]: variable["value"]})
+    assert str(values.audit.key_file) == variable["value"]
 
 
 @pytest.mark.parametrize(

@@ -274,6 +274,10 @@ def test_the_gateway() -> None:
                                     "CAESARION_GATEWAY_CONFIG",
                                     "/etc/caesarion/gateway/gateway.yaml",
                                 ),
+                                variable(
+                                    "CAESARION_GATEWAY_AUDIT_KEY_FILE",
+                                    "/etc/caesarion/audit/audit_key",
+                                ),
                                 variable("HOME", "/tmp"),
                                 variable("OPENAI_BASE_URL", "https://example.org/v1"),
                                 variable(
@@ -298,6 +302,11 @@ def test_the_gateway() -> None:
                                     "mountPath": "/etc/caesarion/gateway",
                                     "readOnly": True,
                                 },
+                                {
+                                    "name": "audit",
+                                    "mountPath": "/etc/caesarion/audit",
+                                    "readOnly": True,
+                                },
                                 {"name": "ledger", "mountPath": "/srv/gateway"},
                                 {
                                     "name": "provider",
@@ -314,6 +323,14 @@ def test_the_gateway() -> None:
                             "secret": {
                                 "secretName": "caesarion-gateway-values",
                                 "defaultMode": 0o440,
+                            },
+                        },
+                        {
+                            "name": "audit",
+                            "secret": {
+                                "secretName": "keys",
+                                "defaultMode": 0o440,
+                                "items": [{"key": "audit_key", "path": "audit_key"}],
                             },
                         },
                         {

@@ -100,8 +100,9 @@ def test_the_gateway_beside_another_hub_is_the_charts_but_for_its_keys() -> None
     assert others.pop("OPENAI_API_KEY")["valueFrom"]["secretKeyRef"]["optional"] is True
     assert others.items() <= variables.items()
     # What stands in the chart's values would be a Secret of the operator's there.
-    values, mount = ours["volumes"].pop(1), container["volumeMounts"].pop(1)
-    assert values["name"] == mount["name"] == "values"
+    for name in ("values", "audit"):
+        volume, mount = ours["volumes"].pop(1), container["volumeMounts"].pop(1)
+        assert volume["name"] == mount["name"] == name
     assert other == container
     del ours["topologySpreadConstraints"]
     assert theirs == ours

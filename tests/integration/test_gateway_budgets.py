@@ -24,6 +24,10 @@ from caesarion.agent.model import Model, Source
 from caesarion.config import CaesarionAgent, CaesarionModel
 from caesarion.events import Done, Failure
 from caesarion_hub.gateway.store import tables
+from caesarion_hub.gateway.store.audit_key import AuditKey
+from caesarion_hub.gateway.store.audit_log import AuditLog
+from caesarion_hub.gateway.store.audit_verification import in_database
+from caesarion_hub.gateway.store.commands import AuditEntry
 from caesarion_hub.gateway.store.database import Database
 from caesarion_hub.gateway.store.settlements import LOST
 from sqlalchemy import func, select
@@ -365,38 +369,56 @@ async def test_the_agent_reports_its_calls_and_shows_a_refusal_as_it_is(
     assert (told["outcome"], told["approval"]) == ("error", "auto")
 
 
-async def test_the_operators_command_proves_exports_and_cuts_the_audit(
-    gateways: Gateways, provider: OpenAIServer, ada: str
-) -> None:
-    provider.add(*[ToolCalls(call("f", {}))] * 3)
-    with gateways.running() as gateway:
-        async with session(gateway, ada) as http:
-            for _ in range(3):
-                await ask(http)
+Ran = tuple[int, str, str]
 
-    def run(*words: str, database: str = "") -> tuple[int, str, str]:
-        command = [sys.executable, "-m", "caesarion_hub.gateway.audit"]
+
+class Operator:
+    """Runs the command on the audit of some gateways."""
+
+    def __init__(self, gateways: Gateways) -> None:
+        self._gateways = gateways
+
+    def __call__(self, *words: str, database: str = "", key: Path | None = None) -> Ran:
+        """Return the status, what was printed, and the errors."""
+        of_key = ("--key", str(key)) if key else ()
+        command = [
+            *(sys.executable, "-m", "caesarion_hub.gateway.audit"),
+            *("--database", database or self._gateways.database_url, *of_key, *words),
+        ]
         ran = subprocess.run(
-            [*command, "--database", database or gateways.database_url, *words],
-            env=environment(),
-            capture_output=True,
-            text=True,
-            check=False,
+            command, env=environment(), capture_output=True, text=True, check=False
         )
         return ran.returncode, ran.stdout, ran.stderr
 
+
+async def ask_for_calls(
+    gateways: Gateways, provider: OpenAIServer, token: str, number: int, **values: Any
+) -> None:
+    provider.add(*[ToolCalls(call("f", {}))] * number)
+    with gateways.running(**values) as gateway:
+        async with session(gateway, token) as http:
+            for _ in range(number):
+                await ask(http)
+
+
+async def test_the_operators_command_verifies_exports_and_cuts_the_audit(
+    gateways: Gateways, provider: OpenAIServer, ada: str
+) -> None:
+    await ask_for_calls(gateways, provider, ada, 3)
+    run, url = Operator(gateways), gateways.database_url
     status, said, _ = run("verify")
     assert status == 0
-    assert re.fullmatch(
-        r"The audit is whole\. Its records: 3; number 3's hash: [0-9a-f]{64}\n", said
-    )
+    pattern = r"The audit of (.*) is whole\. Its records: 3; its head: 3:[0-9a-f]{64}\. (.*)\n"
+    match = re.fullmatch(pattern, said)
+    assert match
+    assert match.groups() == (url, "It is not signed: no key is set.")
     lines = [json.loads(line) for line in run("export")[1].splitlines()]
     assert [(line["number"], line["record"]["tool"]) for line in lines] == [
         *((1, "f"), (2, "f"), (3, "f")),
     ]
-    assert run("cut", "2026-01-01")[1] == "There is nothing to cut.\n"
-    assert run("cut", "2999-01-01")[1] == "The records up to number 3 are deleted.\n"
-    assert run("verify")[1].startswith("The audit is whole. Its records: 1; number 4's hash: ")
+    assert run("cut", "2026-01-01")[1] == f"There is nothing to cut in {url}.\n"
+    assert run("cut", "2999-01-01")[1] == f"The records up to number 3 are deleted in {url}.\n"
+    assert " is whole. Its records: 1; its head: 4:" in run("verify")[1]
     with closing(Database(gateways.database_url)) as database, database.exclusive() as connection:
         connection.execute(tables.audit.update().values(user="eve"))
     assert "'soon' is no day like 2026-01-31" in run("cut", "soon")[2]
@@ -404,16 +426,88 @@ async def test_the_operators_command_proves_exports_and_cuts_the_audit(
     status, said, error = run("verify", database=gone)
     assert (status, said) == (1, "")
     assert error.startswith(f"There is no database at {gone.removeprefix('sqlite:///')}. ")
-    broken = "The audit is broken. Record 4 was changed: its column 'user' differs."
-    assert run("verify") == (1, "", f"{broken}\n")
+    broken = "is broken. Record 4 was changed: its column 'user' differs."
+    assert run("verify") == (1, "", f"The audit of {url} {broken}\n")
     with gateways.running() as gateway:
         async with session(gateway, ADMIN_TOKEN) as http:
             for _ in range(50):
-                if broken in gateway.log.read_text():
+                if f"The audit {broken}" in gateway.log.read_text():
                     break
                 await asyncio.sleep(0.1)
             async with http.get("metrics") as answer:
                 assert "caesarion_gateway_audit_whole 0.0" in await answer.text()
+
+
+async def test_who_writes_the_database_cannot_rewrite_a_signed_audit_unseen(
+    gateways: Gateways, provider: OpenAIServer, ada: str, tmp_path: Path
+) -> None:
+    key, public, export = (tmp_path / name for name in ("key", "public.pem", "export.jsonl"))
+    key.write_text("k" * 64)
+    await ask_for_calls(gateways, provider, ada, 2)
+    await ask_for_calls(gateways, provider, ada, 2, audit={"keyFile": str(key)})
+    run = Operator(gateways)
+    status, said, _ = run("verify", key=key)
+    assert status == 0
+    assert " is whole. Its records: 5; its head: 5:" in said
+    assert "Records 1 to 2 are of before the key and not signed; all others are." in said
+    assert "Its signatures were not checked: no key is set." in run("verify")[1]
+    assert [one["kind"] for one in gateways.records()] == ["call", "call", "key", "call", "call"]
+    head = said.partition("its head: ")[2].partition(".")[0]
+
+    # Elsewhere, with the public key and the exported file alone.
+    public.write_text(run("key", key=key)[1])
+    export.write_text(run("export", key=key)[1])
+    database = f"sqlite:///{tmp_path}/none.sqlite"
+    verified = run("verify", "--file", str(export), "--head", head, database=database, key=public)
+    assert (verified[0], verified[1].partition(" is ")[0]) == (0, f"The audit of {export}")
+    assert run("cut", "2999-01-01", key=public)[2] == (
+        "The audit is signed, and so must be the record of a cut: name --key\n"
+    )
+
+    def forge(*, log: AuditLog, until: int) -> None:
+        """Rewrite the audit as another user's, and end it at a record."""
+        with closing(Database(gateways.database_url)) as database:
+            with database.reading() as connection:
+                records = list(in_database(connection))[:until]
+            with database.exclusive() as connection:
+                connection.execute(tables.audit.delete())
+                log.append(connection, [AuditEntry(one.kind, "eve") for one in records])
+
+    assert run("verify", "--head", head, key=key)[0] == 0
+    forge(log=AuditLog(AuditKey.from_text("m" * 64)), until=5)
+    assert "Record 1's signature does not fit" in run("verify", key=key)[2]
+    forge(log=AuditLog(AuditKey.read(key)), until=5)  # as if the key had been stolen, too
+    assert run("verify", key=key)[0] == 0
+    assert (
+        "Record 5 is not the one of the earlier head" in run("verify", "--head", head, key=key)[2]
+    )
+    forge(log=AuditLog(AuditKey.read(key)), until=3)
+    ends = "It ends at record 3, before the earlier head's record 5: its end was cut off."
+    assert ends in run("verify", "--head", head, key=key)[2]
+    forge(log=AuditLog(), until=5)
+    assert "None of its records is signed" in run("verify", key=key)[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        ("short", "holds no key of the audit"),
+        (AuditKey.from_text("k" * 64).public_pem(), "holds public keys, and those sign nothing"),
+    ],
+    ids=["none", "short", "public"],
+)
+def test_a_gateway_without_the_key_that_it_was_given_does_not_start(
+    gateways: Gateways, tmp_path: Path, text: str | None, sentence: str
+) -> None:
+    file = tmp_path / "key"
+    if text:
+        file.write_text(text)
+    with (
+        pytest.raises(RuntimeError, match=sentence),
+        gateways.running(audit={"keyFile": str(file)}),
+    ):
+        pass
 
 
 async def test_metrics_are_for_tokens_with_the_scope_and_name_no_user(
@@ -514,7 +608,7 @@ async def test_a_killed_gateway_loses_nothing_that_was_settled(
         async with session(gateway, ada) as http:
             assert (await ask(http))[0] == 200
         first, second, third = await gateways.settled(3)
-        assert "The audit is whole. Its records: 1; number 1's hash: " in gateway.log.read_text()
+        assert "The audit is whole. Its records: 1; its head: 1:" in gateway.log.read_text()
     assert (first.prompt_tokens, first.completion_tokens) == (1, 2)
     assert (second.status, second.error, second.completion_tokens) == (500, LOST, 4096)
     assert (third.status, third.error) == (200, "")

@@ -17,7 +17,8 @@ from caesarion_hub.gateway.pages import lists, queries
 from caesarion_hub.gateway.pages.lists import Search
 from caesarion_hub.gateway.policy.budgets import Budget
 from caesarion_hub.gateway.store import tables
-from caesarion_hub.gateway.store.audit_log import START_HASH, verify
+from caesarion_hub.gateway.store.audit_log import START_HASH
+from caesarion_hub.gateway.store.audit_verification import Verifier, in_database
 from caesarion_hub.gateway.store.commands import (
     AuditEntries,
     AuditEntry,
@@ -258,7 +259,7 @@ def test_a_budget_edited_in_place_holds_for_all_replicas_and_is_recorded(
     ledger.apply([BudgetEdit(replace(given, tokens=None), "root")])
     assert let_in(ledger, make_reservation())
     with database.reading() as connection:
-        links = list(verify(connection))
+        links = list(Verifier().verified(in_database(connection)))
     assert [(link.kind, link.user) for link in links] == [("budget", "root")] * 2
     assert '"scope":"user","tokens":0,"user":"root","window":"day"' in links[0].record
 
@@ -333,7 +334,9 @@ def test_the_audit_grows_from_all_replicas_as_one_chain(database: Database) -> N
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(record, ledgers))
     with database.reading() as connection:
-        assert [link.number for link in verify(connection)] == list(range(1, 81))
+        assert [link.number for link in Verifier().verified(in_database(connection))] == list(
+            range(1, 81)
+        )
 
 
 def record_calls(database: Database, ledger: Ledger, answer: str, *calls: str) -> list[int]:
@@ -354,7 +357,11 @@ def report(ledger: Ledger, *outcomes: tuple[str, str], user: str = "ada") -> int
 
 def outcomes_by_call(database: Database) -> dict[int, str]:
     with database.reading() as connection:
-        records = [json.loads(one.record) for one in verify(connection) if one.kind == "outcome"]
+        records = [
+            json.loads(one.record)
+            for one in Verifier().verified(in_database(connection))
+            if one.kind == "outcome"
+        ]
     numbers = [record["call_number"] for record in records]
     assert len(set(numbers)) == len(numbers)
     return {record["call_number"]: record["outcome"] for record in records}
@@ -428,7 +435,13 @@ def test_an_outcome_of_before_it_named_its_call_is_beside_it_after_the_migration
                 previous = digest
         database.migrate()
         with database.reading() as connection:
-            assert [one.call_number for one in verify(connection)] == [None, None, 2, None, None]
+            assert [one.call_number for one in Verifier().verified(in_database(connection))] == [
+                None,
+                None,
+                2,
+                None,
+                None,
+            ]
 
 
 def test_many_at_once_overspend_by_no_more_than_one_answer(database: Database) -> None:

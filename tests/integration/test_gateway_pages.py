@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -17,7 +19,8 @@ from caesarion_hub.gateway.pages import queries
 from caesarion_hub.gateway.pages.download import Download
 from caesarion_hub.gateway.pages.lists import BATCH
 from caesarion_hub.gateway.store import tables
-from caesarion_hub.gateway.store.audit_log import append, append_outcomes
+from caesarion_hub.gateway.store.audit_key import AuditKey
+from caesarion_hub.gateway.store.audit_log import AuditLog
 from caesarion_hub.gateway.store.commands import AuditEntry, Outcome, OutcomeReport
 from caesarion_hub.gateway.store.database import Database
 from sqlalchemy import Connection
@@ -26,6 +29,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
+from tests.fakes.gateway_process import environment
 from tests.hub import RunningHub, Session, free_port, running_hub
 
 GATEWAY = "/services/gateway"
@@ -43,11 +47,11 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
     with running_hub(tmp_path_factory.mktemp("hub") / "state", values=values) as hub:
         database = Database(f"sqlite:///{hub.folder}/gateway.sqlite")
         with closing(database), database.exclusive() as connection:
-            fill(connection)
+            fill(connection, AuditLog(AuditKey.read(hub.folder / "audit_key")))
         yield hub
 
 
-def fill(connection: Connection) -> None:
+def fill(connection: Connection, log: AuditLog) -> None:
     """Write a month's spending of many users, two requests and an audit of both."""
     day = queries.today()
     rows = [
@@ -101,13 +105,15 @@ def fill(connection: Connection) -> None:
     )
     for number in range(60):
         said = {"tool": "python_interpreter", "text": f"print({number}) # <b>", "sha256": "ab" * 32}
-        append(connection, [AuditEntry("call", f"user-{number % 2}", "c", f"call_{number}", said)])
+        log.append(
+            connection, [AuditEntry("call", f"user-{number % 2}", "c", f"call_{number}", said)]
+        )
     for user, ended in (
         ("user-1", Outcome("call_59", "refused", "refuse by user-1", "person")),
         ("user-0", Outcome("call_58", "ok", "run by user-0", "program")),
         ("user-0", Outcome("call_56", "ok", "auto", "rule")),
     ):
-        append_outcomes(connection, OutcomeReport(user, "", [ended]))
+        log.append_outcomes(connection, OutcomeReport(user, "", [ended]))
 
 
 @pytest.fixture(scope="module")
@@ -626,6 +632,27 @@ def test_the_chain_is_verified_by_a_form_of_its_own(admin: Session) -> None:
     )
 
 
+def test_the_operators_command_finds_the_audit_of_make_up_by_itself(
+    hub: RunningHub, admin: Session, tmp_path: Path
+) -> None:
+    def run(folder: Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "caesarion_hub.gateway.audit", "verify"],
+            env=environment(CAESARION_STATE=str(folder)),
+            capture_output=True,
+            text=True,
+        )
+
+    verified, nothing = run(hub.folder), run(tmp_path)
+    assert (verified.returncode, verified.stderr) == (0, "")
+    name = f"The audit of sqlite:///{hub.folder}/gateway.sqlite is whole. "
+    assert verified.stdout.startswith(name)
+    assert verified.stdout.endswith(". All records are signed.\n")
+    assert verified.stdout.removeprefix(name).strip() in page(admin, "admin/audit?verify=1")
+    assert nothing.returncode == 1
+    assert f"make up has left no settings in {tmp_path}. Name the database:" in nothing.stderr
+
+
 def test_what_is_found_in_the_audit_is_downloaded(admin: Session) -> None:
     answer = admin.get(f"{GATEWAY}/admin/audit.csv?user=user-1")
     rows = list(csv.DictReader(answer.text.splitlines()))
@@ -635,7 +662,7 @@ def test_what_is_found_in_the_audit_is_downloaded(admin: Session) -> None:
     assert (last["approval"], last["approver"]) == ("refuse by user-1", "person")
     answer = admin.get(f"{GATEWAY}/admin/audit.jsonl?conversation=c")
     records = [json.loads(line) for line in answer.text.splitlines()]
-    assert [one["number"] for one in records] == list(range(1, 64))
+    assert [one["number"] for one in records] == list(range(2, 65))
     assert records[0]["record"]["text"] == "print(0) # <b>"
     assert records[1]["previous"] == records[0]["hash"]
     assert "filename=" in answer.headers["Content-Disposition"]

@@ -275,6 +275,15 @@ def test_an_edited_budget_says_what_it_was_before() -> None:
     ]
 
 
+def test_a_cut_and_a_key_are_said_in_words() -> None:
+    cut, key = row(1, "cut", {"cut_to": 7, "cut_hash": "ab"}), row(2, "key", {"public_key": "PEM"})
+    assert [records.line(one).what for one in (cut, key)] == [
+        "the records up to number 7 were deleted",
+        "records are signed with this key from here on",
+    ]
+    assert ("public_key", "PEM") in records.line(key).details
+
+
 def test_money_in_a_record_is_in_dollars() -> None:
     assert ("dollars", "1.5") in records.line(edit(None, 1_500_000_000)).details
 

@@ -100,7 +100,7 @@ def test_the_banner_names_the_model(gateway: dict[str, Any], model: str) -> None
 
 def test_what_is_kept_is_its_owners_alone(state: StateFolder) -> None:
     with state.locked():
-        state.password("user_password", 12)
+        state.secret("user_password", 12)
         state.mark("abc")
         modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in state.path.iterdir()}
     assert stat.S_IMODE(state.path.stat().st_mode) == 0o700
@@ -110,9 +110,9 @@ def test_what_is_kept_is_its_owners_alone(state: StateFolder) -> None:
 
 def test_a_password_stays_from_start_to_start(state: StateFolder) -> None:
     with state.locked():
-        made = state.password("admin_password", 32)
+        made = state.secret("admin_password", 32)
     assert len(made) == 32
-    assert StateFolder(state.path).password("admin_password", 32) == made
+    assert StateFolder(state.path).secret("admin_password", 32) == made
 
 
 def test_a_folder_serves_one_start_at_a_time(state: StateFolder) -> None:

@@ -61,7 +61,7 @@ def test_without_a_file_of_their_own_the_defaults_hold() -> None:
             "user_memory": 20 * 2**20,
         },
         "reservations": {"output": 4096, "longest_answers": {}, "max": 200_000},
-        "audit": {"text": False, "retention_days": 0},
+        "audit": {"text": False, "retention_days": 0, "key_file": None},
         "open_metrics": False,
         "retention_days": 400,
     }

@@ -177,6 +177,7 @@ for each run of helm, so that the Secret and the checksums speak of the same.
   "proxy_token" ($kept.proxy_token | default (randAlphaNum 64))
   "cookie_secret" ($kept.cookie_secret | default (randAlphaNum 64 | sha256sum))
   "crypt_key" ($kept.crypt_key | default (randAlphaNum 64 | sha256sum))
+  "audit_key" ($kept.audit_key | default (randAlphaNum 64))
 -}}
 {{- $_ := set .Values "madeKeys" $keys -}}
 {{- end -}}

@@ -28,6 +28,7 @@ from caesarion_hub.gateway.authentication import CACHE_SECONDS, HubClient
 from caesarion_hub.gateway.config import Config, ConfigError, from_environment
 from caesarion_hub.gateway.pages import views
 from caesarion_hub.gateway.policy.budgets import from_values
+from caesarion_hub.gateway.store.audit_key import AuditKey
 from caesarion_hub.gateway.store.commands import Heartbeat
 from caesarion_hub.gateway.store.database import Database, DatabaseError
 from caesarion_hub.gateway.store.ledger import Ledger
@@ -92,9 +93,23 @@ def _write_queue(config: Config, stack: AsyncExitStack) -> WriteQueue:
     database = Database(url)
     stack.callback(database.close)
     database.migrate()
-    ledger = Ledger(database, uuid4().hex, from_values(config.values.budgets))
+    ledger = Ledger(database, uuid4().hex, from_values(config.values.budgets), _audit_key(config))
     retention = (config.values.retention_days, config.values.audit.retention_days)
     return WriteQueue(ledger, Heartbeat(round(config.lease * 1000), *retention))
+
+
+def _audit_key(config: Config) -> AuditKey | None:
+    file = config.values.audit.key_file
+    if file is None:
+        log.warning("gateway.audit.keyFile is not set: the audit's records are not signed.")
+        return None
+    key = AuditKey.read(file)
+    if not key.signs:
+        raise ConfigError(
+            f"The audit's key file {file} holds public keys, and those sign nothing: "
+            "gateway.audit.keyFile must name the file of the key itself."
+        )
+    return key
 
 
 async def _prove(write_queue: WriteQueue, metrics: Metrics) -> None:

@@ -61,6 +61,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
     CAESARION_GATEWAY_HOST           another address to listen on, such as 0.0.0.0 in a pod
     OPENAI_BASE_URL                  an OpenAI-compatible endpoint, up to its ``/v1``
     CAESARION_GATEWAY_KEY_FILE       a file that holds the provider's key
+    CAESARION_GATEWAY_AUDIT_KEY_FILE a file that holds the key that signs the audit
     OPENAI_API_KEY                   the provider's key, if no file is named
     CAESARION_GATEWAY_DEFAULT_MODEL  the deployment's model, in place of the values' one
     CAESARION_GATEWAY_SILENCE        seconds that the provider may be silent (300)
@@ -102,7 +103,7 @@ def read_values(environment: Mapping[str, str] = os.environ) -> gateway.Gateway:
     """Return the values' section, from the file that a variable names."""
     named = environment.get(CONFIG_VARIABLE, "").strip()
     if not named:
-        return gateway.Gateway()
+        return _with_audit_key(gateway.Gateway(), environment)
     try:
         table = yaml.safe_load(Path(named).read_text("utf-8"))
     except OSError as problem:
@@ -115,9 +116,19 @@ def read_values(environment: Mapping[str, str] = os.environ) -> gateway.Gateway:
     if not isinstance(table, dict | None):
         raise ConfigError(f"The settings file {named} holds no table of keys.")
     try:
-        return gateway.check(table or {})
+        values = gateway.check(table or {})
     except ValueError as problem:
         raise ConfigError(str(problem)) from problem
+    return _with_audit_key(values, environment)
+
+
+def _with_audit_key(values: gateway.Gateway, environment: Mapping[str, str]) -> gateway.Gateway:
+    """Return ``values`` with the audit's key file of the environment, if it names one."""
+    file = environment.get("CAESARION_GATEWAY_AUDIT_KEY_FILE", "").strip()
+    if not file:
+        return values
+    audit = values.audit.model_copy(update={"key_file": Path(file)})
+    return values.model_copy(update={"audit": audit})
 
 
 def _address(url: str) -> tuple[str, int]:

@@ -24,8 +24,6 @@ from caesarion_hub.values.gateway import Gateway
 
 REPOSITORY = Path(__file__).parents[3]
 LOCAL_VALUES = REPOSITORY / "hub_config" / "local.yaml"
-STATE_VARIABLE = "CAESARION_STATE"
-"""Names a folder for the state other than ``.caesarion``; tests use it."""
 
 SETTINGS = {
     "PORT": "local.port",
@@ -50,9 +48,7 @@ def main() -> None:
 
 def up(environment: Mapping[str, str]) -> None:
     """Run the hub, configured by ``environment``, until a signal stops it."""
-    folder = StateFolder(
-        Path(environment.get(STATE_VARIABLE) or REPOSITORY / ".caesarion").resolve()
-    )
+    folder = StateFolder(values.state_folder(environment))
     with folder.locked():
         folder.hide_key(environment)
         try:
@@ -78,8 +74,8 @@ def make_table(environment: Mapping[str, str], folder: StateFolder) -> dict[str,
     """Merge the hub's values: our defaults, the operator's files, the environment."""
     files = environment.get(values.VALUES_VARIABLE, "").split(os.pathsep)
     passwords = {
-        "userPassword": folder.password("user_password", 12),
-        "adminPassword": folder.password("admin_password", 32),
+        "userPassword": folder.secret("user_password", 12),
+        "adminPassword": folder.secret("admin_password", 32),
     }
     hub, api, gateway = machine.free_ports(3, but=environment.get("PORT", ""))
     determined = {
@@ -103,9 +99,13 @@ def make_table(environment: Mapping[str, str], folder: StateFolder) -> dict[str,
 
 
 def make_gateway_table(table: Mapping[str, Any], folder: StateFolder) -> dict[str, Any]:
-    """Return the gateway's section of the values, with a SQLite database in the state folder."""
-    database = {"url": f"sqlite:///{folder.path / 'gateway.sqlite'}"}
-    return values.merge([{"database": database}, table.get("gateway") or {}])
+    """Return the gateway's section of the values, with a database and the audit's key in files."""
+    folder.secret("audit_key", 64)
+    ours = {
+        "database": {"url": f"sqlite:///{folder.path / 'gateway.sqlite'}"},
+        "audit": {"keyFile": str(folder.path / "audit_key")},
+    }
+    return values.merge([ours, table.get("gateway") or {}])
 
 
 def as_table(key: str, text: str | None) -> dict[str, Any]:

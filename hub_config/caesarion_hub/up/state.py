@@ -71,8 +71,8 @@ class StateFolder:
         if environment.get(KEY_FILE_VARIABLE) != str(self.key_file):
             self.key_file.unlink(missing_ok=True)
 
-    def password(self, name: str, length: int) -> str:
-        """Return a password of ``length`` characters, the same at every start."""
+    def secret(self, name: str, length: int) -> str:
+        """Return a random secret of ``length`` characters, the same at every start."""
         file = self.path / name
         if not file.exists():
             write(file, secrets.token_hex(length // 2))

@@ -19,6 +19,7 @@ from caesarion_hub.values.loading import (
     merge,
     read,
     read_secrets,
+    state_folder,
 )
 from caesarion_hub.values.schema import (
     OUR_AUTHENTICATOR,
@@ -49,4 +50,5 @@ __all__ = [
     "merge",
     "read",
     "read_secrets",
+    "state_folder",
 ]

@@ -20,6 +20,9 @@ from caesarion_hub.values.fields import MEMORY, Memory, Section, WebAddress
 CONFIG_VARIABLE = "CAESARION_GATEWAY_CONFIG"
 """Names the YAML file that holds this section."""
 
+GATEWAY_FILE = "gateway.yaml"
+"""The file in which ``make up`` hands the gateway this section, in the folder of its state."""
+
 Money = Annotated[Decimal, Field(ge=0, lt=10**9, decimal_places=9)]
 Scope = Literal["user", "group", "everyone"]
 Window = Literal["day", "week", "month", "total"]
@@ -218,6 +221,9 @@ class Audit(Section):
 
     text: bool = Field(False, description="true to keep the code itself, or false")
     retention_days: int = Field(0, ge=0, description="whole days, or 0 for ever")
+    key_file: Path | None = Field(
+        None, description="the path of a file with the key that signs the records"
+    )
 
 
 _BUDGETS = (

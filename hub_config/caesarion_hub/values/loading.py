@@ -20,6 +20,9 @@ VALUES_VARIABLE = "CAESARION_VALUES"
 SECRETS_VARIABLE = "CAESARION_SECRETS"
 """Names a folder with one file per secret, such as a mounted Secret; it overrides the files."""
 
+STATE_VARIABLE = "CAESARION_STATE"
+"""Names a folder for the state of ``make up`` other than ``.caesarion``."""
+
 SECRETS = {
     "user_password": ("auth", "userPassword"),
     "admin_password": ("auth", "adminPassword"),
@@ -38,6 +41,12 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Values:
     folder = environment.get(SECRETS_VARIABLE)
     secrets = [read_secrets(Path(folder))] if folder else []
     return check(merge([*map(read, files), *secrets]))
+
+
+def state_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder in which ``make up`` keeps its state, in a checkout."""
+    checkout = Path(__file__).parents[3]
+    return Path(environment.get(STATE_VARIABLE) or checkout / ".caesarion").resolve()
 
 
 def read(file: Path) -> dict[str, Any]:

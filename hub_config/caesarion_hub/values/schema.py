@@ -13,7 +13,7 @@ from pydantic import model_validator as after_fields
 from pydantic_core import PydanticCustomError
 
 from caesarion_hub.values.fields import Port, Section, WebAddress
-from caesarion_hub.values.gateway import Gateway
+from caesarion_hub.values.gateway import GATEWAY_FILE, Gateway
 from caesarion_hub.values.singleuser import Singleuser
 
 OUR_AUTHENTICATOR = "shared-password"
@@ -140,7 +140,7 @@ class Local(Section):
     @property
     def gateway_file(self) -> Path:
         """The YAML file in which ``make up`` hands the gateway its own section."""
-        return self.folder / "gateway.yaml"
+        return self.folder / GATEWAY_FILE
 
 
 class Cluster(Section):

@@ -18,7 +18,7 @@ from caesarion_hub.gateway.pages.download import Download, Rows, json_lines
 from caesarion_hub.gateway.pages.lists import Search
 from caesarion_hub.gateway.pages.page import Page
 
-KINDS = ("call", "outcome", "budget", "cut")
+KINDS = ("call", "outcome", "budget", "cut", "key")
 
 _FIELDS = ("user", "kind", "conversation", "text", "since", "until")
 

@@ -68,6 +68,8 @@ def _what(kind: str, said: Said, about: Said) -> str:
             return f"{name}: {_change(said)}"
         case "cut":
             return f"the records up to number {said['cut_to']} were deleted"
+        case "key":
+            return "records are signed with this key from here on"
         case _:
             return str(about.get("tool", ""))
 

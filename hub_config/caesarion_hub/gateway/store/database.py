@@ -56,6 +56,11 @@ class Database:
                 "sqlite:////folder/gateway.sqlite or postgresql://user:word@host/name."
             ) from error
 
+    @property
+    def name(self) -> str:
+        """The address, without a password."""
+        return self.url.render_as_string(hide_password=True)
+
     def close(self) -> None:
         """Close all connections."""
         self._close_exclusive()
@@ -122,8 +127,8 @@ class Database:
         except SQLAlchemyError as error:
             said = str(getattr(error, "orig", None) or error).strip().splitlines()
             raise DatabaseError(
-                f"The gateway's database at {self.url.render_as_string(hide_password=True)} "
-                f"cannot be used: {said[0] if said else type(error).__name__}. "
+                f"The gateway's database at {self.name} cannot be used: "
+                f"{said[0] if said else type(error).__name__}. "
                 "Check gateway.database.url."
             ) from error
 

@@ -19,7 +19,8 @@ from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.policy.budgets import Budget, Key
 from caesarion_hub.gateway.store import audit_log, tables
 from caesarion_hub.gateway.store.admission import Admission
-from caesarion_hub.gateway.store.audit_log import START_HASH, Head
+from caesarion_hub.gateway.store.audit_key import AuditKey
+from caesarion_hub.gateway.store.audit_log import START_HASH, AuditLog, Head
 from caesarion_hub.gateway.store.commands import (
     AuditEntries,
     AuditEntry,
@@ -50,12 +51,20 @@ class Ledger:
     the pages. ``head`` is the audit's. Both are as of this replica's last batch.
     """
 
-    def __init__(self, database: Database, replica: str, configured: Iterable[Budget]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        replica: str,
+        configured: Iterable[Budget],
+        audit_key: AuditKey | None = None,
+    ) -> None:
         self.database = database
+        self.audit_key = audit_key
         self._replica = replica
         self._configured = {budget.key: budget for budget in configured}
         self.budgets = dict(self._configured)
         self.head: Head = (0, START_HASH)
+        self._audit = AuditLog(audit_key)
 
     def apply(self, commands: Sequence[Command]) -> list[Result]:
         """Apply all commands or none: settle first, reserve last. Return a result for each."""
@@ -67,9 +76,9 @@ class Ledger:
             for index, command in enumerate(commands):
                 match command:
                     case AuditEntries():
-                        head = audit_log.append(connection, command.entries)
+                        head = self._audit.append(connection, command.entries)
                     case OutcomeReport():
-                        head, results[index] = audit_log.append_outcomes(connection, command)
+                        head, results[index] = self._audit.append_outcomes(connection, command)
                     case BudgetEdit():
                         head = self._edit_budget(connection, command)
                         in_force = self._budgets_in_force(connection)
@@ -115,6 +124,11 @@ class Ledger:
         connection.execute(delete(replica).where(replica.c.seen < now - heartbeat.lease))
         settle_lost(connection, now)
         _delete_expired(connection, heartbeat, now)
+        if not self.head[0]:  # the first heartbeat
+            self._audit.announce_key(connection)
+        if heartbeat.audit_retention_days:
+            oldest = now - heartbeat.audit_retention_days * _DAY
+            self._audit.cut(connection, oldest, "gateway")
 
     def _edit_budget(self, connection: Connection, edit: BudgetEdit) -> Head:
         fields = asdict(edit.budget)
@@ -125,7 +139,7 @@ class Ledger:
             {**fields, "edited": milliseconds(), "editor": edit.editor},
         )
         fields["before"] = before and {"tokens": before.tokens, "nanos": before.nanos}
-        return audit_log.append(connection, [AuditEntry("budget", edit.editor, fields=fields)])
+        return self._audit.append(connection, [AuditEntry("budget", edit.editor, fields=fields)])
 
     def _budgets_in_force(self, connection: Connection) -> dict[Key, Budget]:
         edits = tables.budget_edit.c
@@ -181,8 +195,6 @@ def _delete_expired(connection: Connection, heartbeat: Heartbeat, now: int) -> N
         delete(spending).where(spending.c.period == "day", spending.c.start < first_day)
     )
     connection.execute(delete(tables.refusal).where(tables.refusal.c.day < first_day))
-    if heartbeat.audit_retention_days:
-        audit_log.cut(connection, now - heartbeat.audit_retention_days * _DAY, "gateway")
 
 
 def _reserved(reservation: Reservation, replica: str) -> dict[str, Any]:

@@ -130,6 +130,7 @@ audit = Table(
     Column("previous", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
     Column("call_number", BigInteger),  # for an outcome: its call's record
+    Column("signature", String(88)),  # Base64; NULL without a key
 )
 Index("audit_user", audit.c.user, audit.c.number)
 Index(

@@ -20,8 +20,8 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from caesarion_hub.gateway.errors import GatewayError
-from caesarion_hub.gateway.store import audit_log
 from caesarion_hub.gateway.store.admission import Admission
+from caesarion_hub.gateway.store.audit_verification import Verifier, in_database
 from caesarion_hub.gateway.store.commands import (
     AuditEntries,
     AuditEntry,
@@ -134,7 +134,9 @@ class WriteQueue:
     async def verify_audit(self) -> tuple[bool, str]:
         """Return whether the audit is whole, and that in words; slow for a long audit."""
         try:
-            return await self.ledger.database.read(audit_log.verification)
+            return await self.ledger.database.read(
+                lambda connection: Verifier(self.ledger.audit_key).verify(in_database(connection))
+            )
         except SQLAlchemyError as error:
             return False, f"The audit could not be read: {reason(error)}"
 
