@@ -82,8 +82,8 @@ class CaesarionModel(Settings):
         300.0,
         min=0.1,
         help="Seconds of silence after which a request is given up; keep-alive comments end a "
-        "silence. Keep it above the gateway's own limit (gateway.silence, 300 s), which ends a "
-        "silent request with its own sentence.",
+        "silence. Behind a gateway its limit holds instead, which the gateway says itself "
+        "(gateway.silence, or timeouts of gateway.upstreams).",
     ).tag(config=True)
     retries = Integer(
         2,

@@ -27,6 +27,7 @@ from pydantic import BaseModel
 
 from tests.fakes import openai_server as fake
 from tests.fakes.openai_replies import ContentFault, WireFault
+from tests.fakes.raw_provider import RawAnswer, RawProvider
 from tests.hub import free_port
 
 UNREADABLE = (
@@ -431,8 +432,8 @@ async def test_arguments_that_come_as_an_object_are_taken_as_its_json() -> None:
 
 
 @contextlib.asynccontextmanager
-async def serving(*pieces: bytes, pause: float = 0.0, resets: bool = False) -> AsyncIterator[str]:
-    """Serve one answer of ``pieces``, then end the connection; yield the base URL."""
+async def breaking_off(*pieces: bytes) -> AsyncIterator[str]:
+    """Serve one answer of ``pieces`` without the end of its body; yield the base URL."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -441,9 +442,6 @@ async def serving(*pieces: bytes, pause: float = 0.0, resets: bool = False) -> A
         for piece in pieces:
             writer.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
             await writer.drain()
-            await asyncio.sleep(pause)
-        if not resets:
-            writer.write(b"0\r\n\r\n")
         writer.close()
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
@@ -461,13 +459,13 @@ ANSWER = b"""data: {"choices": [{"index": 0, "delta": {"content": "ok"}, "finish
 
 
 async def test_comments_are_signs_of_life() -> None:
-    comments = [b": keep-alive\n\n"] * 5
-    async with serving(*comments, ANSWER, b"data: [DONE]\n\n", pause=0.5) as url:
-        events = await ask(url, timeout=2.0, retries=0)
+    pieces = [*[b": keep-alive\n\n"] * 5, ANSWER, b"data: [DONE]\n\n"]
+    async with RawProvider(lambda _: RawAnswer(pieces, pause=0.5)) as provider:
+        events = await ask(provider.base_url, timeout=2.0)
     assert (words(events), failures(events)) == ("ok", [])
 
 
 async def test_an_answer_is_whole_though_the_connection_breaks_behind_its_end() -> None:
-    async with serving(ANSWER, resets=True) as url:
+    async with breaking_off(ANSWER) as url:
         events = await ask(url, retries=0)
     assert (words(events), failures(events)) == ("ok", [])

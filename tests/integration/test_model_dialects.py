@@ -1,8 +1,5 @@
 """The model reads every dialect without a gateway: each fixture over real HTTP, by the SDK."""
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -14,32 +11,11 @@ from caesarion.errors import ModelError
 from caesarion.events import Reasoning, Refusal, Text, TextWasReasoning, Usage
 
 from tests import dialects
+from tests.fakes.raw_provider import RawAnswer, RawProvider
 
 # Cases with a request of their own are of protocols that the extension does not ask for.
 CASES = [case for case in dialects.read() if not case.request]
 QUESTION = [{"role": "user", "content": "go"}]
-
-
-@contextlib.asynccontextmanager
-async def serving(case: dialects.Case) -> AsyncIterator[str]:
-    """Serve the case's body once, piece by piece; yield the base URL."""
-    ended = asyncio.Event()
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: {case.content_type}\r\nConnection: close\r\n\r\n"
-        writer.write(head.encode())
-        with contextlib.suppress(ConnectionError):
-            for piece in case.pieces:
-                writer.write(piece)
-                await writer.drain()
-            writer.close()
-            await writer.wait_closed()
-        ended.set()
-
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-        await ended.wait()
 
 
 class Seen:
@@ -88,8 +64,9 @@ def calls_of(answer: Answer, expected: list[dict[str, Any]]) -> list[dict[str, A
 @pytest.mark.parametrize("case", CASES, ids=str)
 async def test_each_dialect_says_what_its_fixture_expects(case: dialects.Case) -> None:
     seen, expected = Seen(), case.expected
-    async with serving(case) as url:
-        await seen.read(url)
+    body = RawAnswer(case.pieces, case.content_type)
+    async with RawProvider(lambda _: body) as provider:
+        await seen.read(provider.base_url)
     assert seen.text == expected["text"]
     assert seen.reasoning == expected["reasoning"]
     assert seen.refusal == expected["refusal"]

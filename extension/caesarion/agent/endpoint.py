@@ -1,5 +1,5 @@
 """
-The endpoint's health: whether the model's endpoint answers, and as which model.
+The endpoint: whether it answers, as which model, and for how long it may be silent.
 
 Called by :mod:`caesarion.agent.model`, which owns it, and by the status route for the pages
 that are open. Asks ``GET /models`` with Tornado's client: the SDK's import would hold up
@@ -7,8 +7,10 @@ the server for half a second before anybody has asked the model anything.
 """
 
 import asyncio
+import contextlib
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
@@ -31,6 +33,11 @@ _BROKEN = (
     "The gateway answers, but the model behind it does not. Tell whoever runs this server if it "
     "stays so."
 )
+
+# The gateway says with each answer for how many seconds it may be silent. Here the limit is a
+# little longer, so that the user reads the gateway's own sentence.
+_SILENCE_HEADER = "x-caesarion-silence"
+_MARGIN = 10.0
 
 # The owner of models that answer under any name: the gateway's demo.
 _DEMO_OWNER = "caesarion"
@@ -56,6 +63,7 @@ class Endpoint:
         self._settings = settings
         self._last = EndpointStatus(settings.name)
         self._due = 0.0
+        self._silence = 0.0
         # Held while the endpoint is asked: however many pages ask for it, it is asked once.
         self._asking = asyncio.Lock()
 
@@ -67,6 +75,21 @@ class Endpoint:
                 pause = _PAUSE_WELL if self._last.reachable else _PAUSE_ILL
                 self._due = time.monotonic() + pause
         return self._last
+
+    @property
+    def silence(self) -> float:
+        """The seconds of silence after which a request is given up."""
+        return self._silence + _MARGIN if self._silence else self._settings.timeout
+
+    @property
+    def is_gateway(self) -> bool:
+        """Whether it has answered as the gateway does."""
+        return bool(self._silence)
+
+    def read_headers(self, headers: Mapping[str, str]) -> None:
+        """Learn from the headers of an answer."""
+        with contextlib.suppress(ValueError):
+            self._silence = max(0.0, float(headers.get(_SILENCE_HEADER, "0")))
 
     async def _ask(self) -> EndpointStatus:
         name = self._settings.name
@@ -86,6 +109,7 @@ class Endpoint:
             return EndpointStatus(name, _FORBIDDEN)
         if response.code >= 500:
             return EndpointStatus(name, _BROKEN)
+        self.read_headers(response.headers)
         return EndpointStatus(_demo_model(response.body) or name)
 
 

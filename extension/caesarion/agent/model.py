@@ -31,8 +31,8 @@ from caesarion.text import without_surrogates
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-# The gateway marks its answers with the id of the request.
-_REQUEST_HEADER = "x-caesarion-request"
+# Seconds for a connection to the endpoint; made up.
+_CONNECT_LIMIT = 10.0
 
 # Seconds that pending reports get when the server stops; made up.
 _REPORT_LIMIT = 2.0
@@ -67,7 +67,6 @@ class Model:
         self._client: AsyncOpenAI | None = None
         # The form in which the model takes requests, as its refusals and answers have shown.
         self._form = RequestForm()
-        self._is_gateway = False
         self._reports: set[asyncio.Task[None]] = set()
 
     async def warm(self) -> None:
@@ -75,6 +74,7 @@ class Model:
         await asyncio.to_thread(importlib.import_module, "openai")
         if self._settings.base_url:
             self._open_client()
+            await self.endpoint.status()
 
     async def close(self) -> None:
         """Send the pending reports, within a time limit; close the connections."""
@@ -105,7 +105,7 @@ class Model:
         assembler = Assembler()
 
         def limit() -> float:
-            silence = self._settings.timeout
+            silence = self.endpoint.silence
             return min(silence, END_LIMIT) if reader.is_finished else silence
 
         try:
@@ -143,7 +143,7 @@ class Model:
         person, a program or the mode; both are empty if nothing did. Other endpoints
         get no reports.
         """
-        if self._is_gateway:
+        if self.endpoint.is_gateway:
             report = {
                 "call": call_id,
                 "outcome": outcome,
@@ -187,7 +187,7 @@ class Model:
                         raise
                     self._form = form
         except TimeoutError as error:
-            raise _BrokenOff(model_errors.silence(self._settings)) from error
+            raise _BrokenOff(model_errors.silence(self.endpoint)) from error
         except openai.APIStatusError as error:
             raise model_errors.refused(
                 error.status_code,
@@ -206,14 +206,15 @@ class Model:
         # Typed for every field of OpenAI's own; what is sent here is plain JSON.
         create: Any = self._open_client().chat.completions.with_streaming_response.create
         async with contextlib.AsyncExitStack() as stack:
-            async with asyncio.timeout(self._settings.timeout):
+            async with asyncio.timeout(self.endpoint.silence):
                 response = await stack.enter_async_context(
                     create(**body, extra_headers=source.headers())
                 )
-            self._is_gateway = _REQUEST_HEADER in response.headers
+            self.endpoint.read_headers(response.headers)
             yield response
 
     def _open_client(self) -> "AsyncOpenAI":
+        import httpx2
         import openai
 
         if not self._settings.base_url:
@@ -226,8 +227,8 @@ class Model:
                 base_url=self._settings.base_url,
                 api_key=self._settings.token,
                 max_retries=self._settings.retries,
-                # The timeouts here come first, and bound the retries too.
-                timeout=self._settings.timeout + 10,
+                # Silence is limited here, where comments count, and with the retries.
+                timeout=httpx2.Timeout(None, connect=_CONNECT_LIMIT),
             )
         return self._client
 

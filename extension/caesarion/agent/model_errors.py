@@ -7,6 +7,7 @@ The words within an error are the endpoint's own, found by :mod:`caesarion_diale
 
 from caesarion_dialects import Failure, errors
 
+from caesarion.agent.endpoint import Endpoint
 from caesarion.config import CaesarionModel
 from caesarion.errors import ImagesRefused, ModelError
 
@@ -22,10 +23,12 @@ _GARBLED = (
 LOST = "The connection to the model was lost before its answer was complete. Ask again."
 
 
-def silence(settings: CaesarionModel) -> str:
+def silence(endpoint: Endpoint) -> str:
     """Return the sentence for an endpoint that sent nothing for too long."""
+    if endpoint.is_gateway:
+        return f"The gateway was silent for {endpoint.silence:g} seconds. Ask again."
     return (
-        f"The model was silent for {settings.timeout:g} seconds. "
+        f"The model was silent for {endpoint.silence:g} seconds. "
         "Ask again, or raise CaesarionModel.timeout."
     )
 

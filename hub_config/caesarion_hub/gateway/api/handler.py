@@ -31,6 +31,13 @@ REQUEST_HEADER = "X-Caesarion-Request"
 MAX_DISCARDED = 64 * 2**20
 """Bytes of a body that are received and thrown away; of a longer one the connection is closed."""
 
+SILENCE_HEADER = "X-Caesarion-Silence"
+"""
+Carries the seconds for which an answer may be silent before the gateway gives it up.
+
+Users' servers wait a little longer, so that the user reads the gateway's own sentence.
+"""
+
 log = logging.getLogger("gateway")
 
 
@@ -173,6 +180,7 @@ class UserHandler(BaseHandler):
         try:
             async with asked as answer:
                 self.set_status(answer.status)
+                self.set_header(SILENCE_HEADER, f"{self.application.backend.silence:g}")
                 for name, value in answer.headers.items():
                     self.set_header(name, value)
                 if answer.is_stream:

@@ -88,6 +88,11 @@ class MeteredBackend:
             self._metrics.count_settlement(settlement)
             _log_settlement(settlement)
 
+    @property
+    def silence(self) -> float:
+        """Seconds for which an answer may be silent before it is given up."""
+        return self._backend.silence
+
     def problem(self) -> str:
         """Return why no model can be asked now, as a sentence, or nothing."""
         return self._backend.problem()

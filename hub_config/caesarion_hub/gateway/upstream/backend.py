@@ -86,6 +86,10 @@ class Backend(Protocol):
     def extra_fields(self, model: str) -> Collection[str]:
         """Return the fields that a request for ``model`` may have beside OpenAI's."""
 
+    @property
+    def silence(self) -> float:
+        """Seconds for which an answer may be silent before it is given up."""
+
     def problem(self) -> str:
         """Return why nothing can be asked of it now, as a sentence, or nothing."""
 

@@ -99,6 +99,13 @@ class Router:
             problem = endpoint.problem if circuit.failures else ""
             yield Condition(name, circuit.state, circuit.failures, problem, dict(endpoint.outcomes))
 
+    @property
+    def silence(self) -> float:
+        """Seconds of silence until every upstream was given up, one after the other."""
+        timeouts = [upstream.options.timeouts for upstream in self._upstreams]
+        first = sum(one.first_byte for one in timeouts)
+        return max(first, *(one.silence for one in timeouts))
+
     def model_name(self, model: str) -> str:
         """Return ``model``: an upstream that has it by another name is still asked for it."""
         return model

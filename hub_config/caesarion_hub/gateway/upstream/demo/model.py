@@ -23,6 +23,7 @@ from caesarion_hub.gateway.upstream.backend import Answer, Condition, json_answe
 from caesarion_hub.gateway.upstream.demo.chunks import Frame, Reply, stream
 from caesarion_hub.gateway.upstream.demo.rules import answer
 from caesarion_hub.gateway.upstream.demo.turn import read_turn
+from caesarion_hub.values.gateway import Timeouts
 
 MODEL = "caesarion-demo"
 
@@ -38,6 +39,11 @@ class DemoModel:
 
     def __init__(self, pace: float = PACE) -> None:
         self._pace = pace
+
+    @property
+    def silence(self) -> float:
+        """Seconds that none of its answers is silent for: the default of any upstream's."""
+        return Timeouts().silence
 
     def model_name(self, model: str) -> str:
         """Return its own name: in the ledger and the audit stands who has answered."""
