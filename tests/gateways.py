@@ -16,6 +16,7 @@ from sqlalchemy import select
 from tests.fakes.bare_hub import BareHub
 from tests.fakes.gateway_process import GatewayProcess, gateway_process
 from tests.fakes.openai_server import OpenAIServer
+from tests.fakes.raw_provider import RawProvider
 
 SCOPE = "access:services!service=gateway"
 ASKED: list[Any] = [{"role": "user", "content": "nobody-else-may-read-this"}]
@@ -27,7 +28,7 @@ PRICES = {"gpt-4.1": {"prompt": 2, "completion": 8, "cached": 0.5}}
 class Gateways:
     """Starts gateways that share a provider and a database, with values of the test's own."""
 
-    def __init__(self, hub: BareHub, provider: OpenAIServer, folder: Path) -> None:
+    def __init__(self, hub: BareHub, provider: OpenAIServer | RawProvider, folder: Path) -> None:
         self._hub = hub
         self._provider = provider
         self._folder = folder

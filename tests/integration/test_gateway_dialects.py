@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+import openai
 import pytest
 from caesarion_hub.gateway.store import tables
 from caesarion_hub.gateway.store.database import Database
@@ -23,7 +24,7 @@ from tests import dialects
 from tests.dialects import Case
 from tests.fakes.bare_hub import bare_hub, free_port
 from tests.fakes.gateway_process import GatewayProcess, gateway_process
-from tests.fakes.raw_provider import RawAnswer, RawProvider
+from tests.fakes.raw_provider import RawAnswer, RawProvider, refusal
 
 CASES = {case.name: case for case in dialects.read()}
 KEY = "sk-proj-abcdefghijklmnopqrstuvwxyz0123"
@@ -170,6 +171,18 @@ async def test_a_whole_answer_is_openais_own_whatever_the_provider_sends(
     await check_audit(deployment, conversation, found)
 
 
+async def test_a_call_that_comes_slowly_behind_its_finish_reason_is_recorded_whole(
+    deployment: Deployment,
+) -> None:
+    case = CASES["end: a finish reason on each chunk"]
+    slow = RawAnswer(case.pieces, case.content_type, pause=0.1)
+    async with deployment.answering(slow) as http:
+        _, _, body = await ask(http, "slow", **STREAM)
+    found = dialects.canonical(body)
+    check(found, case)
+    await check_audit(deployment, "slow", found)
+
+
 @pytest.mark.parametrize(
     "case", [case for case in CASES.values() if case.expected["failure"]], ids=str
 )
@@ -194,3 +207,79 @@ async def test_what_fails_ends_in_the_providers_words_and_no_call_is_recorded_as
         assert headers["X-Should-Retry"] == "false"
     records = await deployment.records(case.name, len(case.expected["calls"]))
     assert [record["complete"] for record in records] == [False] * len(records)
+
+
+# The provider's key.
+
+
+def quoting(text: str, *, headers: dict[str, str] | None = None) -> RawAnswer:
+    """Return a stream that says ``text``, in pieces of seven letters."""
+    deltas = [{"content": text[at : at + 7]} for at in range(0, len(text), 7)]
+    choices = [
+        {"index": 0, "delta": delta, "finish_reason": None}
+        for delta in ({"role": "assistant"}, *deltas)
+    ]
+    events = [dialects.event({**dialects.HEAD, "choices": [choice]}) for choice in choices]
+    return RawAnswer([*events, b"data: [DONE]\n\n"], headers=headers or {})
+
+
+@pytest.mark.parametrize("body", [STREAM, {}], ids=["stream", "whole"])
+async def test_no_answer_quotes_the_providers_key(
+    deployment: Deployment, body: dict[str, Any]
+) -> None:
+    names = ("x-request-id", "x-ratelimit-limit-requests")
+    answer = quoting(f"Your key is {KEY}.", headers=dict.fromkeys(names, f"of-{KEY}"))
+    async with deployment.answering(answer) as http:
+        status, headers, received = await ask(http, "gpt-4.1", **body)
+    assert status == 200
+    assert KEY.encode() not in received
+    assert b"[key]" in received
+    assert {
+        name.lower(): value for name, value in headers.items() if name.lower() in names
+    } == dict.fromkeys(names, "of-[key]")
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (refusal(400, [{"error": {"message": f"API key {KEY} not valid"}}]), "API key [key] not"),
+        (refusal(422, {"detail": [{"loc": ["body"], "msg": "too big"}]}), "body: too big"),
+        (RawAnswer([b"no capacity"], "text/plain", 400), "answered 400: no capacity"),
+        (RawAnswer([b"<title>Blocked</title>"], "text/html", 400), "answered 400: Blocked"),
+    ],
+    ids=["list", "FastAPI", "text", "page"],
+)
+async def test_an_error_of_any_shape_is_told_in_the_providers_words(
+    deployment: Deployment, answer: RawAnswer, words: str
+) -> None:
+    async with deployment.answering(answer) as http:
+        status, _, received = await ask(http, "gpt-4.1", **STREAM)
+    assert status == answer.status
+    message = json.loads(received)["error"]["message"]
+    assert words in message
+    assert "Check" not in message
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        RawAnswer([b"<html>Log in</html>"], "text/html"),
+        RawAnswer([b"nonsense"], "application/json"),
+        RawAnswer([b"broken"], "text/plain", 500),
+    ],
+    ids=["page", "nonsense", "500"],
+)
+async def test_a_client_asks_once_for_an_answer_that_is_none(
+    deployment: Deployment, answer: RawAnswer
+) -> None:
+    async with (
+        RawProvider(lambda _: answer, deployment.port) as provider,
+        openai.AsyncOpenAI(
+            base_url=deployment.gateway.base_url, api_key=deployment.token, max_retries=2
+        ) as client,
+    ):
+        with pytest.raises(openai.InternalServerError):
+            await client.chat.completions.create(
+                model="m", messages=[{"role": "user", "content": "go"}], stream=True
+            )
+    assert len(provider.requests) == 1

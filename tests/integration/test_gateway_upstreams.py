@@ -19,8 +19,10 @@ from caesarion_hub.gateway.upstream.errors import UpstreamError
 from caesarion_hub.gateway.upstream.router import Router
 from caesarion_hub.values.gateway import Breaker, Timeouts
 
+from tests.dialects import HEAD, canonical, event
 from tests.fakes.bare_hub import free_port
 from tests.fakes.openai_server import Fault, OpenAIServer, Raw, Reply, Text
+from tests.fakes.raw_provider import RawAnswer, RawProvider
 from tests.upstreams import BODY, Time, ask, content, providers, upstream, words
 
 HASTY = Timeouts(connect=1, firstByte=0.5, silence=0.5)
@@ -35,6 +37,7 @@ LASTING: list[Reply] = [
     Fault("stall_before_headers"),
     Fault("stall_before_body"),
 ]
+DONE = b"data: [DONE]\n\n"
 STREAMED = BODY | {"stream": True}
 FIRST_IS_AN_ERROR = Raw([{"error": {"message": "No.", "code": 502}}])
 
@@ -146,6 +149,65 @@ async def test_a_reader_that_is_slow_is_no_provider_that_is_silent() -> None:
             await asyncio.sleep(0.25)
             pieces.append(piece.data)
     assert words(b"".join(pieces), answer) == "one two"
+
+
+# Signs of life, and ends.
+
+HELLO = {"role": "assistant", "content": "hello"}
+
+
+def answer(*pieces: bytes, pause: float = 0.0, stays_open: bool = False) -> RawAnswer:
+    return RawAnswer(pieces, pause=pause, stays_open=stays_open)
+
+
+def chunk(delta: Any, reason: str | None = None) -> bytes:
+    return event({**HEAD, "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]})
+
+
+async def test_comments_are_signs_of_life_and_reach_the_client() -> None:
+    thinking = [b": thinking\n\n"] * 6
+    slow = answer(*thinking, chunk(HELLO), *thinking, DONE, pause=0.2)
+    async with (
+        RawProvider(lambda _: slow) as server,
+        providers(upstream(server.base_url, timeouts=HASTY)) as backend,
+        backend.complete(json.dumps(STREAMED).encode(), STREAMED) as answered,
+    ):
+        body = await content(answered)
+    assert body.count(b": thinking\n\n") == 12
+    assert canonical(body)["text"] == "hello"
+
+
+async def test_a_finished_answer_needs_no_end_of_its_connection() -> None:
+    open_end = answer(chunk(HELLO), chunk({}, "stop"), stays_open=True)
+    async with (
+        RawProvider(lambda _: open_end) as server,
+        providers(upstream(server.base_url, timeouts=HASTY)) as backend,
+        backend.complete(json.dumps(STREAMED).encode(), STREAMED) as answered,
+    ):
+        assert canonical(await content(answered))["text"] == "hello"
+
+
+async def test_an_answer_that_is_not_finished_does() -> None:
+    open_end = answer(chunk(HELLO), stays_open=True)
+    async with (
+        RawProvider(lambda _: open_end) as server,
+        providers(upstream(server.base_url, timeouts=HASTY)) as backend,
+    ):
+        with pytest.raises(UpstreamError, match=r"was silent for 0\.5 seconds"):
+            await ask(backend)
+
+
+async def test_a_model_in_the_path_stays_within_it() -> None:
+    async with (
+        RawProvider(lambda _: answer(chunk(HELLO), DONE)) as server,
+        providers(upstream(f"{server.base_url}/deployments/{{model}}?api-version=1")) as backend,
+    ):
+        assert await ask(backend, model="org/a b%2e") == "hello"
+        for model in ("..", "../../admin", "a/../../b"):
+            with pytest.raises(GatewayError, match="There is no model"):
+                await ask(backend, model=model)
+    asked = [path for path in server.paths if "/models" not in path]
+    assert asked == ["/v1/deployments/org%2Fa%20b%252e/chat/completions?api-version=1"]
 
 
 @asynccontextmanager

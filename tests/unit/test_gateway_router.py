@@ -46,6 +46,31 @@ def test_the_path_goes_before_the_query(upstream: Upstream, url: str) -> None:
     assert upstream.url("/chat/completions", "a/b") == url
 
 
+@pytest.mark.parametrize(
+    ("model", "taken"),
+    [
+        ("my-deployment", True),
+        ("org/model-1.5", True),
+        ("a..b", True),
+        ("", False),
+        (".", False),
+        ("..", False),
+        ("../../other", False),
+        ("a/../b", False),
+        ("a//b", False),
+        ("a/", False),
+        ("..\\other", False),
+        ("a\nb", False),
+    ],
+)
+def test_no_name_of_a_model_leads_out_of_its_path(model: str, taken: bool) -> None:
+    assert AZURE.takes(model) is taken
+    if taken:
+        path = AZURE.url("/chat/completions", model).partition("?")[0]
+        assert path.count("/") == "https://h/openai/deployments/m/chat/completions".count("/")
+    assert OLLAMA.takes(model)
+
+
 def test_azure_takes_its_key_in_a_header_of_its_own() -> None:
     assert AZURE.credentials() == {"api-key": "0123456789abcdef"}
     assert Upstream("http://a/v1", "k").credentials() == {"Authorization": "Bearer k"}

@@ -95,12 +95,13 @@ def silent(upstream: Upstream, seconds: float) -> UpstreamError:
 def garbled(upstream: Upstream, words: str = "") -> UpstreamError:
     """Return the error for an answer that is not of the protocol; ``words`` are its own."""
     address, _ = upstream.settings
-    quoted = f' ("{words[:_QUOTED]}")' if words else ""
-    return failure(
-        *(502, "upstream_garbled"),
-        f"The model provider at {upstream.host} sent something that is no answer of the OpenAI "
-        f"protocol{quoted}. Ask again; if it stays so, the operator should check {address}.",
-    )
+    message = f"The model provider at {upstream.host} sent something that is no answer of the "
+    message += "OpenAI protocol"
+    advice = f"Ask again; if it stays so, the operator should check {address}."
+    error = failure(502, "upstream_garbled", f"{message}. {advice}")
+    if words:
+        error.tell(f'{message} ("{words[:_QUOTED]}"). {advice}')
+    return error
 
 
 def left_alone(upstream: Upstream, failures: int, seconds: float, last: str) -> UpstreamError:

@@ -4,6 +4,7 @@ What a failure of one upstream is: what to tell, and what may be tried instead.
 Made by ``refusals`` and ``breaks``; read by ``endpoint`` and ``providers``.
 """
 
+import json
 import re
 import time
 from collections.abc import Mapping
@@ -38,6 +39,11 @@ class UpstreamError(GatewayError):
     def body(self) -> bytes:
         """Return the JSON that OpenAI's clients read."""
         return self.passed or super().body()
+
+    def tell(self, message: str) -> None:
+        """Have the client read ``message``, which a log must not: it quotes the provider."""
+        shape = {"message": message, "type": self.kind, "param": None, "code": self.code}
+        self.passed = json.dumps({"error": shape}).encode()
 
     @property
     def wait(self) -> float:

@@ -113,7 +113,7 @@ def _server_error(
         again=True,
     )
     if words := _words(said, upstream):
-        error.passed = _body(f"{message}: {_sentence(words)} Ask again in a moment.", error)
+        error.tell(f"{message}: {_sentence(words)} Ask again in a moment.")
     return error
 
 
@@ -139,7 +139,7 @@ def _refused(
     if _is_openais(said):
         error.passed = _own_body(said, words, upstream)
     elif words:
-        error.passed = _body(f"{message}: {_sentence(words) if advice else words}{advice}", error)
+        error.tell(f"{message}: {_sentence(words) if advice else words}{advice}")
     else:
         error.message = f"{message}.{advice}"
     return error
@@ -153,7 +153,7 @@ def answer_error(said: Any, upstream: Upstream) -> UpstreamError:
     if isinstance(said, dict) and words:
         error.passed = _own_body(said, words, upstream)
     elif words:
-        error.passed = _body(f"{message}: {words}", error)
+        error.tell(f"{message}: {words}")
     return error
 
 
@@ -170,12 +170,6 @@ def _own_body(said: Any, words: str, upstream: Upstream) -> bytes:
 
     shape = {"message": words, "type": field("type") or "upstream_error"}
     return json.dumps({"error": shape | {"param": field("param"), "code": field("code")}}).encode()
-
-
-def _body(message: str, error: UpstreamError) -> bytes:
-    """Return an error in OpenAI's shape, whose words are for the client alone."""
-    shape = {"message": message, "type": error.kind, "param": None, "code": error.code}
-    return json.dumps({"error": shape}).encode()
 
 
 def _words(said: Any, upstream: Upstream) -> str:
