@@ -45,9 +45,11 @@ from caesarion.services import Services
 # a page takes to load.
 _PAGE = 5.0
 
-# Seconds that responses under way have to end when the server stops; spawners kill a server
-# that takes longer than 10 s.
-_ENDING = 6.0
+# Seconds that code under way has to yield to an interrupt when the server stops, and seconds
+# that responses have to end after that: JupyterHub's local spawner kills a server 5 s after
+# SIGTERM, and outcomes are reported for 2 s more.
+_INTERRUPTED = 1.5
+_ENDING = 1.5
 
 
 class Caesarion(ExtensionApp):
@@ -137,7 +139,7 @@ class Caesarion(ExtensionApp):
         closing: list[Awaitable[None]] = [store.stop()]
         services = self.settings.get("caesarion")
         if isinstance(services, Services):  # Else a setting was wrong, and nothing was built.
-            await _end_all(services.responses)
+            await _end_responses(services)
             closing += [services.kernels.close(), services.model.close()]
         # An exception here would keep Jupyter Server from stopping at all.
         for result in await asyncio.gather(*closing, return_exceptions=True):
@@ -145,12 +147,16 @@ class Caesarion(ExtensionApp):
                 self.log.error("Caesarion did not close cleanly.", exc_info=result)
 
 
-async def _end_all(responses: set[asyncio.Task[Any]]) -> None:
-    """Let each response that is being streamed end with a status, as long as there are kernels."""
-    for response in responses:
-        response.cancel()
+async def _end_responses(services: Services) -> None:
+    """Let each response that is under way end with a status, as long as there are kernels."""
+    responses = dict(services.responses)
+    for cancel in responses.values():
+        cancel()
     if responses:
-        await asyncio.wait(responses, timeout=_ENDING)
+        _, left = await asyncio.wait(responses, timeout=_INTERRUPTED)
+        if left:
+            await services.kernels.end_runs()
+            await asyncio.wait(left, timeout=_ENDING)
 
 
 def after_first_answer(application: Application, do: Callable[[], None]) -> None:

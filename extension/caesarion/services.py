@@ -27,7 +27,8 @@ class Services:
     The parts of one server's agent.
 
     ``read_chat`` returns the content of the chat at a path as it is now, or None;
-    ``responses`` are those that are being streamed, which end with the server.
+    ``responses`` are those under way, in a stream or a chat, each with what cancels it when
+    the server is stopped.
     """
 
     model: Model
@@ -40,7 +41,7 @@ class Services:
     notebooks: NotebookStorage
     activity: Activity
     read_chat: Callable[[Path], dict[str, Any] | None]
-    responses: set[asyncio.Task[Any]] = field(default_factory=set)
+    responses: dict[asyncio.Task[Any], Callable[[], object]] = field(default_factory=dict)
 
     def agent(
         self,

@@ -195,6 +195,9 @@ class Agent:
                     elif isinstance(event, CallEnd):
                         outcome = event.status
                     yield event
+        except Exception:
+            outcome = "error"
+            raise
         finally:
             self._model.report(call.id, outcome, *approval.approval_of(self._mode, decided))
 

@@ -76,7 +76,7 @@ class StreamHandler(BaseHandler):
     async def _to_its_end(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self.services.responses.add(task)
+        self.services.responses[task] = task.cancel
         try:
             await work
         except asyncio.CancelledError:
@@ -93,7 +93,7 @@ class StreamHandler(BaseHandler):
             self.log.exception("A response could not be completed.")
             self._end(500, _INSIDE.format(type(error).__name__))
         finally:
-            self.services.responses.discard(task)
+            del self.services.responses[task]
 
     def _end(self, status: int, sentence: str, *, stopped: bool = False) -> None:
         """End the response with ``sentence``; it is a refusal if nothing was sent before."""

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 import traceback
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -47,6 +47,8 @@ from caesarion.kernels.kernel import Kernel
 from caesarion.services import Services
 
 Result = TypeVar("Result")
+
+_CLOSED = "The chat or its server was shut down."
 
 # The status line while a tool works; that of any other says its name.
 _STATUS = {
@@ -129,9 +131,14 @@ class CaesarionPersona(BasePersona):
             self._turn.cancel()
             await asyncio.wait({self._turn})
 
+    def _stop_with_server(self) -> None:
+        self._closed = _CLOSED
+        if self._turn:
+            self._turn.cancel()
+
     async def shutdown(self) -> None:
         """Stop the turn under way; the chat is being closed."""
-        self._closed = "The chat or its server was shut down."
+        self._closed = _CLOSED
         self.chat.unobserve_messages(self._observer)
         self._warming.cancel()
         await self.cancel_response()
@@ -197,9 +204,13 @@ class CaesarionPersona(BasePersona):
 
     async def _answer(self, message: Message) -> None:
         shown = transcript.Transcript(self.chat, self.id, message)
-        began = time.monotonic()
+        began, current = time.monotonic(), asyncio.current_task()
+        assert current is not None
+        responses: dict[asyncio.Task[Any], Callable[[], object]] = {}
         self.set_status("is thinking...")
         try:
+            responses = self._services.responses
+            responses[current] = self._stop_with_server
             turn = self._services.activity.turn(await self._events(message, shown))
             async with contextlib.aclosing(turn) as events:
                 async for event in events:
@@ -214,7 +225,11 @@ class CaesarionPersona(BasePersona):
             # Providers count the tokens of whole answers only.
             shown.usage(Usage(seconds=round(time.monotonic() - began, 3)))
             raise
+        except Exception:
+            shown.interrupted("An error inside Caesarion cut this call off.")
+            raise
         finally:
+            responses.pop(current, None)
             shown.close()
             self.clear_status()
 

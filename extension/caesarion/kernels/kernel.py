@@ -70,6 +70,11 @@ class Kernel:
         return self.id in self._pool
 
     @property
+    def runs(self) -> bool:
+        """Whether a run of ours is under way."""
+        return self._turn.locked()
+
+    @property
     def _manager(self) -> Any:
         if not self.exists:
             raise KernelError(f"{SHUT_DOWN} Ask again to start a new one.")
@@ -82,7 +87,7 @@ class Kernel:
         connection = self._connection
         if connection and connection.process.is_current():
             # Better than the server's own idea, which can lag behind.
-            return "busy" if connection.occupied or self._turn.locked() else "ready"
+            return "busy" if connection.occupied or self.runs else "ready"
         state = self._manager.execution_state
         if state in ("starting", "restarting", "autorestarting"):
             return "starting"

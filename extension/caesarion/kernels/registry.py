@@ -206,6 +206,14 @@ class KernelRegistry:
                 kernels.append({"id": kernel_id, "name": model["name"], "state": state})
         return kernels
 
+    async def end_runs(self) -> None:
+        """Shut down the kernels in which code of ours still runs: the server is being stopped."""
+        busy = [kernel for kernel in self._known.values() if kernel.runs and kernel.exists]
+        await asyncio.gather(
+            *(self._pool.shutdown_kernel(kernel.id, now=True) for kernel in busy),
+            return_exceptions=True,
+        )
+
     async def close(self) -> None:
         """Close all connections; kernels live on until the server shuts them down."""
         await asyncio.gather(
