@@ -78,6 +78,11 @@ class BareHub:
         token: str = self._call("POST", f"users/{name}/tokens", {"scopes": scopes})["token"]
         return token
 
+    def revoke(self, name: str, token: str) -> None:
+        """Revoke a token of a user's: JupyterHub calls a token by a number, not by itself."""
+        made = self._call("GET", "user", token=token)
+        self._call("DELETE", f"users/{name}/tokens/{made['token_id']}")
+
     def answers(self) -> bool:
         """Whether the hub is up."""
         try:
@@ -86,12 +91,12 @@ class BareHub:
             return False
         return True
 
-    def _call(self, method: str, path: str, body: Any = None) -> Any:
+    def _call(self, method: str, path: str, body: Any = None, token: str = ADMIN_TOKEN) -> Any:
         request = urllib.request.Request(
             f"{self.api_url}/{path}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"token {ADMIN_TOKEN}"},
+            headers={"Authorization": f"token {token}"},
         )
         no_proxy = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with no_proxy.open(request, timeout=10) as answer:

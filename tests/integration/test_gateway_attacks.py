@@ -21,13 +21,14 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 import requests
+from caesarion_hub.gateway.authentication import TOKEN_CACHE
 from caesarion_hub.gateway.store.settlements import LOST
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fakes.bare_hub import BareHub, bare_hub
 from tests.fakes.gateway_process import GatewayProcess, gateway_process
-from tests.fakes.openai_server import OpenAIServer, Text, Usage
+from tests.fakes.openai_server import OpenAIServer, Raw, Text, Usage
 from tests.gateways import COUNTED, SCOPE, STREAM, Gateways, ask, session
 
 POLL = aiohttp.ClientTimeout(3)
@@ -307,16 +308,15 @@ async def test_a_body_that_does_not_come_is_given_up(gateways: Gateways, ada: st
 
 
 @pytest.mark.parametrize("path", ["health", "nowhere", "admin/budgets", "v1/models"])
-async def test_other_routes_take_no_long_body(gateways: Gateways, path: str, ada: str) -> None:
-    with gateways.running() as gateway:
-        async with session(gateway, ada) as http:
-            try:
-                async with http.post(path, data=io.BytesIO(b" " * 5_000_000)) as answer:
-                    assert answer.status in (400, 403, 404, 405, 413)
-            except aiohttp.ClientError:
-                pass  # the connection is closed in mid-body
-            async with http.get("health") as answer:
-                assert answer.status == 200
+async def test_other_routes_take_no_long_body(watched: GatewayProcess, ada: str, path: str) -> None:
+    async with session(watched, ada) as http:
+        try:
+            async with http.post(path, data=io.BytesIO(b" " * 5_000_000)) as answer:
+                assert answer.status in (400, 403, 404, 405, 413)
+        except aiohttp.ClientError:
+            pass  # the connection is closed in mid-body
+        async with http.get("health") as answer:
+            assert answer.status == 200
 
 
 async def test_limits_are_looked_at_before_a_long_body_is_read(
@@ -343,34 +343,32 @@ async def test_limits_are_looked_at_before_a_long_body_is_read(
 # Fields that providers read.
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"Model": "gpt-4.1"},
-        {"models": ["gpt-4.1"], "route": "fallback"},
-        {"n_predict": 10**6},
-        {"max_output_tokens": 10**6},
-        {"service_tier": "priority"},
-        {"api_base": "http://attacker.example"},
-        {"extra_body": {"model": "gpt-4.1"}},
-        {"provider": {"order": ["dear"]}},
-    ],
-)
 async def test_no_unknown_field_reaches_a_provider(
-    gateways: Gateways, provider: OpenAIServer, ada: str, fields: dict[str, Any]
+    gateways: Gateways, provider: OpenAIServer, ada: str
 ) -> None:
-    provider.add(Text("hello"))
+    unknown: dict[str, Any] = {
+        "Model": "gpt-4.1",
+        "models": ["gpt-4.1"],
+        "route": "fallback",
+        "n_predict": 10**6,
+        "max_output_tokens": 10**6,
+        "service_tier": "priority",
+        "api_base": "http://attacker.example",
+        "extra_body": {"model": "gpt-4.1"},
+        "provider": {"order": ["dear"]},
+    }
     limits = {"models": ["small"], "maxOutputTokens": 100}
-    body = SMALL | fields
     with gateways.running(limits=limits) as gateway:
         async with session(gateway, ada) as http:
-            status, answer = await ask(http, body)
-    assert status == 400
-    assert f"does not pass on the field '{next(iter(fields))}'" in answer.decode()
+            for name, value in unknown.items():
+                status, answer = await ask(http, SMALL | {name: value})
+                assert status == 400
+                assert f"does not pass on the field '{name}'" in answer.decode()
     assert provider.requests == []
+    provider.add(Text("hello"))
     with gateways.running(limits=limits, requests={"unknownFields": "drop"}) as gateway:
         async with session(gateway, ada) as http:
-            assert (await ask(http, body))[0] == 200
+            assert (await ask(http, SMALL | unknown))[0] == 200
     assert provider.requests[0].body.keys() == (COUNTED | {"max_tokens": 100}).keys()
     assert provider.requests[0].body["model"] == "small"
 
@@ -397,9 +395,10 @@ async def test_an_extra_field_goes_to_the_upstream_that_takes_it_and_is_clamped(
     assert (request.body["n_predict"], request.body["top_k"]) == (100, 5)
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
+async def test_numbers_are_what_they_are_or_refused(
+    gateways: Gateways, provider: OpenAIServer, ada: str
+) -> None:
+    odd: list[dict[str, Any]] = [
         {"max_tokens": True},
         {"max_tokens": 1.5},
         {"max_tokens": "100"},
@@ -407,15 +406,10 @@ async def test_an_extra_field_goes_to_the_upstream_that_takes_it_and_is_clamped(
         {"max_completion_tokens": 2**63},
         {"n": 1000},
         {"n": 9},
-    ],
-)
-async def test_numbers_are_what_they_are_or_refused(
-    gateways: Gateways, provider: OpenAIServer, ada: str, fields: dict[str, Any]
-) -> None:
+    ]
     with gateways.running() as gateway:
         async with session(gateway, ada) as http:
-            status, answer = await ask(http, COUNTED | fields)
-    assert status == 400, answer
+            assert [(await ask(http, COUNTED | fields))[0] for fields in odd] == [400] * len(odd)
     assert provider.requests == []
 
 
@@ -486,3 +480,115 @@ async def test_a_killed_gateways_requests_are_settled_at_no_more_than_their_boun
         lost, _ = await gateways.settled(2)
     assert (lost.error, lost.completion_tokens) == (LOST, 32_768)
     assert lost.nanos == lost.prompt_tokens * 2_000 + 32_768 * 8_000
+
+
+# Who asks, and where.
+
+
+async def test_a_revoked_token_is_refused_by_every_gateway(
+    gateways: Gateways, hub: BareHub, provider: OpenAIServer
+) -> None:
+    assert TOKEN_CACHE == 10
+    token = hub.make_token("eve", [SCOPE])
+    provider.add(Text("hello"), Text("hello"))
+    with gateways.running() as one, gateways.running() as two:
+        async with session(one, token) as first, session(two, token) as second:
+            assert [(await ask(http))[0] for http in (first, second)] == [200, 200]
+            hub.revoke("eve", token)
+            for http in (first, second):
+                async with asyncio.timeout(3 * TOKEN_CACHE):
+                    while True:
+                        async with http.get("v1/models") as answer:
+                            if answer.status != 200:
+                                break
+                        await asyncio.sleep(0.25)
+                assert (answer.status, (await ask(http))[0]) == (401, 401)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "v1%2fmodels",
+        "v1%2Fchat%2Fcompletions",
+        "%76%31/models",
+        "v1//models",
+        "v1/models/",
+        "v1/./models",
+        "v1/models;x=1",
+        "v1/models%00",
+        "v1/models%0d%0aX-Injected:1",
+        "../gateway/v1/models",
+        "%2e%2e/gateway/v1/models",
+        "static/..%2f..%2fpage.html",
+        "static/%2e%2e/page.html",
+        "v1\\models",
+    ],
+)
+async def test_an_odd_path_leads_nowhere(watched: GatewayProcess, path: str) -> None:
+    where = urlsplit(watched.url)
+    reader, writer = await asyncio.open_connection(where.hostname, where.port)
+    head = f"GET {where.path}{path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    writer.write(head.encode())
+    answer = await reader.read()
+    writer.close()
+    assert "Traceback" not in watched.log.read_text()
+    status = int(answer.split()[1])
+    assert status in (400, 404)
+    assert b"X-Injected" not in answer.partition(b"\r\n\r\n")[0]
+
+
+# Calls that hide from the audit.
+
+
+def finished(delta: dict[str, Any]) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": delta, "finish_reason": "tool_calls"}]}
+
+
+async def test_an_older_call_of_a_function_is_audited_and_counted(
+    gateways: Gateways, provider: OpenAIServer, ada: str
+) -> None:
+    arguments = json.dumps({"code": "print(1)" * 30})
+    delta = {"function_call": {"name": "python_interpreter", "arguments": arguments}}
+    provider.add(Raw([finished(delta)]))
+    with gateways.running(audit={"text": True}) as gateway:
+        async with session(gateway, ada) as http:
+            assert (await ask(http))[0] == 200
+        (row,) = await gateways.settled(1)
+    (record,) = gateways.records()
+    assert (record["tool"], record["text"]) == ("python_interpreter", "print(1)" * 30)
+    assert (row.calls, row.estimated) == (1, True)
+    assert row.completion_tokens >= len(arguments) // 3
+
+
+async def test_every_outcome_reaches_the_audit_whatever_the_ids_of_the_calls(
+    gateways: Gateways, provider: OpenAIServer, ada: str
+) -> None:
+    long = "x" * 1000
+    ids = ["call_0", "call_0", "", long + "1", long + "2"]
+    delta = {
+        "tool_calls": [
+            {"index": index, "id": one, "function": {"name": "f", "arguments": "{}"}}
+            for index, one in enumerate(ids)
+        ]
+    }
+    provider.add(Raw([finished(delta)]), Raw([finished(delta)]))
+    recorded = []
+    with gateways.running() as gateway:
+        async with session(gateway, ada) as http:
+            for _ in range(2):
+                _, answer = await ask(http)
+                calls = [
+                    call["id"]
+                    for line in answer.split(b"\n\n")
+                    if line.startswith(b"data: {")
+                    for choice in json.loads(line[6:])["choices"]
+                    for call in choice["delta"].get("tool_calls") or []
+                    if call.get("id")
+                ]
+                assert len(calls) == len(set(calls)) == len(ids)
+                outcomes = [{"call": one, "outcome": "ok", "approval": "auto"} for one in calls]
+                async with http.post("v1/audit/outcomes", json={"outcomes": outcomes}) as report:
+                    recorded.append((await report.json())["recorded"])
+    assert recorded == [5, 5]
+    kinds = [record["kind"] for record in gateways.records()]
+    assert kinds == (["call"] * 5 + ["outcome"] * 5) * 2

@@ -240,7 +240,7 @@ async def test_the_hub_is_asked_which_names_it_lacks_and_once_a_minute_for_those
     assert await hub.missing(names) == {("user", "a/b")}
     assert await hub.missing(names) == {("user", "a/b")}
     assert sorted(asked) == [*("groups/g", "groups/g", "users/a%2Fb", "users/a%2Fb", "users/ada")]
-    monkeypatch.setattr("caesarion_hub.gateway.authentication.CACHE_SECONDS", -1)
+    monkeypatch.setattr("caesarion_hub.gateway.authentication.NAMES_CACHE", -1)
     hub._known.clear()
     await hub.missing(names[:1])
     await hub.missing(names[:1])

@@ -24,7 +24,7 @@ from caesarion_hub.gateway import logs
 from caesarion_hub.gateway.api.application import GatewayApplication
 from caesarion_hub.gateway.api.metering import MeteredBackend
 from caesarion_hub.gateway.api.metrics import Metrics
-from caesarion_hub.gateway.authentication import CACHE_SECONDS, HubClient
+from caesarion_hub.gateway.authentication import TOKEN_CACHE, HubClient
 from caesarion_hub.gateway.config import Config, ConfigError, from_environment
 from caesarion_hub.gateway.pages import views
 from caesarion_hub.gateway.policy.budgets import from_values
@@ -133,7 +133,7 @@ def _pages(
         hub_prefix=base_url,
         oauth_client_id=f"service-{config.service_name}",
         access_scopes={f"access:services!service={config.service_name}"},
-        cache_max_age=CACHE_SECONDS,
+        cache_max_age=TOKEN_CACHE,
     )
     shared = views.Shared(
         *(write_queue, hub, backend, frozenset(config.values.prices), oauth),

@@ -21,8 +21,11 @@ from tornado.web import HTTPError
 from caesarion_hub.gateway.config import Config
 from caesarion_hub.gateway.errors import GatewayError
 
-CACHE_SECONDS = 60
-"""Seconds that the hub's answers are cached: a revoked token works for that long at most."""
+TOKEN_CACHE = 10
+"""Seconds that the hub's word on a token is cached: one that is revoked works on for that long."""
+
+NAMES_CACHE = 60
+"""Seconds that the name of a user or group which exists is not looked up again."""
 
 HUB_TIMEOUT = 10.0
 """Seconds that the hub has to answer; a made-up number."""
@@ -54,7 +57,7 @@ class HubClient:
         self._auth: Any = HubAuth(
             api_url=config.hub_api_url,
             access_scopes={f"access:services!service={config.service_name}"},
-            cache_max_age=CACHE_SECONDS,
+            cache_max_age=TOKEN_CACHE,
         )
         # Users and groups that exist, and the time until which that is assumed.
         self._known: dict[tuple[str, str], float] = {}
@@ -80,13 +83,8 @@ class HubClient:
         try:
             users = await self._read(f"users?state=active&limit={MAX_SERVERS}")
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise GatewayError(
-                *(
-                    503,
-                    "hub_unreachable",
-                    "The hub does not answer which servers run. Try again in a moment.",
-                ),
-            ) from error
+            message = "The hub does not answer which servers run. Try again in a moment."
+            raise GatewayError(503, "hub_unreachable", message, "server_error") from error
         return [
             {
                 "user": user["name"],
@@ -117,7 +115,7 @@ class HubClient:
         kind, name = key
         try:
             await self._read(f"{kind}s/{quote(name, safe='')}")
-            self._known[key] = time.monotonic() + CACHE_SECONDS
+            self._known[key] = time.monotonic() + NAMES_CACHE
         except aiohttp.ClientResponseError as error:
             if error.status == HTTPStatus.NOT_FOUND:
                 missing.add(key)
