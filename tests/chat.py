@@ -110,14 +110,13 @@ class Chat:
                 f"not within {seconds} seconds; the last frames:\n{last}"
             ) from error
 
-    async def stop(self) -> float:
-        """Press Stop, and return how many seconds it took until the turn had ended."""
-        turns, began = self.turns, time.monotonic()
+    async def stop(self) -> None:
+        """Press Stop, and wait until the turn has ended."""
+        turns = self.turns
         async with self.server.client() as http:
             stopped = await http.post("api/ai/personas/cancel", params={"chat_id": self.id})
         assert stopped.json() == {"status": "cancelled", "cancelled": [PERSONA]}
         await self.until(lambda: self.turns > turns)
-        return time.monotonic() - began
 
     def answer(self, question: str) -> list[Json]:
         """Return the messages that answer the message of this id, oldest first."""

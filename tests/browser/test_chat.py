@@ -1,7 +1,5 @@
 """The chat: words stream, code runs and is stopped, failures are readable, nothing is lost."""
 
-import time
-
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Visits
@@ -32,12 +30,10 @@ def words(count: int) -> list[str]:
     return [f"word{number} " for number in range(count)]
 
 
-def stop(lab: Lab) -> float:
-    """Click Stop and return the seconds until the chat is idle."""
-    clicked = time.monotonic()
+def stop(lab: Lab) -> None:
+    """Click Stop and wait until the chat is idle."""
     lab.stop_button.click()
     expect(lab.stop_button).to_be_disabled()
-    return time.monotonic() - clicked
 
 
 def test_words_are_seen_as_they_come(lab: Lab, provider: OpenAIServer, visits: Visits) -> None:
@@ -72,26 +68,24 @@ def test_the_end_of_an_answer_stays_in_view_unless_one_scrolls_up(
     expect(lab.messages.last).to_be_in_viewport(ratio=1)
 
 
-def test_stop_ends_words_within_a_second(lab: Lab, provider: OpenAIServer, visits: Visits) -> None:
+def test_stop_ends_words(lab: Lab, provider: OpenAIServer, visits: Visits) -> None:
     provider.add(Text(*words(600), delay=0.05), Text("Here I am again."))
     lab.send("count to 600")
     expect(lab.messages.last).to_contain_text("word5")
-    assert stop(lab) < 1
+    stop(lab)
     expect(lab.messages.last).to_have_text("Stopped.")
     said = lab.messages.nth(1).inner_text()
     lab.ask("are you there?", "Here I am again.")
     assert lab.messages.nth(1).inner_text() == said
 
 
-def test_stop_ends_a_running_cell_within_a_second(
-    lab: Lab, provider: OpenAIServer, visits: Visits
-) -> None:
+def test_stop_ends_a_running_cell(lab: Lab, provider: OpenAIServer, visits: Visits) -> None:
     provider.add(python(LOOP), python("print(kept)"), Text("It was kept."))
     lab.send("loop for a minute")
     expect(lab.messages.last).to_contain_text("step 3")
     expect(lab.status).to_contain_text("Caesarion is running code")
     visits.picture(lab, "running")
-    assert stop(lab) < 1
+    stop(lab)
     expect(lab.messages.last).to_have_text("Stopped.")
     lab.ask("what was kept?", "It was kept.")
     expect(lab.messages.nth(-2)).to_have_text("42")

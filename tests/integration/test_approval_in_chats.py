@@ -145,7 +145,7 @@ async def test_stop_ends_the_waiting(server: RunningServer, model: OpenAIServer)
     model.add(code("open('kept', 'w')"), Text("On we go."))
     async with open_chat(server, "chats/stop.chat") as chat:
         _, record = await ask_and_wait(chat, "write")
-        assert await chat.stop() < 1
+        await chat.stop()
         [kept] = records(chat)
         assert (kept["status"], kept["result"]) == (
             "interrupted",

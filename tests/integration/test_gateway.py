@@ -124,6 +124,11 @@ async def stream(client: openai.AsyncOpenAI) -> list[Any]:
     return [chunk async for chunk in chunks]
 
 
+async def open_stream(client: openai.AsyncOpenAI) -> AsyncIterator[Any]:
+    chunks = await client.chat.completions.create(model="gpt-4.1", messages=ASKED, stream=True)
+    return aiter(chunks)
+
+
 def spoken(chunks: list[Any]) -> str:
     return "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
 
@@ -613,26 +618,25 @@ async def test_a_client_that_goes_ends_the_request_to_the_provider(
             ) as client:
                 asking = asyncio.create_task(stream(client))
                 request = await provider.request()
-                gone = time.monotonic()
                 asking.cancel()
                 await asyncio.wait_for(request.ended.wait(), 5)
-                assert time.monotonic() - gone < 1
                 assert request.client_gone
                 assert spoken(await stream(client)) == "hello"
             assert "Traceback" not in gateway.log.read_text()
 
 
 async def test_many_streams_run_at_once(hub: BareHub, tokens: Tokens, tmp_path: Path) -> None:
-    async with OpenAIServer([Text("a", "b", "c", delay=0.3)] * 120) as provider:
+    kept = Fault("stall_mid_stream", after=Text("a", "b"))
+    async with OpenAIServer([kept] * 120) as provider:
         settings = {"JUPYTERHUB_API_URL": hub.api_url, "OPENAI_BASE_URL": provider.base_url}
         with gateway_process(tmp_path, settings) as gateway:
             async with openai.AsyncOpenAI(
                 base_url=gateway.base_url, api_key=tokens.right, max_retries=0
             ) as client:
-                begun = time.monotonic()
-                answers = await asyncio.gather(*(stream(client) for _ in range(120)))
-    assert {spoken(chunks) for chunks in answers} == {"abc"}
-    assert time.monotonic() - begun < 30  # one after the other would take more than a minute
+                begun = [await open_stream(client) for _ in range(120)]
+                # None has ended when the last one's words are here.
+                said = [spoken([await anext(chunks) for _ in range(3)]) for chunks in begun]
+    assert said == ["ab"] * 120
 
 
 async def test_a_hub_that_does_not_answer_is_a_sentence(

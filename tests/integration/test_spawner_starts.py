@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from typing import Any
 
 import pytest
@@ -54,16 +53,6 @@ async def test_a_server_starts_and_its_user_is_told_how_far_it_is(
     ]
     assert await cluster.names("persistentvolumeclaims") == ["claim-ada"]
     assert await spawner.poll() is None
-
-
-async def test_readiness_is_noticed_at_once(cluster: Cluster, answering: int) -> None:
-    start = asyncio.create_task(started(cluster.spawner(), answering))
-    await cluster.pod()
-    await asyncio.sleep(1)  # by now KubeSpawner would look about once a second
-    await cluster.run()
-    ran = time.monotonic()
-    await start
-    assert time.monotonic() - ran < 0.3
 
 
 async def test_twenty_start_although_a_third_of_the_calls_fails(
@@ -149,10 +138,8 @@ async def test_an_image_that_is_not_there_is_told_early_and_to_its_user_alone(
     bad, good = cluster.spawner(), cluster.spawner("bo")
     failing = asyncio.create_task(failure(bad))
     start = asyncio.create_task(started(good, answering))
-    began = time.monotonic()
     await cluster.wait("ErrImagePull", "rpc error: code = NotFound desc = r/i:1: not found")
     failed = await failing
-    assert time.monotonic() - began < 2
     assert failed.jupyterhub_message == (
         "The image r/i:1 cannot be pulled: the image does not exist. "
         "Choose another profile, or ask your administrator."
