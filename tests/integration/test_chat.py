@@ -227,10 +227,12 @@ async def test_code_runs_in_the_kernel_of_the_notebook_in_front_both_ways(
 async def test_a_cell_runs_again_without_the_model_which_is_told_later(
     server: RunningServer, model: OpenAIServer
 ) -> None:
-    model.add(code("n = globals().get('n', 0) + 1\nprint(n)"), Text("Once."), Text("Twice."))
+    count = "n = globals().get('n', 0) + 1\nprint(n)"
+    model.add(code(count), Text("Once."), Text("Twice."))
     async with open_chat(server, "chats/again.chat") as chat:
         first = await chat.ask("count")
-        again = await chat.ask("Run cell 1 again.", run_again="c1")
+        cell = {"id": "c1", "shown": count}
+        again = await chat.ask("Run cell 1 again.", run_again=cell)
         assert shown(again) == [shown(first)[0], {"text/plain": "2\n"}]
         assert call_shown(again[0])["status"] == "ok"
         assert len(model.requests) == 2
@@ -245,9 +247,12 @@ async def test_a_cell_that_is_not_there_is_not_run_again(
     server: RunningServer, model: OpenAIServer
 ) -> None:
     async with open_chat(server, "chats/nothing-again.chat") as chat:
-        await chat.ask("Run cell 1 again.", run_again="c1")
+        await chat.ask("Run cell 1 again.", run_again={"id": "c1", "shown": "print(1)"})
         *_, last = chat.messages.values()
-    assert last["body"] == "⚠️ That cell is not in this chat any more, so it was not run."
+    assert last["body"] == (
+        "⚠️ That cell is not in this chat any more, or not as it was shown, so nothing was run. "
+        "Reload the page."
+    )
     assert model.requests == []
 
 

@@ -86,9 +86,13 @@ class Agent:
                 yield event
 
     async def repeat(self, call: ToolCall) -> AsyncGenerator[Event, None]:
-        """Run ``call`` again, as a person asks for it; the events are those of a turn."""
+        """
+        Run ``call`` again; the events are those of a turn.
+
+        The mode holds for it as for the model's calls: a script in the page could ask, too.
+        """
         turn = _Turn([])
-        work = self._call(call, turn, asks=False)
+        work = self._call(call, turn, asks=self._mode == "ask")
         async with contextlib.aclosing(self._to_its_end(work, turn)) as events:
             async for event in events:
                 yield event

@@ -63,11 +63,24 @@ def reasoning_bundle(record: dict[str, Any], text: str) -> dict[str, Any]:
     return {REASONING_MIME: shown, "text/markdown": f"*Thoughts of the model:*\n\n{quoted}"}
 
 
+def text_of(message: Message) -> str:
+    """Return what can be read of a message: its body, else the text of its bundle."""
+    if message.body.strip():
+        return message.body
+    data = _data_of(message)
+    text = data.get("text/markdown") or data.get("text/plain")
+    return text if isinstance(text, str) else ""
+
+
 def reasoning_of(message: Message) -> str:
     """Return the text of a message of reasoning; empty if a program has written another."""
+    shown = _data_of(message).get(REASONING_MIME)
+    text = shown.get("text") if isinstance(shown, dict) else None
+    return text if isinstance(text, str) else ""
+
+
+def _data_of(message: Message) -> dict[str, Any]:
     # jupyterlab-chat 0.25 gives a dictionary, whatever its types say.
     mime: Any = message.mime_model
     data = mime.get("data") if isinstance(mime, dict) else getattr(mime, "data", None)
-    shown = data.get(REASONING_MIME) if isinstance(data, dict) else None
-    text = shown.get("text") if isinstance(shown, dict) else None
-    return text if isinstance(text, str) else ""
+    return data if isinstance(data, dict) else {}

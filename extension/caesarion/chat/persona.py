@@ -44,6 +44,7 @@ from caesarion.events import (
 )
 from caesarion.files.attachments import Attached
 from caesarion.kernels.kernel import Kernel
+from caesarion.message_metadata import is_persons
 from caesarion.services import Services
 
 Result = TypeVar("Result")
@@ -110,6 +111,8 @@ class CaesarionPersona(BasePersona):
         latest = self.chat.get_message(message.id)
         if latest and latest.deleted:
             return  # Deleted while another question was being answered.
+        if not is_persons(message.sender):
+            return  # Nobody who is connected has asked it.
         if replaced := _replaced(message):
             questions.delete_turn(self.chat, replaced)
         self._question_id = message.id
@@ -161,6 +164,8 @@ class CaesarionPersona(BasePersona):
         if event.action is not ChatMessageAction.CLIENT_MSG_RECEIVED:
             return
         message = event.message
+        if not is_persons(message.sender):
+            return
         if replaced := _replaced(message):
             self._start(self._delete_turn(replaced))
         if (
@@ -247,16 +252,25 @@ class CaesarionPersona(BasePersona):
 
         agent = self._services.agent(lambda: self._shielded(where.find()), wanted, show_late)
         if again := (message.metadata or {}).get("run_again"):
-            call = questions.find_call(self.chat, self.id, str(again))
-            if call is None:
-                raise CaesarionError("That cell is not in this chat any more, so it was not run.")
-            return agent.repeat(replace(call, id=f"again_{uuid4().hex}"))
+            return agent.repeat(self._call_again(again))
         questions.store_context(self.chat, message, await context.describe(stamp, where))
         images = await self._read_attachments(message)
         root = Path(self.parent.root_dir)
         messages = history.read(self.chat, self.id, message, root, images)
         source = Source(self.chat.get_id(), message.id)
         return agent.run([prompt.system_message(where.told), *messages], source)
+
+    def _call_again(self, again: Any) -> ToolCall:
+        """Return the call that is asked for once more, by its id and what is shown of it."""
+        cell = again if isinstance(again, dict) else {}
+        id, shown = str(cell.get("id")), str(cell.get("shown"))
+        call = questions.find_call(self.chat, self.id, id, shown)
+        if call is None:
+            raise CaesarionError(
+                "That cell is not in this chat any more, or not as it was shown, so nothing was "
+                "run. Reload the page."
+            )
+        return replace(call, id=f"again_{uuid4().hex}")
 
     async def _read_attachments(self, question: Message) -> dict[Attached, str]:
         """Store the digests of the files attached to ``question``; return the images to show."""

@@ -20,7 +20,15 @@ from jupyterlab_chat.models import (
 
 from caesarion.events import ToolCall
 from caesarion.files.attachments import Attached, Attachments
-from caesarion.message_metadata import KEY, call_of, in_order, is_persons, record
+from caesarion.message_metadata import (
+    KEY,
+    call_of,
+    code_of,
+    in_order,
+    is_persons,
+    label_of,
+    record,
+)
 
 
 def store_context(chat: BaseChatModel, question: Message, context: str) -> None:
@@ -114,11 +122,18 @@ def digests(message: Message) -> dict[str, dict[str, str]]:
     }
 
 
-def find_call(chat: BaseChatModel, persona_id: str, call_id: str) -> ToolCall | None:
-    """Return a call of the chat by its id, or None if it is not there (any more)."""
+def find_call(chat: BaseChatModel, persona_id: str, call_id: str, shown: str) -> ToolCall | None:
+    """
+    Return the call of the chat that has this id and is ``shown`` so, or None.
+
+    What is shown is asked for, too, so that nothing else runs than what a person sees:
+    providers repeat ids, and a page may show what it likes.
+    """
     for message in chat.get_messages():
         ours = record(message)
         known = message.sender == persona_id and not message.deleted
         if known and ours.get("kind") == "call" and ours["id"] == call_id:
-            return call_of(ours)
+            call = call_of(ours)
+            if shown == (code_of(call) or label_of(call)):
+                return call
     return None

@@ -26,6 +26,7 @@ from caesarion.message_metadata import (
     code_of,
     describe_call,
     in_order,
+    is_foreign,
     is_persons,
     record,
 )
@@ -155,6 +156,8 @@ def _cell(said: Said, shown: list[Said]) -> NotebookNode | None:
     if is_persons(said.sender) and said.attachments:
         files = ", ".join(f"`{path}`" for path in said.attachments)
         return _markdown(without_commands(f"{said.body}\n\nAttached: {files}").strip())
+    if is_foreign(said.sender) and not said.body.strip():
+        return _markdown(without_commands(text)) if (text := _text(said)) else None
     if said.sender.startswith("hidden::") or not said.body.strip():
         return None
     return _markdown(without_commands(said.body))

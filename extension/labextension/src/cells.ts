@@ -78,7 +78,7 @@ function actions(
         body: call.execution_count
           ? `Run cell ${call.execution_count} again.`
           : 'Run this cell again.',
-        metadata: { ...stamp, run_again: call.id }
+        metadata: { ...stamp, run_again: { id: call.id, shown: call.code ?? call.label ?? '' } }
       });
     }
   };
