@@ -10,7 +10,6 @@ module that reads the environment, and imports nothing of ours but the errors.
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from traitlets import Bool, Enum, Float, Integer, List, TraitError, Unicode, default, validate
@@ -67,16 +66,21 @@ class Settings(Configurable):
 
 
 class CaesarionModel(Settings):
-    """Where the model is and how long to wait for it."""
+    """The model: which one, at which endpoint, and the limits of a request."""
 
     base_url = Unicode(
-        help="An OpenAI-compatible endpoint, up to and with its /v1: on a hub, the gateway's. "
-        "Never put a provider's key into a user's server; the gateway holds it.",
+        help="Address of an OpenAI-compatible endpoint, up to and including its /v1: under a hub "
+        "the gateway's. Do not put a provider's key into a user's server: the gateway keeps it.",
     ).tag(config=True)
-    name = Unicode("gpt-4.1", help="The model that is asked for.").tag(config=True)
+    name = Unicode(
+        "gpt-4.1",
+        help="Name of the model that is requested. The gateway may serve it under another name, "
+        "or refuse it to this user.",
+    ).tag(config=True)
     token = Unicode(
-        help="What is sent as the bearer token. By default the server's own JUPYTERHUB_API_TOKEN, "
-        "which is all that the gateway asks for.",
+        help="Bearer token of each request. By default the server's own JUPYTERHUB_API_TOKEN, "
+        "which is all that the gateway asks for. Kernels can read it, so it must be no provider's "
+        "key.",
     ).tag(config=True)
     timeout = Float(
         300.0,
@@ -88,21 +92,23 @@ class CaesarionModel(Settings):
     retries = Integer(
         2,
         min=0,
-        help="How often a request that failed before its first word (429, 5xx, no connection) is "
-        "sent again, with back-off or after what Retry-After says.",
+        help="Times that a request is sent again which failed before its first word (429, 5xx, no "
+        "connection), with back-off or after what Retry-After says. Each try counts as a request "
+        "in the gateway's limits.",
     ).tag(config=True)
     max_images = Integer(
         4,
         min=0,
-        help="Images attached to questions that one request shows the model at most, the newest of "
-        "the conversation. Set it to 0 for a model without vision, which may refuse them.",
+        help="Most images, of those attached to questions, that one request has: the newest of "
+        "the conversation. Set it to 0 for a model without vision, which may refuse a request "
+        "with any.",
     ).tag(config=True)
     image_bytes = Integer(
         6_000_000,
         min=1_024,
-        help="Bytes of all images of one request together; one that does not fit is not shown to "
-        "the model, which is told so. They grow by a third on the way, and the gateway takes "
-        "10 MiB a request.",
+        help="Most bytes of all images of one request together. An image that does not fit is "
+        "left out, and the model is told so. Images grow by a third on the way, and the gateway "
+        "takes 10 MiB a request.",
     ).tag(config=True)
 
     @default("token")
@@ -112,14 +118,14 @@ class CaesarionModel(Settings):
 
 
 class CaesarionAgent(Settings):
-    """The bounds of a turn, and who decides what runs in it."""
+    """The limits of a turn, and what decides whether a call in it runs."""
 
     approval = Enum(
         MODES,
         "auto",
-        help="How a call that has effects (code, above all) comes to run where the chat does not "
-        "say it: 'auto' at once, 'ask' when a person says so, 'read-only' never. Never above "
-        "max_approval.",
+        help="The mode of a turn that does not name one, for calls that have effects (code, above "
+        "all): 'auto' runs them at once, 'ask' when a person has approved, 'read-only' never. It "
+        "is never freer than max_approval.",
     ).tag(config=True)
     max_approval = Enum(
         MODES,
@@ -132,8 +138,8 @@ class CaesarionAgent(Settings):
     ).tag(config=True)
     program_approvals = Bool(
         False,
-        help="Whether a token may decide about a call that waits. Without it only the session of a "
-        "browser can. A decision by a token is recorded as a program's. The server's own token "
+        help="Whether a token may decide about a call that waits. Without it only the session of "
+        "a browser can. A decision by a token is recorded as a program's. The server's own token "
         "stands in the environment of its kernels: with True, code that was let run once can "
         "approve all that follows. A hub that sets CAESARION_AGENT_PROGRAM_APPROVALS to false "
         "cannot be overruled by a configuration file.",
@@ -142,18 +148,21 @@ class CaesarionAgent(Settings):
     max_rounds = Integer(
         10,
         min=1,
-        help="How often the model is asked within one turn; each round may call several tools.",
+        help="Most requests to the model within one turn; each answer may call several tools. A "
+        "turn that reaches it ends without an answer.",
     ).tag(config=True)
     max_failures = Integer(
         3,
         min=1,
-        help="Calls that may fail in a row within one turn before the model must report.",
+        help="Failed calls in a row, within one turn, after which the model has to report instead "
+        "of trying again.",
     ).tag(config=True)
     history_tokens = Integer(
         60_000,
         min=1_000,
-        help="Budget of what is sent to the model, estimated at four characters a token. Over it, "
-        "the oldest tool results shrink first, then the oldest turns go.",
+        help="Most tokens of history in one request, estimated at four characters a token. Over "
+        "it, the oldest results of tools are shortened first, then the oldest turns left out. "
+        "Keep it below the model's context window, with room for the answer.",
     ).tag(config=True)
 
     def __init__(self, **kwargs: Any) -> None:
@@ -180,43 +189,50 @@ class CaesarionKernel(Settings):
     time_limit = Float(
         300.0,
         min=0.1,
-        help="Seconds one run may take before it is interrupted; also how long to wait for a "
-        "kernel that is busy with a cell of the user's.",
+        help="Seconds that a run may take before it is interrupted, and that it waits for a "
+        "kernel which is busy with a cell of the user's. Cells that the user runs have no limit.",
     ).tag(config=True)
     stop_limit = Float(
         5.0,
         min=0.1,
-        help="Seconds an interrupted run has to end before its kernel is restarted, which loses "
-        "the kernel's variables.",
+        help="Seconds that a run which was interrupted has to end before its kernel is restarted. "
+        "A restart loses the kernel's variables.",
     ).tag(config=True)
-    start_limit = Float(60.0, min=1.0, help="Seconds a kernel has to start.").tag(config=True)
-    spare = Float(
+    start_limit = Float(
+        60.0,
+        min=1.0,
+        help="Seconds that a kernel has to start. A user's first kernel may take long where the "
+        "home is on a slow volume.",
+    ).tag(config=True)
+    prewarm = Float(
         600.0,
         min=0.0,
-        help="Seconds that a kernel, started when the server has first answered somebody, waits "
-        "for the first conversation, which finds it ready; then it is ended. It takes some 60 MB. "
-        "With 0 none is started ahead of its use.",
+        help="Seconds that a kernel, started with the server, waits for the first conversation, "
+        "which finds it ready; then it is ended. It takes some 60 MB meanwhile. With 0 no kernel "
+        "is started ahead of its use.",
     ).tag(config=True)
     shown_text = Integer(
         65_536,
         min=1_024,
-        help="Characters of text a run shows at most; of more, head and tail are kept.",
+        help="Most characters of text that a run shows; of a longer text the head and the tail "
+        "are kept. They are stored with the chat.",
     ).tag(config=True)
-    told_text = Integer(
+    result_text = Integer(
         8_192,
         min=256,
-        help="Characters of a run's outputs that the model is told at most: head and tail.",
+        help="Most characters of a run's outputs that the model reads; of more, head and tail. "
+        "They count in each later request of the conversation.",
     ).tag(config=True)
     max_media = Integer(
         5_242_880,
         min=1_024,
-        help="Characters of one image or other rich output as sent (base64 where binary); "
-        "a larger one is left out, and said so.",
+        help="Most characters of one image or other rich output, as it is sent (base64 where it "
+        "is binary). A larger one is left out, and a sentence says so.",
     ).tag(config=True)
     max_outputs = Integer(
         200,
         min=1,
-        help="Outputs other than text that one run shows at most.",
+        help="Most outputs other than text that a run shows; later ones are left out.",
     ).tag(config=True)
 
 
@@ -224,38 +240,41 @@ class CaesarionWeather(Settings):
     """Where the weather comes from."""
 
     forecast_url = Unicode(
-        "https://api.open-meteo.com/v1/forecast", help="Open-Meteo's forecast, or a stand-in."
+        "https://api.open-meteo.com/v1/forecast",
+        help="Address of Open-Meteo's forecast, or of a mirror. Without a key it is for "
+        "non-commercial use.",
     ).tag(config=True)
     geocoding_url = Unicode(
         "https://geocoding-api.open-meteo.com/v1/search",
-        help="Open-Meteo's search for places, or a stand-in.",
+        help="Address of Open-Meteo's search for places, or of a mirror.",
     ).tag(config=True)
-    timeout = Float(10.0, min=0.1, help="Seconds a whole look-up may take.").tag(config=True)
+    timeout = Float(
+        10.0,
+        min=0.1,
+        help="Seconds that a whole look-up may take: the search for the place and the forecast.",
+    ).tag(config=True)
 
 
 class CaesarionUploads(Settings):
-    """The folder of what a user gives the agent."""
+    """The folder of the files that a user uploads."""
 
     folder = Unicode(
-        help="Where uploaded files lie; relative to the server's root. In a pod /uploaded_files.",
+        "uploads",
+        help="Folder of uploaded files; a relative one is below the server's root. In a pod the "
+        "hub sets it to a volume of its own (singleuser.storage), which may go with the pod.",
     ).tag(config=True)
     max_size = Integer(
         200_000_000,
         min=1,
-        help="Bytes that one uploaded file may have. A proxy in front of the server may have a "
-        "lower limit of its own.",
+        help="Most bytes of one uploaded file. A proxy in front of the server may have a lower "
+        "limit of its own.",
     ).tag(config=True)
     types = List(
         Unicode(),
         ["csv", "tsv", "txt", "json", "py", "md", "ipynb", "xlsx", "parquet", "png", "jpg", "jpeg"],
         help="Suffixes that an uploaded file may have, with or without a dot, in any case. An "
-        "empty list takes nothing. In the environment they are separated by spaces.",
+        "empty list refuses every file. In the environment they are separated by spaces.",
     ).tag(config=True)
-
-    @default("folder")
-    def _the_pods_volume_or_a_folder_at_home(self) -> str:
-        mounted = "/uploaded_files"
-        return mounted if Path(mounted).is_dir() else "uploads"
 
     @validate("types")
     def _suffixes_without_dots(self, proposal: Bunch) -> list[str]:

@@ -8,13 +8,12 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
 from jupyter_core.paths import jupyter_data_dir
 from jupyter_server.extension.application import ExtensionApp
-from tornado.web import Application, RequestHandler
 
 from caesarion.activity import Activity
 from caesarion.agent.approval import Approvals
@@ -41,9 +40,12 @@ from caesarion.kernels.registry import KernelRegistry
 from caesarion.notebooks.storage import NotebookStorage
 from caesarion.services import Services
 
-# Seconds after the first answer in which nothing is done that can wait: made up, as long as
-# a page takes to load.
-_PAGE = 5.0
+# Seconds after the server listens until a kernel is started ahead of its use: the hub's first
+# request is answered by then, and the kernel is up before a page is.
+_PREWARM_DELAY = 0.1
+
+# Seconds until the model's SDK is imported ahead of its use; about as long as a page loads.
+_PAGE_LOAD = 5.0
 
 # Seconds that code under way has to yield to an interrupt when the server stops, and seconds
 # that responses have to end after that: JupyterHub's local spawner kills a server 5 s after
@@ -78,7 +80,8 @@ class Caesarion(ExtensionApp):
         (r"/caesarion/api/uploads/([^/]+)", UploadHandler),
     ]
 
-    _warming: "asyncio.Task[None] | None" = None
+    _timers: list[asyncio.TimerHandle] = []  # noqa: RUF012 - replaced, never changed
+    _importing: "asyncio.Task[None] | None" = None
 
     def initialize_settings(self) -> None:
         """Build the services that chat and HTTP API share."""
@@ -109,33 +112,37 @@ class Caesarion(ExtensionApp):
         return store.content(file, self.settings.get("chats_by_id", {}).values())
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
-        """Listen for the order to stop; prepare for the first question, but answer first."""
-        # Jupyter Server's own handler logs on the spot. In the middle of another line that is
-        # an error, after which the server never stops, until it is killed.
+        """Handle SIGTERM; prepare for the first question, but let the first answer go first."""
+        loop = asyncio.get_running_loop()
+        # The handler of Jupyter Server 2.21 logs on the spot. In the middle of another line of
+        # the log that is an error, after which the server never stops, until it is killed.
         with contextlib.suppress(NotImplementedError):  # Windows has no such signal.
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stop_server)
+            loop.add_signal_handler(signal.SIGTERM, self._stop_server)
         services = self.settings.get("caesarion")
         if isinstance(services, Services):
-            after_first_answer(serverapp.web_app, lambda: self._prepare(services))
+            self._timers = [
+                loop.call_later(_PREWARM_DELAY, services.kernels.prewarmed.start),
+                loop.call_later(_PAGE_LOAD, self._import_sdk, services),
+            ]
 
     def _stop_server(self) -> None:
         assert self.serverapp is not None
-        self.log.info("Stopping, as SIGTERM says.")
+        self.log.info("Stopping on SIGTERM.")
         self.serverapp.stop()
 
-    def _prepare(self, services: Services) -> None:
-        services.kernels.spare.start()
-        self._warming = asyncio.ensure_future(self._warm(services))
+    def _import_sdk(self, services: Services) -> None:
+        self._importing = asyncio.ensure_future(self._warm(services))
 
     async def _warm(self, services: Services) -> None:
-        await asyncio.sleep(_PAGE)
         with contextlib.suppress(CaesarionError):  # The first question will say it.
             await services.model.warm()
 
     async def stop_extension(self) -> None:
         """Write what waits, close what is open."""
-        if self._warming:
-            self._warming.cancel()
+        for timer in self._timers:
+            timer.cancel()
+        if self._importing:
+            self._importing.cancel()
         closing: list[Awaitable[None]] = [store.stop()]
         services = self.settings.get("caesarion")
         if isinstance(services, Services):  # Else a setting was wrong, and nothing was built.
@@ -157,23 +164,6 @@ async def _end_responses(services: Services) -> None:
         if left:
             await services.kernels.end_runs()
             await asyncio.wait(left, timeout=_ENDING)
-
-
-def after_first_answer(application: Application, do: Callable[[], None]) -> None:
-    """
-    Call ``do`` when the server has answered its first request.
-
-    Until then it has nothing more important to do; what it does for the future would only
-    make it slower for the hub, or the person, that waits for it now.
-    """
-    log: Callable[[RequestHandler], None] = application.settings["log_function"]
-
-    def first(handler: RequestHandler) -> None:
-        application.settings["log_function"] = log
-        log(handler)
-        do()
-
-    application.settings["log_function"] = first
 
 
 # ``jupyter caesarion``: JupyterLab with the agent, for one person without a hub.

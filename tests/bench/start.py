@@ -35,7 +35,7 @@ class _Way:
     """How a server is started, and how long after its answer it is asked for ``1+1``."""
 
     ours: bool = True
-    spare: bool = True
+    prewarm: bool = True
     pause: float = 0.0
 
 
@@ -52,7 +52,7 @@ class _Start:
 _OURS, _PLAINLY = _Way(), _Way(ours=False)
 _LATER, _LATER_NONE, _LATER_PLAINLY = (
     _Way(pause=_PAUSE),
-    _Way(spare=False, pause=_PAUSE),
+    _Way(prewarm=False, pause=_PAUSE),
     _Way(ours=False, pause=_PAUSE),
 )
 
@@ -97,7 +97,7 @@ async def _start(folder: Path, hub: BareHub, way: _Way) -> _Start:
         hub,
         _USER,
         command=OURS if way.ours else JUPYTERHUBS,
-        environment={} if way.spare else {"CAESARION_KERNEL_SPARE": "0"},
+        environment={} if way.prewarm else {"CAESARION_KERNEL_PREWARM": "0"},
         arguments=() if way.ours else _PLAIN,
     ) as server:
         server.wait()

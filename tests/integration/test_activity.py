@@ -32,7 +32,7 @@ async def server(
     with running_server(
         tmp_path_factory.mktemp("activity"),
         model_url=provider.base_url,
-        environment={"CAESARION_KERNEL_SPARE": "0"},
+        environment={"CAESARION_KERNEL_PREWARM": "0"},
     ) as server:
         notebook = v4.new_notebook(cells=[v4.new_code_cell(SILENT)])
         (server.root / "silent.ipynb").write_text(writes(notebook))

@@ -40,7 +40,7 @@ except KeyboardInterrupt:
 async def server(
     provider: OpenAIServer, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[RunningServer]:
-    none_ahead = {"CAESARION_KERNEL_SPARE": "0"}  # as kernels are counted here
+    none_ahead = {"CAESARION_KERNEL_PREWARM": "0"}  # as kernels are counted here
     with running_server(
         tmp_path_factory.mktemp("api"), model_url=provider.base_url, environment=none_ahead
     ) as server:

@@ -170,7 +170,7 @@ def test_everything_listens_on_the_loopback_interface(hub: RunningHub) -> None:
 def test_the_key_is_in_a_file_that_only_the_gateway_is_told_of(tmp_path: Path) -> None:
     key = f"sk-{uuid4().hex}"
     environment = {"OPENAI_API_KEY": key, "OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}
-    values = {"singleuser": {"extraEnv": {"CAESARION_KERNEL_SPARE": "0"}}}  # kernels are counted
+    values = {"singleuser": {"extraEnv": {"CAESARION_KERNEL_PREWARM": "0"}}}  # kernels are counted
     with running_hub(tmp_path / "state", environment=environment, values=values) as hub:
         hana = hub.login("hana")
         hana.start_server()

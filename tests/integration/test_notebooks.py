@@ -29,7 +29,7 @@ async def server(
         tmp_path_factory.mktemp("notebooks"),
         model_url=provider.base_url,
         environment={
-            "CAESARION_KERNEL_SPARE": "0",  # as kernels are counted here
+            "CAESARION_KERNEL_PREWARM": "0",  # as kernels are counted here
             "CAESARION_KERNEL_TIME_LIMIT": "6",
             "CAESARION_MODEL_RETRIES": "0",
         },

@@ -1,8 +1,16 @@
 """Settings come from the environment by one rule, and a wrong one is a sentence."""
 
 import pytest
-from caesarion.config import CaesarionAgent, CaesarionKernel, CaesarionModel
+from caesarion.config import (
+    CaesarionAgent,
+    CaesarionKernel,
+    CaesarionModel,
+    CaesarionUploads,
+    CaesarionWeather,
+    Settings,
+)
 from caesarion.errors import SettingError
+from traitlets import Float, Integer
 from traitlets.config import Config
 
 
@@ -45,3 +53,35 @@ def test_the_model_is_asked_with_the_servers_own_token(monkeypatch: pytest.Monke
 
 def test_without_a_hub_the_token_is_a_word_that_says_nothing() -> None:
     assert CaesarionModel().token == "none"
+
+
+UNITS = (
+    "Seconds",
+    "characters",
+    "bytes",
+    "tokens",
+    "images",
+    "requests",
+    "calls",
+    "outputs",
+    "Times",
+)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [CaesarionModel, CaesarionAgent, CaesarionKernel, CaesarionWeather, CaesarionUploads],
+)
+def test_every_setting_says_what_it_is_and_every_number_its_unit(settings: type[Settings]) -> None:
+    for name, trait in settings.class_traits(config=True).items():
+        assert trait.help.endswith("."), name
+        if isinstance(trait, Float | Integer):
+            assert any(unit in trait.help for unit in UNITS), name
+
+
+def test_uploads_lie_below_the_servers_root_unless_the_hub_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert CaesarionUploads().folder == "uploads"
+    monkeypatch.setenv("CAESARION_UPLOADS_FOLDER", "/uploaded_files")
+    assert CaesarionUploads().folder == "/uploaded_files"

@@ -1,42 +1,60 @@
-"""What a server does for the first question before anybody asks it."""
+"""What a server prepares for the first question before anybody asks it."""
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from caesarion import extension
 from caesarion.errors import ModelError
-from caesarion.extension import Caesarion, after_first_answer
-from tornado.web import Application
-
-
-def test_what_waits_for_the_first_answer_is_done_after_it_and_once() -> None:
-    happened: list[Any] = []
-    application = Application(log_function=happened.append)
-    after_first_answer(application, lambda: happened.append("prepared"))
-    assert happened == []
-    first, second = SimpleNamespace(), SimpleNamespace()
-    application.log_request(first)  # type: ignore[arg-type]
-    application.log_request(second)  # type: ignore[arg-type]
-    assert happened == [first, "prepared", second]
+from caesarion.extension import Caesarion
 
 
 @pytest.mark.parametrize("error", [None, ModelError("No model is set.")])
-async def test_the_model_is_made_ready_when_a_page_has_had_its_time(
+async def test_a_server_prepares_a_kernel_and_the_model_once_its_first_requests_are_answered(
     monkeypatch: pytest.MonkeyPatch, error: Exception | None
 ) -> None:
-    waited: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        waited.append(seconds)
+    happened: list[str] = []
 
     async def warm() -> None:
-        assert waited == [extension._PAGE]
-        waited.append(0)
+        happened.append("model")
         if error:
             raise error
 
-    monkeypatch.setattr("asyncio.sleep", sleep)
-    shared: Any = SimpleNamespace(model=SimpleNamespace(warm=warm))
-    await Caesarion()._warm(shared)
-    assert waited == [extension._PAGE, 0]
+    monkeypatch.setattr(extension, "_PREWARM_DELAY", 0.01)
+    monkeypatch.setattr(extension, "_PAGE_LOAD", 0.02)
+    monkeypatch.setattr(extension, "Services", SimpleNamespace)
+    prewarmed = SimpleNamespace(start=lambda: happened.append("kernel"))
+    services: Any = SimpleNamespace(
+        model=SimpleNamespace(warm=warm), kernels=SimpleNamespace(prewarmed=prewarmed)
+    )
+    app = Caesarion()
+    app.settings = {"caesarion": services}
+    await app._start_jupyter_server_extension(None)
+    assert happened == []
+    await asyncio.sleep(0.1)
+    assert happened == ["kernel", "model"]
+
+
+async def test_a_server_that_stops_at_once_prepares_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    happened: list[str] = []
+    monkeypatch.setattr(extension, "_PREWARM_DELAY", 0.01)
+    monkeypatch.setattr(extension, "Services", SimpleNamespace)
+
+    async def close() -> None:
+        pass
+
+    prewarmed = SimpleNamespace(start=lambda: happened.append("kernel"))
+    services: Any = SimpleNamespace(
+        model=SimpleNamespace(close=close),
+        kernels=SimpleNamespace(prewarmed=prewarmed, close=close),
+        responses=set(),
+    )
+    app = Caesarion()
+    app.settings = {"caesarion": services}
+    await app._start_jupyter_server_extension(None)
+    await app.stop_extension()
+    await asyncio.sleep(0.05)
+    assert happened == []

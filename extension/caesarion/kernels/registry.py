@@ -19,7 +19,7 @@ from traitlets import TraitError
 from caesarion.config import CaesarionKernel
 from caesarion.errors import KernelError, OtherLanguage, UnknownKernel
 from caesarion.kernels.kernel import Kernel
-from caesarion.kernels.prewarm import Spare
+from caesarion.kernels.prewarm import PrewarmedKernel
 from caesarion.kernels.process import KernelProcess
 
 
@@ -32,7 +32,7 @@ class KernelRegistry:
         self._sessions = serverapp.session_manager
         self._contents = serverapp.contents_manager
         self._specs = serverapp.kernel_spec_manager
-        self.spare = Spare(self._pool, settings.spare)
+        self.prewarmed = PrewarmedKernel(self._pool, settings.prewarm)
         """What the first conversation finds started."""
         self._known: dict[str, Kernel] = {}
         self._conversations: dict[str, str] = {}
@@ -126,15 +126,15 @@ class KernelRegistry:
         async with self._starting:
             kernel_id = self._conversations.get(conversation)
             if kernel_id is None or kernel_id not in self._pool:
-                kernel_id = await self._started(self._spare_or_new())
+                kernel_id = await self._started(self._prewarmed_or_new())
                 self._conversations[conversation] = kernel_id
                 await self._sessions.create_session(
                     path=path, name=name, type="file", kernel_id=kernel_id
                 )
         return self._kernel(kernel_id)
 
-    async def _spare_or_new(self) -> str:
-        return await self.spare.adopt() or str(await self._pool.start_kernel(path=""))
+    async def _prewarmed_or_new(self) -> str:
+        return await self.prewarmed.adopt() or str(await self._pool.start_kernel(path=""))
 
     @contextlib.asynccontextmanager
     async def temporary(self) -> AsyncIterator[Kernel]:
@@ -217,7 +217,7 @@ class KernelRegistry:
     async def close(self) -> None:
         """Close all connections; kernels live on until the server shuts them down."""
         await asyncio.gather(
-            self.spare.close(), *(kernel.close() for kernel in self._known.values())
+            self.prewarmed.close(), *(kernel.close() for kernel in self._known.values())
         )
         # Otherwise the server would shut the same kernels down at the same time.
         await asyncio.gather(*self._ending, return_exceptions=True)

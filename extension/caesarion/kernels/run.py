@@ -228,7 +228,7 @@ class Run:
             return self._ending("aborted", _ABORTED)
         if asks_to_exit(content):
             return self._ending("dead", await self._replace_exited())
-        told = self._request.recorder.digest(self._settings.told_text)
+        told = self._request.recorder.digest(self._settings.result_text)
         if content["status"] == "error" and content["ename"] not in told:
             # The error itself could not be sent: its text cannot be encoded, for example.
             error = {"ename": content["ename"], "evalue": content["evalue"], "traceback": []}
@@ -247,7 +247,7 @@ class Run:
         """Return the last outputs of a run, its note among them, and its end."""
         recorder = self._request.recorder
         shown = [*recorder.finish(), *([show_note(note)] if note else [])]
-        digest = recorder.digest(self._settings.told_text)
+        digest = recorder.digest(self._settings.result_text)
         return [*shown, RunEnd(status, self._request.execution_count, digest, note)]
 
 

@@ -30,7 +30,7 @@ async def server(
     with running_server(
         tmp_path_factory.mktemp("attachments"),
         model_url=provider.base_url,
-        environment={"CAESARION_KERNEL_SPARE": "0"},
+        environment={"CAESARION_KERNEL_PREWARM": "0"},
     ) as server:
         (server.root / "secret.txt").write_text(SECRET)
         (server.root / "secret.png").write_bytes(image())
