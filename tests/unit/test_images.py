@@ -5,6 +5,7 @@ import fnmatch
 import json
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import metadata
@@ -192,16 +193,44 @@ def test_an_image_says_the_version_that_it_is_of(name: str) -> None:
 @pytest.mark.parametrize("name", DOCKERFILES)
 def test_every_stage_stands_on_one_base_that_the_builder_may_name(name: str) -> None:
     text = (ROOT / name).read_text("utf-8")
-    assert re.findall(r"^ARG BASE=(.+)$", text, re.MULTILINE) == ["python:3.12-slim-bookworm"]
+    (base,) = re.findall(r"^ARG BASE=(.+)$", text, re.MULTILINE)
+    assert re.fullmatch(r"python:3\.12-slim-bookworm@sha256:[0-9a-f]{64}", base)
     bases = set(re.findall(r"^FROM (\S+)", text, re.MULTILINE))
     stages = set(re.findall(r"^FROM \S+ AS (\S+)$", text, re.MULTILINE))
     assert bases - stages == {"${BASE}"}
 
 
-def test_make_leaves_out_what_the_images_leave_out() -> None:
-    line = re.search(r"^LEFT_OUT := (.+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
-    assert line is not None
-    assert tuple(line[1].split()) == requirements.LEFT_OUT
+@pytest.mark.parametrize("name", DOCKERFILES)
+@pytest.mark.parametrize(
+    ("base", "status"),
+    [("python:3.12", 1), (f"python@sha256:{64 * 'a'}", 0), ("localhost/python:3.12", 0)],
+)
+def test_a_base_without_a_digest_ends_the_build(name: str, base: str, status: int) -> None:
+    text = (ROOT / name).read_text("utf-8").replace("\\\n", " ")
+    (check,) = re.findall(r"^ARG BASE\nRUN (.+)$", text, re.MULTILINE)
+    done = subprocess.run(["sh", "-c", check], env={"BASE": base}, capture_output=True, text=True)
+    assert done.returncode == status
+    assert ("BASE must name an image by its digest" in done.stderr) is (status == 1)
+
+
+def test_make_installs_nothing_from_pypi_without_a_hash() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    installs = re.findall(r"pip install (.+)", makefile)
+    assert [one for one in installs if not one.startswith("--require-hashes")] == [
+        "--no-deps --no-build-isolation -e ."
+    ]
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize("name", sorted({*FILES} - {requirements.TESTED, requirements.LITELLM}))
+def test_what_is_used_has_the_versions_that_are_tested(name: str, python: str) -> None:
+    tested, used = pinned(requirements.TESTED, python), pinned(name, python)
+    assert {one: used[one] for one in used.keys() & tested.keys() if used[one] != tested[one]} == {}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_slows_every_start_is_left_out(name: str) -> None:
+    assert pinned(name, "3.12").keys() & set(requirements.LEFT_OUT) == set()
 
 
 def test_what_is_deleted_in_a_pod_is_gone_and_fills_no_hidden_folder_of_the_home() -> None:
