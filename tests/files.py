@@ -1,8 +1,8 @@
 """
-Files for the tests of what is in files: small ones of many kinds, and their descriptions.
+Small files of many kinds, and their descriptions, for tests.
 
-Called by unit and integration tests. ``describe`` looks into a file in this process; the
-server does so in another one, which ``tests/unit/test_uploads_preview.py`` tests.
+Called by unit and integration tests. ``describe`` inspects a file in this process; the server
+uses another process, which ``tests/unit/test_uploads_preview.py`` tests.
 """
 
 import io

@@ -213,9 +213,7 @@ def test_what_is_refused_or_broken_is_said_in_its_row(
     with lab.page.expect_file_chooser() as chooser:
         upload.click()
     chooser.value.set_files([huge])
-    expect(rows(lab)).to_contain_text(
-        ["This has 200,000,001 bytes; at most 200,000,000 are taken."]
-    )
+    expect(rows(lab)).to_contain_text(["The file has 200,000,001 bytes; the limit is 200,000,000."])
     drop(lab, {"a.exe": b"MZ"})
     expect(rows(lab)).to_contain_text(["huge", f"Those are: {TYPES}."])
     folder(lab).rmdir()

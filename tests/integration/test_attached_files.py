@@ -1,4 +1,4 @@
-"""Attachments through a real server: what a chat's file says is not what its person sends."""
+"""Attachments through a real server: those in the file of a crafted chat are not read."""
 
 import base64
 import json
@@ -95,7 +95,7 @@ async def test_files_attached_to_older_messages_of_a_chats_file_are_not_read(
             assert "/secret.txt]" in sent, "the old message is in the history, by its file's name"
             assert SECRET not in sent
             assert picture not in sent
-        # Whoever attaches them sends them.
+        # Attached by the user, they are.
         sent = await ask(chat, provider, "Here.", "secret.txt", "secret.png")
         assert SECRET in sent
         assert sent.count(picture) == 1

@@ -1,4 +1,4 @@
-"""Uploads through a real server: over the wire to the disk, and whatever may go wrong between."""
+"""Uploads through a real server, from the request to the disk, with every failure between."""
 
 import asyncio
 import io
@@ -107,7 +107,7 @@ FORM_BEGINS = (
 )
 
 
-# What is answered
+# Successful uploads
 
 
 async def test_a_file_is_put_looked_into_listed_and_deleted(
@@ -198,15 +198,15 @@ async def test_a_file_that_cannot_be_inspected_is_kept_all_the_same(
     assert there(folder) == ["a.xlsx"]
 
 
-# What is refused
+# Refused requests
 
 
 @pytest.mark.parametrize(
     ("name", "status", "sentence"),
     [
-        ("a.sh", 415, f"'a.sh' is not of a type that is taken. Those are: {TYPES}."),
-        ("../csv", 415, f"'csv' is not of a type that is taken. Those are: {TYPES}."),
-        ("../..", 400, "'../..' is no name for a file. Rename it and try again."),
+        ("a.sh", 415, f"Files like 'a.sh' are not accepted. Accepted types: {TYPES}."),
+        ("../csv", 415, f"Files like 'csv' are not accepted. Accepted types: {TYPES}."),
+        ("../..", 400, "'../..' cannot be used as a file name. Rename the file."),
     ],
 )
 @pytest.mark.parametrize("size", [10, 20_000_000])
@@ -225,9 +225,9 @@ async def test_a_file_that_is_not_taken_is_refused_however_much_follows(
             "application/json",
             b"{}",
             415,
-            "A file is sent as multipart/form-data, and this is not.",
+            "The body is not multipart/form-data. Send the file as a form.",
         ),
-        ("", b"x", 415, "A file is sent as multipart/form-data, and this is not."),
+        ("", b"x", 415, "The body is not multipart/form-data. Send the file as a form."),
         (
             "multipart/form-data",
             b"x",
@@ -250,7 +250,7 @@ async def test_a_file_that_is_not_taken_is_refused_however_much_follows(
             "multipart/form-data; boundary=mark",
             b'--mark\r\nContent-Disposition: form-data; name="file"\r\n\r\n1\r\n--mark--\r\n',
             400,
-            "There is no file in the form. Send one, with its name.",
+            "The form contains no file. Send one, with its name.",
         ),
         (
             "multipart/form-data; boundary=mark",
@@ -275,7 +275,7 @@ async def test_two_files_in_one_form_are_refused_and_neither_is_kept(
     answer = await http.post(API, files=files)
     assert answer.status_code == 400
     assert answer.json() == {
-        "message": "There is more than one file in the form. Send each by itself."
+        "message": "The form contains more than one file. Send each by itself."
     }
     assert there(folder) == []
 
@@ -307,7 +307,7 @@ async def answer_on(reader: asyncio.StreamReader) -> tuple[int, object]:
     return int(head.split()[1]), json.loads(await reader.readexactly(int(length[1])))
 
 
-TOO_LARGE = (413, {"message": f"The file is larger than the {LIMIT:,} bytes that are taken."})
+TOO_LARGE = (413, {"message": f"The file is larger than the limit of {LIMIT:,} bytes."})
 
 
 async def test_too_long_a_body_is_refused_before_it_is_sent(
@@ -324,7 +324,7 @@ async def test_too_long_a_body_is_refused_before_it_is_sent(
     assert there(folder) == []
 
 
-async def test_who_goes_on_sending_what_was_refused_still_gets_the_answer(
+async def test_a_client_that_goes_on_sending_a_refused_file_gets_the_answer(
     server: RunningServer, folder: Path
 ) -> None:
     head = head_of_form(server, 10**12)
@@ -336,7 +336,7 @@ async def test_who_goes_on_sending_what_was_refused_still_gets_the_answer(
     assert there(folder) == []
 
 
-async def test_who_never_ends_sending_what_was_refused_is_cut_off(
+async def test_a_client_that_never_ends_sending_a_refused_file_is_cut_off(
     server: RunningServer, folder: Path
 ) -> None:
     head = head_of_form(server, 10**12)
@@ -361,7 +361,7 @@ async def test_a_body_of_no_known_length_is_cut_at_the_limit(tmp_path: Path) -> 
             answer = await http.post(API, content=body(), headers=kind)
             assert answer.status_code == 413
             assert answer.json() == {
-                "message": "The file is larger than the 1,000,000 bytes that are taken."
+                "message": "The file is larger than the limit of 1,000,000 bytes."
             }
             exact = await http.post(API, files={"file": ("a.txt", b"x" * 1_000_000)})
             assert (exact.status_code, exact.json()["size"]) == (201, 1_000_000)
@@ -381,17 +381,17 @@ async def test_the_limit_may_be_above_the_servers_own(tmp_path: Path) -> None:
             assert (answer.status_code, answer.json()["size"]) == (201, 4_000_000)
 
 
-# Who may not
+# Authorization
 
 
 @pytest.mark.parametrize("credential", [{}, {"Authorization": "token wrong"}])
-async def test_a_stranger_is_refused_before_anything_is_read(
+async def test_a_client_without_a_valid_token_is_refused_before_its_file_is_read(
     server: RunningServer, folder: Path, credential: dict[str, str]
 ) -> None:
     lines = "".join(f"{name}: {value}\r\n" for name, value in credential.items())
     head = f"{lines}Content-Length: 100000000\r\nContent-Type: multipart/form-data; boundary=mark"
     refusal = {
-        "message": "Only the server's user may do this. "
+        "message": "Only the user of this server may do this. "
         "Send a token, or a cookie with its X-XSRFToken."
     }
     async with asyncio.timeout(20), connection(server, head) as (reader, _):
@@ -417,7 +417,7 @@ async def test_a_browsers_cookie_needs_its_xsrf_token(server: RunningServer, fol
         assert answer.status_code == 201
 
 
-# What breaks
+# Interruptions
 
 
 async def test_an_upload_that_is_cut_off_leaves_nothing(
@@ -490,7 +490,7 @@ async def test_a_full_disk_is_a_sentence_and_leaves_nothing(
             assert announced.status_code == 507
             assert re.fullmatch(
                 r"The disk of the uploads folder has [\d,]+ bytes free, and the file needs "
-                r"[\d,]+\. Delete what is no longer needed\.",
+                r"[\d,]+\. Delete files that you no longer need\.",
                 announced.json()["message"],
             )
             kind = {"Content-Type": "multipart/form-data; boundary=mark"}
@@ -498,7 +498,7 @@ async def test_a_full_disk_is_a_sentence_and_leaves_nothing(
             assert written.status_code == 507
             assert written.json() == {
                 "message": "The disk of the uploads folder is full. "
-                "Delete what is no longer needed."
+                "Delete files that you no longer need."
             }
             assert there(inside) == []
             fits = await http.post(API, files={"file": ("a.txt", b"x\n" * 1_000_000)})
@@ -507,7 +507,7 @@ async def test_a_full_disk_is_a_sentence_and_leaves_nothing(
         assert server.failures == []
 
 
-# What it costs
+# Memory and responsiveness
 
 
 @tells_its_peak

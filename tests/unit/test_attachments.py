@@ -1,6 +1,6 @@
 """
-What is attached: only files that a person has just sent are read, if they lie unhidden in
-the server's own folders; and images within bounds.
+Attachments: only files of the message just sent are read, below the server's root and not
+hidden; images are shown within limits.
 """
 
 import base64

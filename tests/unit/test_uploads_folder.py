@@ -1,4 +1,4 @@
-"""The uploads folder: whole files or none, inside or nowhere, never one over another."""
+"""The uploads folder: files are stored whole or not at all, inside it, and never replaced."""
 
 import errno
 import os
@@ -45,11 +45,11 @@ def tree(root: Path) -> set[str]:
     return {str(path.relative_to(root)) for path in root.rglob("*")}
 
 
-# What comes in
+# Receiving
 
 
 @given(PIECES, SUFFIXES)
-def test_whatever_the_name_what_is_written_lies_inside_the_folder(name: str, end: str) -> None:
+def test_a_file_of_any_name_is_written_inside_the_folder(name: str, end: str) -> None:
     with TemporaryDirectory() as outside:
         root = Path(outside) / "home" / "root"
         root.mkdir(parents=True)
@@ -91,7 +91,7 @@ def test_a_kept_file_has_the_rights_that_any_new_file_has(uploads: Uploads, fold
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE((folder / "other").stat().st_mode)
 
 
-def test_a_message_calls_a_file_by_its_path_in_the_root_or_else_by_the_whole_one(
+def test_a_message_names_a_file_relative_to_the_root_or_else_absolutely(
     tmp_path: Path,
 ) -> None:
     inside = Uploads(CaesarionUploads(folder="data/in"), tmp_path)
@@ -155,12 +155,12 @@ def test_a_link_in_the_folder_is_not_written_through(uploads: Uploads, folder: P
 @pytest.mark.parametrize(
     ("name", "status", "sentence"),
     [
-        ("", 400, "'' is no name for a file. Rename it and try again."),
-        ("../..", 400, "'../..' is no name for a file. Rename it and try again."),
-        ("a.exe", 415, "'a.exe' is not of a type that is taken. Those are: csv, log."),
-        ("a.csv/b.sh", 415, "'b.sh' is not of a type that is taken. Those are: csv, log."),
-        ("csv", 415, "'csv' is not of a type that is taken. Those are: csv, log."),
-        (".csv", 415, "'csv' is not of a type that is taken. Those are: csv, log."),
+        ("", 400, "'' cannot be used as a file name. Rename the file."),
+        ("../..", 400, "'../..' cannot be used as a file name. Rename the file."),
+        ("a.exe", 415, "Files like 'a.exe' are not accepted. Accepted types: csv, log."),
+        ("a.csv/b.sh", 415, "Files like 'b.sh' are not accepted. Accepted types: csv, log."),
+        ("csv", 415, "Files like 'csv' are not accepted. Accepted types: csv, log."),
+        (".csv", 415, "Files like 'csv' are not accepted. Accepted types: csv, log."),
     ],
 )
 def test_a_name_that_cannot_be_used_is_refused(
@@ -182,23 +182,23 @@ def test_a_file_may_be_as_large_as_the_limit_and_not_a_byte_larger(
     with pytest.raises(UploadError) as refused:
         incoming.write(b"x")
     assert refused.value.status == 413
-    assert str(refused.value) == "The file is larger than the 1,000 bytes that are taken."
+    assert str(refused.value) == "The file is larger than the limit of 1,000 bytes."
     assert tree(folder) == {"a.csv"}
 
 
-def test_there_must_be_room_for_the_size_that_is_announced(folder: Path) -> None:
+def test_a_file_larger_than_the_free_space_is_refused(folder: Path) -> None:
     uploads = Uploads(CaesarionUploads(folder="uploads", max_size=1 << 60), folder.parent)
-    uploads.check_room(1_000)
+    uploads.check_space(1_000)
     with pytest.raises(UploadError) as refused:
-        uploads.check_room(1 << 60)
+        uploads.check_space(1 << 60)
     assert refused.value.status == 507
     assert "bytes free, and the file needs 1,152,921,504,606,846,976." in str(refused.value)
-    with pytest.raises(UploadError, match="The file is larger than the") as refused:
-        uploads.check_room((1 << 60) + 1)
+    with pytest.raises(UploadError, match="The file is larger than the limit of") as refused:
+        uploads.check_space((1 << 60) + 1)
     assert refused.value.status == 413
 
 
-# What cannot be stored
+# Failures to store
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is full")
@@ -212,7 +212,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(uploads: Uploads, folder: 
         incoming.write(b"1")
     assert refused.value.status == 507
     assert str(refused.value) == (
-        "The disk of the uploads folder is full. Delete what is no longer needed."
+        "The disk of the uploads folder is full. Delete files that you no longer need."
     )
     assert tree(folder) == set()
 
@@ -220,8 +220,14 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(uploads: Uploads, folder: 
 @pytest.mark.parametrize(
     ("number", "sentence"),
     [
-        (errno.ENOSPC, "The disk of the uploads folder is full. Delete what is no longer needed."),
-        (errno.EDQUOT, "The disk of the uploads folder is full. Delete what is no longer needed."),
+        (
+            errno.ENOSPC,
+            "The disk of the uploads folder is full. Delete files that you no longer need.",
+        ),
+        (
+            errno.EDQUOT,
+            "The disk of the uploads folder is full. Delete files that you no longer need.",
+        ),
         (errno.EIO, "cannot be written: Input/output error."),
     ],
 )
@@ -246,8 +252,8 @@ def test_a_disk_that_fails_at_the_end_leaves_nothing(
     assert tree(folder) == set()
 
 
-@pytest.mark.parametrize("use", [lambda u: u.receive("a.csv"), lambda u: u.check_room(1)])
-def test_a_file_in_the_folders_place_is_said(
+@pytest.mark.parametrize("use", [lambda u: u.receive("a.csv"), lambda u: u.check_space(1)])
+def test_a_file_in_place_of_the_folder_is_an_error(
     uploads: Uploads, folder: Path, use: Callable[[Uploads], None]
 ) -> None:
     folder.parent.mkdir()
@@ -259,7 +265,7 @@ def test_a_file_in_the_folders_place_is_said(
     assert uploads.files() == []
 
 
-# What is there
+# Listing and deleting
 
 
 def test_only_files_are_listed_by_name(uploads: Uploads, folder: Path) -> None:
@@ -310,7 +316,7 @@ def test_nothing_but_a_listed_file_is_deleted(uploads: Uploads, folder: Path, na
     assert tree(folder.parent) == before - {"uploads/a.csv"}
 
 
-def test_a_file_that_cannot_be_deleted_is_said(
+def test_a_file_that_cannot_be_deleted_is_an_error(
     uploads: Uploads, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(uploads, "a.csv")
@@ -325,10 +331,10 @@ def test_a_file_that_cannot_be_deleted_is_said(
     assert str(refused.value) == "'a.csv' cannot be deleted: Read-only file system."
 
 
-# What a killed server left
+# Leftovers
 
 
-def test_what_a_killed_server_left_is_cleared_and_what_a_living_one_writes_stays(
+def test_leftovers_of_a_killed_server_are_deleted_and_files_being_written_stay(
     uploads: Uploads, folder: Path
 ) -> None:
     uploads.clear_leftovers()
@@ -362,7 +368,7 @@ os._exit(9)
     assert living.keep().name == "a.csv"
 
 
-# What is in them
+# Previews
 
 
 async def test_a_file_in_the_folder_is_previewed(uploads: Uploads) -> None:
@@ -371,7 +377,7 @@ async def test_a_file_in_the_folder_is_previewed(uploads: Uploads) -> None:
     )
 
 
-async def test_what_is_gone_or_has_become_a_link_is_not_previewed(
+async def test_a_file_that_is_gone_or_has_become_a_link_is_not_previewed(
     uploads: Uploads, folder: Path
 ) -> None:
     path = put(uploads, "a.csv")
@@ -383,7 +389,7 @@ async def test_what_is_gone_or_has_become_a_link_is_not_previewed(
     )
 
 
-# The settings
+# Settings
 
 
 def test_types_are_given_with_or_without_a_dot_in_any_case() -> None:
@@ -398,7 +404,7 @@ def test_types_in_the_environment_are_separated_by_spaces(monkeypatch: pytest.Mo
     assert CaesarionUploads().types == []
 
 
-def test_what_is_no_suffix_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_type_that_is_not_a_suffix_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TraitError) as refused:
         CaesarionUploads(types=["csv", "x/y"])
     assert str(refused.value) == (
@@ -411,9 +417,9 @@ def test_what_is_no_suffix_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         CaesarionUploads()
 
 
-def test_an_empty_list_of_types_takes_nothing(folder: Path) -> None:
+def test_an_empty_list_of_types_accepts_nothing(folder: Path) -> None:
     uploads = Uploads(CaesarionUploads(folder="uploads", types=[]), folder.parent)
-    with pytest.raises(UploadError, match="Those are: none"):
+    with pytest.raises(UploadError, match="Accepted types: none"):
         uploads.receive("a.csv")
 
 

@@ -1,7 +1,7 @@
 """A multipart form as it arrives: in whatever pieces, the same comes out."""
 
 import pytest
-from caesarion.files.multipart import FileBegins, Form, FormError
+from caesarion.files.multipart import FileStart, Form, FormError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +19,7 @@ def read(body: bytes, size: int = 65_536) -> tuple[list[tuple[str, bytes]], bool
     files: list[tuple[str, bytes]] = []
     for start in range(0, len(body), size):
         for piece in form.feed(body[start : start + size]):
-            if isinstance(piece, FileBegins):
+            if isinstance(piece, FileStart):
                 files.append((piece.name, b""))
             else:
                 name, content = files.pop()
@@ -35,13 +35,13 @@ def read(body: bytes, size: int = 65_536) -> tuple[list[tuple[str, bytes]], bool
     | st.binary(),
     st.integers(1, 100),
 )
-def test_a_file_arrives_as_it_was_sent_in_whatever_pieces(content: bytes, size: int) -> None:
+def test_a_file_is_parsed_from_chunks_of_any_size(content: bytes, size: int) -> None:
     if b"\r\n--mark" not in content:
         body = part('name="file"; filename="a.csv"', content) + b"--mark--\r\n"
         assert read(body, size) == ([("a.csv", content)], True)
 
 
-def test_fields_that_are_no_files_are_passed_over() -> None:
+def test_fields_that_are_not_files_are_ignored() -> None:
     body = (
         part('name="_xsrf"', b"secret")
         + part('name="file"; filename="a.csv"', b"1")
@@ -61,7 +61,7 @@ def test_fields_that_are_no_files_are_passed_over() -> None:
         ('filename=""', ""),
     ],
 )
-def test_a_files_name_is_what_the_client_says(disposition: str, name: str) -> None:
+def test_the_name_of_a_file_is_the_clients(disposition: str, name: str) -> None:
     assert read(part(f'name="file"; {disposition}') + b"--mark--") == ([(name, b"")], True)
 
 
@@ -84,7 +84,7 @@ def test_a_form_that_ends_too_early_is_not_whole(end: bytes) -> None:
         (b"--mark\r\n" + b"A: b\r\n" * 100, "Maximum header count exceeded"),
     ],
 )
-def test_a_body_that_is_no_form_is_one_sentence(body: bytes, sentence: str) -> None:
+def test_a_malformed_form_is_an_error(body: bytes, sentence: str) -> None:
     with pytest.raises(FormError, match=sentence):
         read(body)
 

@@ -1,4 +1,4 @@
-"""What is in a file, said without a model: exact for small ones, bounded for any."""
+"""Descriptions of files: correct for every kind, and bounded for any content."""
 
 import io
 import json

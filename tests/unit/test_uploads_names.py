@@ -1,4 +1,4 @@
-"""File names from strangers: whatever comes in, one harmless component comes out."""
+"""File names from clients: any name becomes one safe component of a path, or nothing."""
 
 import unicodedata
 
@@ -7,7 +7,7 @@ from caesarion.files.names import MAX_BYTES, numbered, safe_name, suffix
 from hypothesis import given
 from hypothesis import strategies as st
 
-# What attacks are made of, between any other text.
+# Parts of attacks, in any other text.
 PIECES = st.lists(
     st.one_of(
         st.text(max_size=5),
@@ -83,7 +83,7 @@ def test_a_safe_name_stays_as_it_is(name: str) -> None:
         "\N{PILE OF POO}.png",
     ],
 )
-def test_a_good_name_is_kept(name: str) -> None:
+def test_a_safe_name_is_kept(name: str) -> None:
     assert safe_name(name) == name
 
 
@@ -137,7 +137,7 @@ def test_a_good_name_is_kept(name: str) -> None:
         ("\u202e\u200b", ""),
     ],
 )
-def test_a_bad_name_is_mended(name: str, safe: str) -> None:
+def test_an_unsafe_name_is_made_safe(name: str, safe: str) -> None:
     assert safe_name(name) == safe
 
 

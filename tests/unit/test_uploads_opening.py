@@ -1,4 +1,4 @@
-"""Files are opened where they were checked, and created where nothing was."""
+"""Files are opened without following links, and created without replacing others."""
 
 import os
 from pathlib import Path
@@ -38,12 +38,12 @@ def test_a_link_that_takes_the_place_of_a_folder_is_not_followed(
         open_below(root, root / "data" / "deep" / "a.txt")
 
 
-def test_what_does_not_lie_below_is_not_opened(root: Path, tmp_path: Path) -> None:
+def test_a_file_outside_is_not_opened(root: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is not in the subpath of"):
         open_below(root, tmp_path / "secret.txt")
 
 
-def test_what_is_no_regular_file_is_neither_opened_nor_waited_for(root: Path) -> None:
+def test_a_pipe_or_a_folder_is_not_opened_and_does_not_block(root: Path) -> None:
     os.mkfifo(root / "pipe")
     with pytest.raises(OSError, match="Not a regular file"):
         open_below(root, root / "pipe")

@@ -1,4 +1,4 @@
-"""The process that looks into files: what it finds arrives, and its limits hold."""
+"""The process that inspects files: its findings arrive, and its limits hold."""
 
 import asyncio
 import json
@@ -196,7 +196,7 @@ async def test_what_takes_too_long_is_said_after_what_was_found(
     assert [child for child in psutil.Process().children() if "slow.py" in child.name()] == []
 
 
-async def test_whoever_does_not_wait_leaves_no_process(
+async def test_a_cancelled_preview_leaves_no_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a.txt").write_text("x\n")

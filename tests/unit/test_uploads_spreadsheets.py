@@ -1,4 +1,4 @@
-"""Spreadsheets and archives: told by their cells and members, within limits."""
+"""Spreadsheets are described by their cells, archives by their members."""
 
 import struct
 import zipfile

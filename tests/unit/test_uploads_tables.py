@@ -1,4 +1,4 @@
-"""Tables in text: what a file says of itself is told, however it is written."""
+"""Tables in text are described correctly in every dialect and encoding."""
 
 from pathlib import Path
 

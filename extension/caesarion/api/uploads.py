@@ -1,9 +1,9 @@
 """
-The HTTP door of uploads: put a file into the folder, list what is there, delete one.
+The HTTP API of uploads: upload a file, list the folder, delete a file.
 
-Finds the uploads in the server's settings; ``caesarion.files.multipart`` takes the
-request apart. A body goes to disk piece by piece as it arrives. What is refused
-is answered with one JSON sentence, ``{"message": ...}``.
+Takes :class:`caesarion.files.uploads.Uploads` from the server's settings, and parses the form
+with :mod:`caesarion.files.multipart`. A body is written to disk as it arrives. An error is
+answered with one JSON sentence, ``{"message": ...}``.
 """
 
 import asyncio
@@ -21,17 +21,19 @@ from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
 
 from caesarion.files.multipart import Form, FormError
-from caesarion.files.uploads import Incoming, UploadError, Uploads
+from caesarion.files.uploads import IncomingFile, UploadError, Uploads
 from caesarion.services import Services
 
-# Bytes of a form beside the file: boundaries, headers, small fields.
-_AROUND = 16_384
+# Bytes that a form may have besides its file: boundaries, headers, small fields.
+_FORM_OVERHEAD = 16_384
 
-# Seconds that a client has to stop sending what was refused. To close at once would
-# cost it the answer: unread data makes a connection break, not end.
+# Seconds that a client has to stop sending a refused file. If the connection were closed at
+# once, its unread data would reset it, and the client would lose the answer.
 _LINGER = 10.0
 
-_STRANGER = "Only the server's user may do this. Send a token, or a cookie with its X-XSRFToken."
+_FORBIDDEN = (
+    "Only the user of this server may do this. Send a token, or a cookie with its X-XSRFToken."
+)
 
 
 class _UploadsHandler(APIHandler):
@@ -45,59 +47,59 @@ class _UploadsHandler(APIHandler):
 
 @web.stream_request_body
 class UploadsHandler(_UploadsHandler):
-    """``GET`` and ``POST caesarion/api/uploads``: what is there; one more file."""
+    """``GET`` and ``POST caesarion/api/uploads``: list the files; upload one."""
 
     _form: Form | None = None
-    _incoming: Incoming | None = None
+    _incoming: IncomingFile | None = None
     _received = 0
     _refused = False
 
     async def prepare(self) -> None:  # type: ignore[override] # as APIHandler's own
-        """Look at who asks, and of a form at its headers, before its body comes."""
-        async with self._refusing():
+        """Check the client, and the headers of a form, before its body is read."""
+        async with self._errors_answered():
             await super().prepare()
             if self.request.method == "POST":
                 await self._admit()
 
     async def data_received(self, chunk: bytes) -> None:
-        """Write what ``chunk`` holds of the file to disk; raise nothing, refuse."""
+        """Write the part of the file in ``chunk`` to disk; answer errors, do not raise them."""
         if self._form and not self._refused:
-            async with self._refusing():
+            async with self._errors_answered():
                 await self._receive(self._form, chunk)
 
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """Answer the list of files, each with name, size and path."""
+        """Answer with the list of files, each with name, size and path."""
         self.finish(json.dumps(await asyncio.to_thread(self.uploads.files)))
 
     async def post(self) -> None:
-        """Answer 201 and the name, size, path ... and preview of the file, which has arrived."""
-        async with self._refusing():
+        """Answer 201 with the name, size, paths and preview of the uploaded file."""
+        async with self._errors_answered():
             await self._keep()
         if self._refused:
             self.finish()
 
     def on_connection_close(self) -> None:
-        """Leave nothing of an upload that was broken off."""
+        """Delete the file of an interrupted upload."""
         super().on_connection_close()
         if self._incoming:
             asyncio.get_running_loop().run_in_executor(None, self._incoming.discard)
 
     @authorized
     async def _admit(self) -> None:
-        """Raise HTTPError, FormError or UploadError if the body need not be read."""
+        """Raise HTTPError, FormError or UploadError for a request that its headers rule out."""
         length = self.request.headers.get("Content-Length", "")
         size = int(length) if length.isascii() and length.isdecimal() else 0
-        allowed = self.uploads.max_size + _AROUND
+        allowed = self.uploads.max_size + _FORM_OVERHEAD
         assert self.serverapp is not None
-        # The server's own limit is for all requests; what is refused has none, as it is dropped.
+        # Jupyter Server's limit is for other requests; the body of a refused one is discarded.
         self._connection.set_max_body_size(max(allowed, size, self.serverapp.max_body_size))
         kind = self.request.headers.get("Content-Type", "")
         if kind.partition(";")[0].strip().lower() != "multipart/form-data":
-            raise UploadError(415, "A file is sent as multipart/form-data, and this is not.")
+            raise UploadError(415, "The body is not multipart/form-data. Send the file as a form.")
         self._form = Form(kind)
-        await asyncio.to_thread(self.uploads.check_room, max(0, size - _AROUND))
+        await asyncio.to_thread(self.uploads.check_space, max(0, size - _FORM_OVERHEAD))
 
     async def _receive(self, form: Form, chunk: bytes) -> None:
         self._received += len(chunk)
@@ -108,17 +110,19 @@ class UploadsHandler(_UploadsHandler):
             elif self._incoming is None:
                 self._incoming = await asyncio.to_thread(self.uploads.receive, piece.name)
             else:
-                raise FormError("There is more than one file in the form. Send each by itself.")
-        if self._received > self.uploads.max_size + _AROUND:
-            raise UploadError(413, f"The form has more than {_AROUND:,} bytes beside its file.")
+                raise FormError("The form contains more than one file. Send each by itself.")
+        if self._received > self.uploads.max_size + _FORM_OVERHEAD:
+            raise UploadError(
+                413, f"The form has more than {_FORM_OVERHEAD:,} bytes besides its file."
+            )
 
     @authorized
     async def _keep(self) -> None:
-        """Keep the file that has arrived, and answer; raise FormError or UploadError."""
+        """Put the uploaded file into the folder, and answer; raise FormError or UploadError."""
         if not (self._form and self._form.whole):
             raise FormError("The form ended before its last boundary. Send it again.")
         if self._incoming is None:
-            raise FormError("There is no file in the form. Send one, with its name.")
+            raise FormError("The form contains no file. Send one, with its name.")
         path = await asyncio.to_thread(self._incoming.keep)
         self.set_status(201)
         self.set_header("Location", url_path_join(self.request.path, quote(path.name)))
@@ -133,7 +137,7 @@ class UploadsHandler(_UploadsHandler):
         )
 
     @contextlib.asynccontextmanager
-    async def _refusing(self) -> AsyncIterator[None]:
+    async def _errors_answered(self) -> AsyncIterator[None]:
         try:
             yield
         except UploadError as error:
@@ -141,13 +145,13 @@ class UploadsHandler(_UploadsHandler):
         except FormError as error:
             await self._refuse(400, str(error))
         except web.HTTPError as error:
-            known = _STRANGER if error.status_code == 403 else error.get_message()
+            known = _FORBIDDEN if error.status_code == 403 else error.get_message()
             await self._refuse(error.status_code, known or str(error))
 
     async def _refuse(self, status: int, sentence: str) -> None:
-        """Answer at once; what the client still sends is read and dropped."""
+        """Answer with an error at once; the rest of the body is read and discarded."""
         self._refused = True
-        # When all is read, what would have answered only ends the answer.
+        # Tornado calls the method when the body has been read; it only ends the answer then.
         setattr(self, str(self.request.method).lower(), self._end)
         if self._incoming:
             await asyncio.to_thread(self._incoming.discard)
@@ -155,11 +159,11 @@ class UploadsHandler(_UploadsHandler):
         self.set_status(status)
         self.set_header("Content-Type", "application/json")
         self.set_header("Content-Length", len(answer))
-        # A proxy would keep the connection and let the next request wait behind the rest.
+        # Else a proxy would reuse the connection, and its next request wait behind the rest.
         self.set_header("Connection", "close")
         self.write(answer)
         if not self._received and self.request.headers.get("Expect", "").lower() == "100-continue":
-            self.finish()  # The client waits for leave to send.
+            self.finish()  # The client waits for "100 Continue" and sends nothing.
             return
         self._connection.set_body_timeout(_LINGER)
         with contextlib.suppress(StreamClosedError):
@@ -179,7 +183,7 @@ class UploadHandler(_UploadsHandler):
     @web.authenticated
     @authorized
     async def delete(self, name: str) -> None:
-        """Delete one file: 204, or 404 or 409 with a sentence."""
+        """Delete one file: answer 204, or 404 or 409 with a sentence."""
         try:
             await asyncio.to_thread(self.uploads.delete, name)
         except UploadError as error:

@@ -1,5 +1,6 @@
 """
-Files: what did the user give the agent, where is it kept, and what is in it?
+Files: uploads, the files attached to messages, and what is in them.
 
-Its law: a file is stored whole or not at all, and never outside its folder.
+``names``, ``opening`` and ``multipart`` are parts; ``preview`` runs ``inspection``, a process of
+its own. Its law: a file is stored whole or not at all, and never outside its folder.
 """

@@ -1,10 +1,9 @@
 """
-Files attached to a message: where they lie, what is in them, and their images for the model.
+Read the files attached to messages, and their images for the model.
 
-Called by :mod:`caesarion.chat.persona`; :mod:`caesarion.files.preview` looks into the files.
-Its law: a file is read because its person has just sent a message that names it, never
-because a chat's file says so; and only if it really lies, unhidden, below the server's root
-or in the uploads folder.
+Called by :mod:`caesarion.chat.persona`; :mod:`caesarion.files.preview` describes the files.
+Its law: a file is read because the user has just sent a message with it, never because the
+file of a chat says so; and only below the server's root or in the uploads folder.
 """
 
 import asyncio
@@ -28,48 +27,48 @@ _HIDDEN = (
 )
 _REFUSED = "\nThe model's provider refused this image, so it is not shown to you."
 
-# Characters of an attached cell, and bytes of a notebook that cells are looked for in: made up.
+# Limits, made up: characters of an attached cell, and bytes of a notebook to find it in.
 _CELL = 2_000
 _NOTEBOOK = 10_000_000
 
 _IMAGES = ("png", "jpg", "jpeg", "gif", "webp")
 
 Attached = tuple[str, str]
-"""A message's id, and the path of a file attached to it as the message has it."""
+"""The id of a message, and the path of a file attached to it, as the message gives it."""
 
 
 class Refused(Exception):  # noqa: N818 - a finding for the model, not a fault
-    """An attachment that is not read; ``str()`` of it is a sentence that says why."""
+    """An attachment is not read; ``str()`` of it is a sentence with the reason."""
 
 
 class Attachments:
-    """The files that messages of this server's chats name."""
+    """The files attached to messages in the chats of one server."""
 
     def __init__(self, settings: CaesarionModel, uploads: Uploads, root: Path) -> None:
         self._settings = settings
         self._uploads = uploads
         self._root = root
-        # What people have sent since the server started: an old message may have been
-        # written by anybody, so that its files are not read.
+        # What users have attached since the server started. Anybody may have written an
+        # older message into the file of a chat, so its attachments are not read.
         self._sent: set[Attached] = set()
+        # Hidden files that were attached, and whether more than once.
         self._hidden: dict[Path, bool] = {}
-        """Hidden files that were attached, and whether more than once."""
-        # By the hash of its bytes: the media type of an image that can be decoded, or "".
+        # By the hash of an image: the subtype of its media type, or "" if it is not to be sent.
         self._kinds: dict[bytes, str] = {}
 
     def path(self, value: str) -> Path:
-        """Return where the attachment ``value`` should lie; nothing is looked at."""
+        """Return the path of the attachment ``value``, without looking at the disk."""
         path = Path(value)
-        # A volume for uploads lies beside the root; all else is relative to it.
+        # A volume for uploads is outside the root; all other paths are relative to it.
         if path.is_absolute() and path.is_relative_to(self._uploads.folder):
             return path
         return self._root / value.lstrip("/")
 
     async def read(self, attached: Attached, cells: Sequence[str] = ()) -> str:
         """
-        Return what is in a file of a message just sent, or a sentence about why that is not known.
+        Return a description of a file of a message just sent, or why it is not read.
 
-        ``cells`` are the ids of those in a notebook that are meant; their sources come first.
+        ``cells`` are the ids of the attached cells of a notebook; their sources come first.
         """
         value = attached[1]
         self._sent.add(attached)
@@ -90,11 +89,10 @@ class Attachments:
 
     async def images(self, wanted: Iterable[Attached]) -> dict[Attached, str]:
         """
-        Return the images among attachments that were sent to this server, as data URLs.
+        Return the images among ``wanted`` as data URLs, within the settings' limits.
 
-        ``wanted`` is newest first. No more come back than the settings let a request
-        carry, in number and in bytes; what is no image, is broken, was refused by the
-        provider or is gone is passed over.
+        ``wanted`` is newest first. Skipped are attachments that were not sent since the
+        server started, and images that cannot be decoded or that the provider refused.
         """
         images: dict[Attached, str] = {}
         room = self._settings.image_bytes
@@ -116,13 +114,13 @@ class Attachments:
         return images
 
     def refuse(self, images: Iterable[str]) -> None:
-        """Never send these data URLs again: the model's provider has refused them."""
+        """Do not return these data URLs again, since the provider of the model refused them."""
         for image in images:
             data = base64.b64decode(image.partition(",")[2])
             self._kinds[sha256(data).digest()] = ""
 
     async def _kind(self, file: BinaryIO, data: bytes, ending: str) -> str:
-        """Return the kind of an image; empty if it is not to be sent."""
+        """Return the subtype of an image's media type, or "" if it is not to be sent."""
         known = sha256(data).digest()
         if known not in self._kinds:
             file.seek(0)
@@ -130,7 +128,7 @@ class Attachments:
         return self._kinds[known]
 
     def _note(self, file: BinaryIO, data: bytes) -> str:
-        """Return why an image is not shown to the model, if it is not."""
+        """Return a line with the reason why an image is not shown to the model, or ""."""
         if not self._settings.max_images:
             return "\nNo images are shown to you, only this text."
         if not data:
@@ -141,7 +139,7 @@ class Attachments:
         return _REFUSED if self._kinds.get(sha256(data).digest()) == "" else ""
 
     def _open(self, value: str, *, sent_now: bool = False) -> BinaryIO:
-        """Open a file that may be read, and no other that takes its place; raise Refused."""
+        """Open an attachment if it may be read; raise Refused if not."""
         try:
             path = self.path(value).resolve(strict=True)
             folders = [folder.resolve() for folder in (self._root, self._uploads.folder)]
@@ -170,7 +168,7 @@ class Attachments:
         return path.relative_to(folder if path.is_relative_to(folder) else self._root)
 
     def _check_hidden(self, path: Path, sent_now: bool) -> None:
-        """Raise Refused unless a hidden file was attached before, and is so once more."""
+        """Raise Refused unless a hidden file has been attached twice."""
         meant = self._hidden.get(path)
         if sent_now:
             self._hidden[path] = meant is not None
@@ -183,22 +181,22 @@ def _is_hidden(path: Path) -> bool:
 
 
 def _sources(file: BinaryIO, cells: Sequence[str]) -> str:
-    """Return the cells of a notebook that have these ids, as they were saved last."""
+    """Return the sources of the cells with these ids, as the notebook was saved last."""
     try:
         notebook = json.loads(_content(file, _NOTEBOOK))
         numbered = enumerate(notebook["cells"], 1)
-        told = [
+        sources = [
             f"Cell {number} ({cell['cell_type']}):\n{clip(''.join(cell['source']), _CELL)}\n"
             for number, cell in numbered
             if cell.get("id") in cells
         ]
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
-        told = []
-    if len(told) < len(cells):
-        told.append(
+        sources = []
+    if len(sources) < len(cells):
+        sources.append(
             "Some of the attached cells are not in the file: it was not saved, or has changed.\n"
         )
-    return "".join([f"Attached of it: {len(cells)} cell{'s' * (len(cells) != 1)}.\n", *told])
+    return "".join([f"Attached of it: {len(cells)} cell{'s' * (len(cells) != 1)}.\n", *sources])
 
 
 def _size(file: BinaryIO) -> int:
@@ -206,7 +204,7 @@ def _size(file: BinaryIO) -> int:
 
 
 def _content(file: BinaryIO, limit: int) -> bytes:
-    """Return a file's bytes, or none if it has more than ``limit``."""
+    """Return the bytes of a file, or b"" if it has more than ``limit``."""
     file.seek(0)
     data = file.read(limit + 1)
     file.seek(0)

@@ -1,8 +1,8 @@
 """
-A multipart form as it arrives, piece by piece. Called by :mod:`caesarion.api.uploads`.
+A streaming parser of multipart forms. Called by :mod:`caesarion.api.uploads`.
 
-python-multipart parses (RFC 7578); this puts its callbacks into an order that can
-be awaited. Holds one piece of the body at a time. Imports nothing of ours.
+python-multipart parses (RFC 7578) by callbacks; this collects what they report, so that
+it can be awaited. Holds one chunk of the body at a time.
 """
 
 from dataclasses import dataclass
@@ -17,15 +17,15 @@ class FormError(Exception):
 
 
 @dataclass(frozen=True)
-class FileBegins:
-    """A part of the form that is a file begins."""
+class FileStart:
+    """The beginning of a part of the form that is a file."""
 
     name: str
-    """As the client calls it: anything."""
+    """The file name as the client sent it, unchecked."""
 
 
 class Form:
-    """The files in one multipart form; other fields are passed over."""
+    """The files in one multipart form; other fields are ignored."""
 
     def __init__(self, content_type: str) -> None:
         """Take the request's Content-Type; raise FormError without a boundary."""
@@ -34,8 +34,8 @@ class Form:
         if not boundary:
             raise FormError("The Content-Type names no boundary. Let the client library set it.")
         self.whole = False
-        """Whether the form's end has come."""
-        self._pieces: list[FileBegins | bytes] = []
+        """Whether the end of the form has been parsed."""
+        self._pieces: list[FileStart | bytes] = []
         self._header, self._value = b"", b""
         self._disposition = b""
         self._in_file = False
@@ -55,11 +55,11 @@ class Form:
         except FormParserError as error:
             raise FormError(f"The form cannot be read: {error}.") from error
 
-    def feed(self, chunk: bytes) -> list[FileBegins | bytes]:
+    def feed(self, chunk: bytes) -> list[FileStart | bytes]:
         """
-        Return what ``chunk`` brings: beginnings of files, and pieces of the last one begun.
+        Parse ``chunk``; return the beginnings of files, and the content of the current file.
 
-        Raise FormError if it breaks the form.
+        Raise FormError if the form is malformed.
         """
         try:
             self._parser.write(chunk)
@@ -88,7 +88,7 @@ class Form:
         name = options.get(b"filename")
         if name is not None:
             self._in_file = True
-            self._pieces.append(FileBegins(name.decode(errors="replace")))
+            self._pieces.append(FileStart(name.decode(errors="replace")))
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         if self._in_file:

@@ -1,24 +1,24 @@
 """
-File names from strangers, made safe. Called by :mod:`caesarion.files.uploads`.
+Make file names from clients safe. Called by :mod:`caesarion.files.uploads`.
 
-Pure: looks at no disk. What comes out is one component of a path that means the
-same on every system, looks like what it is, and shows up in a listing.
+Pure: does not look at the disk. A safe name is a single component of a path that means the
+same on every system, is displayed as it is, and appears in a listing.
 """
 
 import re
 import unicodedata
 
 MAX_BYTES = 200
-"""Of a safe name in UTF-8. File systems take 255; the rest is for a number that is added."""
+"""The longest safe name, in UTF-8. File systems allow 255; a number may be added to it."""
 
-# What Windows takes for a device, with any suffix; Microsoft, "Naming Files, Paths, and
-# Namespaces". Superscript digits count there too.
+# The names of devices on Windows, with any suffix: Microsoft, "Naming Files, Paths, and
+# Namespaces". Superscript digits count as digits there.
 _DEVICE = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³])\s*(?:\.|$)", re.I)
 
 _FORBIDDEN = re.compile(r'[<>:"|?*\ufffd]')
 
-# Drawn like a separator or another sign with a meaning in paths, but without a compatibility
-# decomposition that would say so.
+# Characters that look like a separator or another special character of paths, and have no
+# compatibility decomposition to it.
 _SIGNS = str.maketrans(
     {
         **dict.fromkeys("\u2044\u2215\u2571\u27cb\u29f8", "/"),
@@ -29,14 +29,14 @@ _SIGNS = str.maketrans(
 )
 _SIGNS_OF_PATHS = frozenset('/\\.:<>"|?*')
 
-# Not drawn at all, yet neither control nor format characters.
+# Invisible characters that are neither control nor format characters.
 _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 _NOT_SHOWN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
 
-# Cyrillic and Greek letters that are drawn like Latin ones (a part of Unicode's TR39). They
-# are replaced only in words that have Latin letters as well: a word is meant to be in one script.
+# Cyrillic and Greek letters that look like Latin ones (a part of Unicode's TR39). They are
+# replaced in words that have Latin letters as well, since a word is written in one script.
 _LETTERS = str.maketrans(
     "\u0430\u0441\u0501\u0435\u04bb\u0456\u0458\u04cf\u043e\u0440\u051b\u0455\u0443\u0475\u051d\u0445"
     "\u0410\u0412\u0421\u0415\u041d\u0406\u0408\u041a\u041c\u041e\u0420\u0405\u0422\u0423\u0425\u03bf"
@@ -48,37 +48,37 @@ _WORD = re.compile(r"(?:[^\W\d_]|[\u0300-\u036f])+")
 
 def safe_name(name: str) -> str:
     """
-    Return what ``name`` may be called in a folder, or "" if nothing is left of it.
+    Return a safe name for a file that its client calls ``name``, or "" if nothing is left.
 
-    The last component of a path for Unix or Windows, in Unicode's form NFC, of at
-    most MAX_BYTES bytes and with its suffix; never hidden, a device of Windows or
-    an option of a command; without characters that cannot be seen or turn the
-    direction of text. A safe name comes back as it is.
+    It is the last component of a path for Unix or Windows, in Unicode's form NFC, of at
+    most MAX_BYTES bytes with its suffix; never hidden, a device of Windows or an option
+    of a command; without invisible characters and changes of direction. A safe name is
+    returned unchanged.
     """
     name = unicodedata.normalize("NFC", name).translate(_SIGNS)
     name = "".join(map(_plain, _INVISIBLE.sub("", name)))
     name = re.split(r"[/\\]", name.rstrip("/\\ "))[-1]
     name = _WORD.sub(_one_script, _FORBIDDEN.sub("_", name))
-    # A leading dot hides, a leading dash is an option, "~" a home; trailing dots and
-    # spaces are dropped by Windows, so that two names would be one.
+    # A leading dot hides a file, a leading dash makes it an option, "~" a home; Windows
+    # drops trailing dots and spaces, so that two names would be the same.
     name = _shorten(unicodedata.normalize("NFC", name.lstrip(" .-~").rstrip(" .")))
     return _shorten(f"_{name}") if _DEVICE.match(name) else name
 
 
 def suffix(name: str) -> str:
-    """Return what follows the last dot of a safe name, in lower case; "" without a dot."""
+    """Return the suffix of a name in lower case, without its dot; "" if there is none."""
     stem, dot, end = name.rpartition(".")
     return end.lower() if dot and stem else ""
 
 
 def numbered(name: str, number: int) -> str:
-    """Return a safe name with a number before its suffix: ``data (2).csv``."""
+    """Return a name with a number before its suffix: ``data (2).csv``."""
     stem, dot, end = name.rpartition(".")
     return f"{stem} ({number}){dot}{end}" if dot else f"{name} ({number})"
 
 
 def _plain(character: str) -> str:
-    """Return what a character stands for in a path: itself, a sign, a space, or nothing."""
+    """Return the replacement of a character: itself, a special character, a space, or ""."""
     category = unicodedata.category(character)
     if category in _NOT_SHOWN:
         return ""

@@ -1,10 +1,10 @@
 """
-What is in a file, in a few lines of text, found out by a process of its own.
+Previews: the content of a file in a few lines of text, made by a process of its own.
 
 Called by :mod:`caesarion.files.uploads` and :mod:`caesarion.files.attachments`; starts
 :mod:`caesarion.files.inspection`. The process has limits of memory and time and an
-environment without secrets; a limit that it reaches is a sentence, after what it had found.
-It is started for each file: that takes 0.1 s, of a table 0.2 s.
+environment without secrets; when it reaches a limit, the preview says so, after what was found
+until then. It is started for each file, which takes 0.1 s, or 0.2 s with DuckDB.
 """
 
 import asyncio
@@ -18,24 +18,24 @@ from typing import BinaryIO
 _WORK = 3.0
 _LIMIT = 8.0
 
-# Bytes of address space, of which DuckDB uses half for a table of any length.
+# Bytes of address space: twice what DuckDB takes for a long table.
 _MEMORY = 768 * 1_048_576
 
-# Processes at once; a person may attach many files, and a pod has a core or two.
+# Processes at once: many files may be attached, and a pod has a core or two.
 _AT_ONCE = 2
 
-# Else glibc reserves 64 MiB for each thread.
+# Otherwise glibc reserves 64 MiB of address space for each thread.
 _ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}
 
 
 @dataclass(frozen=True)
 class Preview:
-    """What is known of a file's content."""
+    """The description of a file's content."""
 
     text: str
     """Up to some 4,000 characters."""
     image: str = ""
-    """Of an image that could be decoded: the end of its media type, such as ``png``."""
+    """The subtype of its media type, such as ``png``, if it is an image that can be decoded."""
 
 
 class Previewer:
@@ -45,7 +45,7 @@ class Previewer:
         self._free = asyncio.Semaphore(_AT_ONCE)
 
     async def preview(self, file: BinaryIO, suffix: str) -> Preview:
-        """Return what is in ``file``, whose name ends in ``suffix``; raise nothing."""
+        """Return the preview of ``file``, whose name has this ``suffix``; raise nothing."""
         async with self._free:
             try:
                 process = await asyncio.create_subprocess_exec(
@@ -75,6 +75,8 @@ async def _result(process: asyncio.subprocess.Process) -> Preview:
     try:
         async with asyncio.timeout(_LIMIT):
             async for line in process.stdout:
+                if not line.endswith(b"\n"):
+                    break  # The process ended while it wrote.
                 found = json.loads(line)
                 image = found.get("image", image)
                 texts += [found["text"]] if "text" in found else []
@@ -92,7 +94,7 @@ def _ended(what: str, status: int) -> str:
     match -status:
         case signal.SIGXCPU:
             return f"{what} was not read, since that takes longer than {_LIMIT:g} seconds."
-        case signal.SIGABRT | signal.SIGKILL | signal.SIGSEGV | signal.SIGBUS:
+        case signal.SIGABRT | signal.SIGKILL:
             return (
                 f"{what} was not read, since that needs more than {_MEMORY >> 20:,} MiB of memory."
             )

@@ -1,9 +1,9 @@
 """
-The folder of what a user gives the agent: what comes in, what is there, what goes.
+The uploads folder: receive a file, list, preview and delete what is there.
 
-Called by the HTTP doors; names are made safe by ``caesarion.files.names``, files
-looked into by ``caesarion.files.inspection``. Its law: a file is in the folder whole or
-not at all, never in another's place, and nothing outside the folder is touched.
+Called by :mod:`caesarion.api.uploads`; ``names`` makes the files' names safe, ``preview``
+looks into them. Its law: a file is in the folder whole or not at all, never in the place of
+another, and nothing outside the folder is touched.
 """
 
 import asyncio
@@ -32,10 +32,10 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 class UploadError(CaesarionError):
     """
-    A file that is not taken, found or deleted; the user is told.
+    A file cannot be accepted, found or deleted; ``str()`` of it is a sentence for the user.
 
-    ``status`` is what HTTP calls it: 400 no usable name, 404 not there, 409 in the
-    way, 413 too large, 415 not of a type that is taken, 507 not to be stored.
+    ``status`` is HTTP's: 400 no usable name, 404 no such file, 409 something in the
+    way, 413 too large, 415 a type that is not accepted, 507 no space to store it.
     """
 
     def __init__(self, status: int, sentence: str) -> None:
@@ -54,21 +54,21 @@ class Uploads:
 
     @property
     def folder(self) -> Path:
-        """Where the files lie."""
+        """The folder."""
         return self._folder
 
     @property
     def types(self) -> list[str]:
-        """Suffixes of what is taken, in lower case and without dots."""
+        """The accepted suffixes, in lower case and without dots."""
         return list(self._settings.types)
 
     @property
     def max_size(self) -> int:
-        """Bytes that one file may have."""
+        """The largest size of a file, in bytes."""
         return self._settings.max_size
 
     def files(self) -> list[dict[str, Any]]:
-        """Return name, size in bytes and path of each file, by name; none if there is no folder."""
+        """Return name, size in bytes and path of each file, sorted by name."""
         files = []
         for entry in self._entries():
             with contextlib.suppress(FileNotFoundError):
@@ -77,11 +77,11 @@ class Uploads:
         return sorted(files, key=itemgetter("name"))
 
     def attachment(self, path: Path) -> str:
-        """Return what a chat message calls the file: its path in the root, else the whole one."""
+        """Return the path that a chat message names: relative to the root, or else absolute."""
         return str(path.relative_to(self._root) if path.is_relative_to(self._root) else path)
 
-    def check_room(self, size: int) -> None:
-        """Raise UploadError if ``size`` bytes are too many for a file or for the disk."""
+    def check_space(self, size: int) -> None:
+        """Raise UploadError if a file of ``size`` bytes exceeds the limit or the free space."""
         if size > self.max_size:
             raise _too_large(self.max_size)
         try:
@@ -93,28 +93,30 @@ class Uploads:
             raise UploadError(
                 507,
                 f"The disk of the uploads folder has {free:,} bytes free, and the file needs "
-                f"{size:,}. Delete what is no longer needed.",
+                f"{size:,}. Delete files that you no longer need.",
             )
 
-    def receive(self, name: str) -> "Incoming":
+    def receive(self, name: str) -> "IncomingFile":
         """
-        Begin a file that its sender calls ``name``, and return what takes its bytes.
+        Create a hidden file for the upload ``name``, and return it to be written.
 
-        Raise UploadError if nothing of the name can be used, its type is not taken
+        Raise UploadError if no part of the name can be used, its type is not accepted
         or the folder cannot be written.
         """
         safe = safe_name(name)
         if not safe:
             raise UploadError(
-                400, f"{name[:100]!r} is no name for a file. Rename it and try again."
+                400, f"{name[:100]!r} cannot be used as a file name. Rename the file."
             )
         if suffix(safe) not in self.types:
-            taken = ", ".join(self.types) or "none"
-            raise UploadError(415, f"{safe!r} is not of a type that is taken. Those are: {taken}.")
-        return Incoming(self._folder, safe, self.max_size)
+            types = ", ".join(self.types) or "none"
+            raise UploadError(
+                415, f"Files like {safe!r} are not accepted. Accepted types: {types}."
+            )
+        return IncomingFile(self._folder, safe, self.max_size)
 
     async def preview(self, path: Path) -> str:
-        """Return what is in the file at ``path`` in the folder, in a few lines."""
+        """Return a description of the file at ``path`` in the folder, in a few lines."""
         try:
             file = await asyncio.to_thread(open_below, self._folder, path)
         except OSError as error:
@@ -123,7 +125,7 @@ class Uploads:
             return (await self.previewer.preview(file, suffix(path.name))).text
 
     def delete(self, name: str) -> None:
-        """Delete the file ``name``; raise UploadError if there is none or it cannot be."""
+        """Delete the file ``name``; raise UploadError if there is none, or it cannot be deleted."""
         for entry in self._entries():
             if entry.name == name:
                 try:
@@ -138,7 +140,7 @@ class Uploads:
         raise UploadError(404, f"There is no uploaded file {name[:255]!r}.")
 
     def clear_leftovers(self) -> None:
-        """Delete what uploads left that a server was killed in; those of a living one stay."""
+        """Delete the unfinished files of a server that was killed, but not those still written."""
         for path in self._folder.glob(f"{_UNFINISHED}*"):
             with contextlib.suppress(OSError):
                 file = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
@@ -149,7 +151,7 @@ class Uploads:
                     os.close(file)
 
     def _entries(self) -> Iterator[os.DirEntry[str]]:
-        """Yield what counts as an upload: files, neither hidden nor links to anywhere."""
+        """Yield the regular files that are not hidden."""
         try:
             with os.scandir(self._folder) as entries:
                 for entry in entries:
@@ -159,19 +161,20 @@ class Uploads:
             return
 
 
-class Incoming:
+class IncomingFile:
     """
-    A file on its way in: hidden until it is whole. Its methods may block; call them in threads.
+    A file that is being uploaded, hidden until it is complete.
 
-    Each raises UploadError if the file cannot be stored, and has then discarded it.
+    Its methods block, so call them in threads. A method that raises UploadError, because
+    the file cannot be stored, has discarded it.
     """
 
     def __init__(self, folder: Path, name: str, max_size: int) -> None:
         self._folder, self._name, self._max_size = folder, name, max_size
         self._path = folder / f"{_UNFINISHED}{secrets.token_hex(8)}"
         self.size = 0
-        """Bytes so far."""
-        # Held while the file is used: the sender may go away while a thread writes.
+        """Bytes written so far."""
+        # Held while the file is used: the client may disconnect while a thread writes.
         self._lock = threading.Lock()
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -179,8 +182,8 @@ class Incoming:
             self._file = os.open(self._path, flags, 0o666)
         except OSError as error:
             raise _not_stored(error, folder) from error
-        # Tells a server that starts meanwhile that this one is alive. Where there are
-        # no such locks, it cannot take one either, and deletes nothing.
+        # Shows a server that starts meanwhile that this file is still being written. Where
+        # locks are not supported, that server cannot lock it either, and deletes nothing.
         with contextlib.suppress(OSError):
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -200,7 +203,7 @@ class Incoming:
                 raise _not_stored(error, self._folder) from error
 
     def keep(self) -> Path:
-        """Put the file into the folder, under its name or a number added, and return its path."""
+        """Give the file its name, with a number if that is taken, and return its path."""
         with self._lock:
             try:
                 os.fsync(self._file)
@@ -224,7 +227,7 @@ class Incoming:
             return place
 
     def discard(self) -> None:
-        """Leave nothing of the file, unless it has been kept."""
+        """Delete the file, unless it has been kept."""
         with self._lock:
             self._drop()
 
@@ -235,13 +238,13 @@ class Incoming:
 
     def _close(self) -> None:
         file, self._file = self._file, -1
-        # What could go wrong with the file has been heard from fsync.
+        # fsync has reported any error of the file already.
         with contextlib.suppress(OSError):
             os.close(file)
 
 
 def _too_large(limit: int) -> UploadError:
-    return UploadError(413, f"The file is larger than the {limit:,} bytes that are taken.")
+    return UploadError(413, f"The file is larger than the limit of {limit:,} bytes.")
 
 
 def _not_stored(error: OSError, folder: Path) -> UploadError:
@@ -249,6 +252,6 @@ def _not_stored(error: OSError, folder: Path) -> UploadError:
         return UploadError(409, f"{folder} is needed for uploads and is not a folder. Rename it.")
     if error.errno in _FULL:
         return UploadError(
-            507, "The disk of the uploads folder is full. Delete what is no longer needed."
+            507, "The disk of the uploads folder is full. Delete files that you no longer need."
         )
     return UploadError(507, f"The uploads folder {folder} cannot be written: {error.strerror}.")

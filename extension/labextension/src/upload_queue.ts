@@ -85,11 +85,11 @@ function refusal(file: File, limits: ILimits | null): string {
   const suffix = dot > 0 ? file.name.slice(dot + 1).toLowerCase() : '';
   if (!limits.types.includes(suffix)) {
     const types = limits.types.join(', ') || 'none';
-    return `This is not of a type that is taken. Those are: ${types}.`;
+    return `Files of this type are not accepted. Accepted types: ${types}.`;
   }
   if (file.size > limits.max_size) {
     const [size, most] = [file.size, limits.max_size].map(n => n.toLocaleString('en'));
-    return `This has ${size} bytes; at most ${most} are taken.`;
+    return `The file has ${size} bytes; the limit is ${most}.`;
   }
   return '';
 }

@@ -5,5 +5,5 @@ Started by :mod:`caesarion.files.preview` as ``python -m caesarion.files.inspect
 the file as its standard input. One module for each kind of file; ``digest`` chooses.
 
 Its law: nothing in the server imports this package. Other people's parsers meet other
-people's files here, within limits of memory and time, and whatever they do ends here.
+people's files here, within limits of memory and time, and their failures end here.
 """

@@ -1,8 +1,8 @@
 """
-ZIP archives and OLE files: which kind of document one holds. Called by ``digest``.
+ZIP archives and OLE files, which hold office documents. Called by ``digest``.
 
-Office documents are one or the other, spreadsheets among them; a ZIP archive that is
-nothing else is listed. Nothing is unpacked here.
+Spreadsheets are described by ``spreadsheet``, other documents named; any other ZIP archive
+is listed. Nothing is unpacked here.
 """
 
 import zipfile
@@ -20,12 +20,12 @@ from caesarion.files.inspection.source import (
 
 _MEMBERS = 20
 
-# By a member's name, as OPC and OpenDocument have it.
+# By the name of a member of the archive (OPC, ISO/IEC 29500-2).
 _DOCUMENTS = {
     "word/document.xml": "Word document (.docx)",
     "ppt/presentation.xml": "PowerPoint presentation (.pptx)",
 }
-# By a stream's name, MS-CFB: names are UTF-16.
+# By the name of a stream, which is UTF-16 (MS-CFB).
 _WORKBOOKS = dict.fromkeys(("Workbook", "Book"), "Excel workbook of the old format (.xls)")
 _OLD_DOCUMENTS = {
     "WordDocument": "Word document of the old format (.doc)",

@@ -9,7 +9,7 @@ import duckdb
 
 
 def connect() -> "duckdb.DuckDBPyConnection":
-    """Return a database in memory that reaches no network and writes no file."""
+    """Return a database in memory that uses no network and writes no files."""
     return duckdb.connect(
         config={
             "threads": 1,
@@ -23,11 +23,11 @@ def connect() -> "duckdb.DuckDBPyConnection":
 
 @contextlib.contextmanager
 def piped(pieces: Iterable[str]) -> Iterator[str]:
-    """Provide a path from which ``pieces`` are read as UTF-8."""
+    """Provide the path of a pipe with ``pieces`` as UTF-8."""
     reading, writing = os.pipe()
 
     def write() -> None:
-        # The reader may have seen enough, or may have been interrupted.
+        # The reader may stop before the end.
         with contextlib.suppress(BrokenPipeError), os.fdopen(writing, "wb") as pipe:
             for piece in pieces:
                 pipe.write(piece.encode(errors="replace"))

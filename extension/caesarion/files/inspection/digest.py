@@ -1,8 +1,8 @@
 """
-Which kind of file it is, by its content, and a description by that kind's module.
+Determine the kind of a file by its content, and describe it with that kind's module.
 
-Called by ``__main__``. A name's suffix decides only between kinds of text, and is
-contradicted where the content is something else.
+Called by ``__main__``. The suffix of the name decides between kinds of text only; if it
+promises something else than the content, the description says so.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _MAX_DIGEST = 4_000
 
 _MEMORY = "This file needs more memory to be inspected than it may have."
 
-# By the first bytes: what a file is called if no more is said of it.
+# Kinds that are named and not described, by their first bytes.
 _OTHERS = {
     b"%PDF-": "PDF document.",
     b"SQLite format 3\0": "SQLite database.",
@@ -47,8 +47,8 @@ def digest(source: Source) -> Pieces:
     """
     Yield the description of a file in pieces, each of whole lines, of at most 4,000 characters.
 
-    Whatever is in the file, this raises nothing; an image that could be decoded is also
-    yielded as an :class:`Image`.
+    Raises nothing, whatever is in the file. For an image that can be decoded, also yields
+    an :class:`Image`.
     """
     room = _MAX_DIGEST
     try:
@@ -62,7 +62,7 @@ def digest(source: Source) -> Pieces:
         yield _printable(str(error), _MAX_DIGEST)
     except MemoryError:
         yield _MEMORY
-    except Exception as error:  # Other people's parsers, other people's files.
+    except Exception as error:  # Parsers raise anything for damaged files.
         yield f"This file could not be inspected ({type(error).__name__})."
 
 
@@ -78,9 +78,10 @@ def _described(source: Source) -> Pieces:
 
 def _kind(source: Source) -> tuple[str, Pieces]:
     """
-    Return the kind of a file by its content, and its description, which is yet to be made.
+    Return the kind of a file by its content, and a generator of its description.
 
-    What imports DuckDB or Pillow is imported for a file that needs it: they take 0.1 s.
+    Modules that import DuckDB or Pillow are imported for files that need them only, since
+    these take 0.1 s.
     """
     head = source.head(32)
     if head.startswith(b"PK"):
@@ -126,6 +127,6 @@ def _image_kind(head: bytes) -> str | None:
 
 
 def _printable(text: str, room: int) -> str:
-    """Return ``text`` without what moves a terminal's cursor or turns the text around."""
+    """Return ``text`` without control characters and changes of its direction."""
     shown = "".join(sign if sign.isprintable() or sign in "\n\t" else "\ufffd" for sign in text)
     return shown if len(shown) <= room else shown[: max(0, room - 4)] + " ..."

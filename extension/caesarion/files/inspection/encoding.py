@@ -1,7 +1,8 @@
 """
-The encoding of a text file, or that there is no text in it. Called by the kinds of text.
+Detect the encoding of a text file, or that it is binary. Called by ``digest``.
 
-Unicode can be recognised; any other encoding is charset-normalizer's guess, and is called one.
+Unicode can be recognised. Any other encoding is a guess, by charset-normalizer, and the
+description says that it is one.
 """
 
 import codecs
@@ -13,10 +14,10 @@ from caesarion.files.inspection.source import NotReadable, Source
 
 _HEAD = 1_048_576
 
-# Of what charset-normalizer reads; its time grows with it.
+# Bytes that charset-normalizer guesses from; its time grows with them.
 _GUESSED_FROM = 65_536
 
-# As people call them; Python's own names are told as well, since code needs them.
+# Names for people, by Python's names. Descriptions give both, since code needs the latter.
 _NAMES = {
     "utf-16": "UTF-16",
     "utf-32": "UTF-32",
@@ -43,8 +44,8 @@ _NAMES = {
 _PLAIN = "The encoding is UTF-8."
 _BINARY = "Binary data of an unknown kind."
 _WIDE = ("utf_16_le", "utf_16_be", "utf_32_le", "utf_32_be")
-# Encodings in use for data today; among equally good guesses the first one counts. Left to all
-# its encodings, charset-normalizer 3.5 takes German for Mac OS Icelandic.
+# The legacy encodings in use for data today; of equally good guesses the first one is taken.
+# With all of its encodings, charset-normalizer 3.5 takes German text for Mac OS Icelandic.
 _LEGACY = tuple(name for name in _NAMES if name.startswith(("cp", "euc", "gb", "big", "koi")))
 
 _MARKS = (
@@ -54,11 +55,11 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 
-# Characters that no text has many of: controls other than tab, line ends, form feed and escape.
+# Control characters other than tab, line ends, form feed and escape: rare in text.
 _CONTROLS = bytes(i for i in range(32) if i not in b"\t\n\r\f\x1b") + b"\x7f"
 
-# Shares of such characters, made up: a text with a stray NUL stays a text, and a program of
-# whatever kind does not become one.
+# The shares of control characters above which data is binary. Made up: a text with a stray
+# NUL is text, and a program is not.
 _TOO_MANY_CONTROLS = 0.1
 _TOO_MANY_IN_NO_ENCODING = 0.02
 
@@ -69,11 +70,11 @@ class Text:
 
     head: str
     whole: bool
-    """Whether ``head`` is all there is."""
+    """Whether ``head`` is the whole file."""
     encoding: str
-    """For Python; with ``errors="replace"`` it reads the whole file."""
+    """Python's name of the encoding; use it with ``errors="replace"``."""
     sentence: str
-    """What is known of the encoding, for people."""
+    """A sentence about the encoding, for people."""
 
     @property
     def is_plain(self) -> bool:
@@ -82,7 +83,7 @@ class Text:
 
 
 def read(source: Source) -> Text:
-    """Return the first megabyte as text; raise NotReadable if it is none."""
+    """Return the first megabyte as text; raise NotReadable if the file is binary."""
     raw = source.head(_HEAD + 1)
     whole = len(raw) <= _HEAD
     raw = raw[:_HEAD]
@@ -121,7 +122,7 @@ def _detect(raw: bytes, whole: bool) -> tuple[str, str]:
     if _is_damaged_utf_8(raw):
         return "utf-8", "The encoding is UTF-8, but some bytes are not."
     piece = _cut(raw)
-    # Without line ends its last character may be cut.
+    # Without a line end to cut at, the last character may be incomplete.
     guesses = _guesses(piece, _LEGACY) or _guesses(piece[:-1], _LEGACY)
     if guesses:
         return guesses[0], _doubtful(guesses)
@@ -145,28 +146,28 @@ def _guesses(raw: bytes, candidates: Sequence[str]) -> list[str]:
         for encoding in match.could_be_from_charset
     }
     likely = [encoding for encoding in candidates if encoding in equal]
-    # Of one or two odd bytes nothing can be learned: they are Western or unknown.
+    # One or two bytes are too few for a guess, except for the most frequent encoding.
     if sum(byte > 127 for byte in raw) < 3 and candidates is _LEGACY:
         return ["cp1252"] if "cp1252" in likely else []
     return likely
 
 
 def _doubtful(guesses: Sequence[str]) -> str:
-    """Return a guess as one, with what else the encoding might be."""
+    """Return a sentence about a guessed encoding and its alternatives."""
     said = f"The encoding is probably {_NAMES[guesses[0]]} ({guesses[0]!r} in Python)"
     others = " or ".join(_NAMES[guess] for guess in guesses[1:4])
     return f"{said}; it may also be {others}." if others else f"{said}."
 
 
 def _is_damaged_utf_8(raw: bytes) -> bool:
-    """Whether more characters beyond ASCII are valid UTF-8 than bytes are not."""
+    """Whether ``raw`` has far more valid non-ASCII UTF-8 than invalid bytes."""
     text = raw.decode(errors="replace")
     broken = text.count("\ufffd")
     return sum(sign > "\x7f" for sign in text) - broken > 4 * broken
 
 
 def _cut(raw: bytes) -> bytes:
-    """Return what encodings are guessed from: whole lines, so that no character is cut."""
+    """Return the beginning of ``raw`` in whole lines, so that no character is cut."""
     if len(raw) <= _GUESSED_FROM:
         return raw
     return raw[: raw.rfind(b"\n", 0, _GUESSED_FROM) + 1] or raw[:_GUESSED_FROM]

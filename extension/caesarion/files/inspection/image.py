@@ -1,4 +1,4 @@
-"""Images: kind and size, and whether they can be decoded. Called by ``digest``; by Pillow."""
+"""Describe images, and check that they can be decoded, with Pillow. Called by ``digest``."""
 
 import warnings
 from collections.abc import Iterator
@@ -11,10 +11,10 @@ from caesarion.files.inspection.source import NotReadable, Source, reason
 
 
 def describe(source: Source, kind: str) -> Iterator[str | found.Image]:
-    """Yield an image's kind and size, then that it is whole; raise NotReadable if it is not."""
+    """Yield the kind and size, then an Image; raise NotReadable if it cannot be decoded."""
     warnings.simplefilter("error", Pillow.DecompressionBombWarning)
     try:
-        # What providers take; their kind is known from the first bytes.
+        # The kind is known from the first bytes; no other decoder is tried.
         with Pillow.open(source.file, formats=(kind.upper(),)) as picture:
             size = f"{picture.width:,} x {picture.height:,} pixels"
             picture.load()
@@ -22,9 +22,9 @@ def describe(source: Source, kind: str) -> Iterator[str | found.Image]:
         raise NotReadable(f"{kind} image of too many pixels to be decoded.") from error
     except MemoryError:
         raise
-    except UnidentifiedImageError as error:  # Its message names the file object.
+    except UnidentifiedImageError as error:  # Its message contains the file object.
         raise NotReadable(f"{kind} image that cannot be decoded: it is damaged.") from error
-    except Exception as error:  # Pillow's decoders raise nearly anything.
+    except Exception as error:  # Pillow's decoders raise anything.
         raise NotReadable(f"{kind} image that cannot be decoded: {reason(error)}.") from error
     yield f"{kind} image, {size}."
     yield found.Image(kind.lower())

@@ -1,4 +1,4 @@
-"""JSON by its shape, one level deep. Called by ``digest``, and by ``notebook`` for the content."""
+"""Read JSON, and describe its shape. Called by ``digest``, and by ``notebook`` to read."""
 
 import json
 import re
@@ -12,18 +12,18 @@ from caesarion.files.inspection.source import NotReadable, Source, clipped, coun
 _KEYS = 30
 _ITEMS = 1_000
 
-# Strings, ended or not, so that what is in them is passed over, and what makes the tree.
+# Strings, complete or not, whose content is skipped; brackets and commas.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+("?)|[\[\]{},]', re.DOTALL)
 _CLOSING = {"[": "]", "{": "}"}
 
 
 @dataclass(frozen=True)
 class Document:
-    """What a JSON file holds; of a long one, what its first megabyte holds."""
+    """The content of a JSON file, or of its first megabyte."""
 
     value: Any
     note: str
-    """In parentheses and with a space before it: how much was read; or empty."""
+    """What is special about it, in parentheses and after a space; or ""."""
     begins: str
 
 
@@ -45,7 +45,7 @@ def describe(source: Source, text: Text) -> Iterator[str]:
 
 
 def load(source: Source, text: Text) -> Document:
-    """Return a file's JSON; raise NotReadable if there is none."""
+    """Return the content of a JSON file; raise NotReadable if it is malformed."""
     begins = text.head.strip()
     content, notes = begins, []
     if not text.is_plain:
@@ -66,7 +66,7 @@ def load(source: Source, text: Text) -> Document:
 
 
 def _completed(text: str) -> str:
-    """Return the beginning of a JSON text without its last item, and its brackets closed."""
+    """Return the beginning of a JSON text without its last item, and with brackets closed."""
     open_: list[str] = []
     closed: list[str] = []  # since the cut
     cut = 0
@@ -88,7 +88,7 @@ def _keys(value: dict[str, Any]) -> list[str]:
 
 
 def _shape(value: Any) -> str:
-    """Return what a value is, in a few words."""
+    """Return the kind of a value, in a few words."""
     match value:
         case dict():
             return f"an object with {counted(len(value), 'key')}"

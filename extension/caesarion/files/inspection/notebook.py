@@ -1,4 +1,4 @@
-"""Notebooks of any format: cells by kind, the kernel, the first cells. Called by ``digest``."""
+"""Describe notebooks of any format: cells, kernel, first cells. Called by ``digest``."""
 
 import json
 from collections import Counter
@@ -32,7 +32,7 @@ def describe(source: Source, text: Text) -> Iterator[str]:
 
 
 def _in_format_4(value: Any) -> tuple[dict[str, Any], str]:
-    """Return a notebook as format 4, and its own format in words if it is an older one."""
+    """Return a notebook in format 4, and a phrase with its own format if that is older."""
     if not isinstance(value, dict):
         raise NotReadable("This is not a notebook, but other JSON.")
     number = value.get("nbformat")
@@ -45,14 +45,14 @@ def _in_format_4(value: Any) -> tuple[dict[str, Any], str]:
 
 
 def _upgraded(value: dict[str, Any], number: int) -> dict[str, Any]:
-    # nbformat takes long to be imported, and nearly all notebooks can do without.
+    # Importing nbformat takes long, and few notebooks need it.
     import nbformat
     from nbformat import reader
 
     text = json.dumps({"metadata": {}, **value, "nbformat": number})
     try:
         content: dict[str, Any] = nbformat.convert(reader.reads(text), 4)
-    except Exception as error:  # It raises what its old formats' code happens to.
+    except Exception as error:  # Its code for old formats raises anything.
         raise NotReadable(
             f"This notebook of format {number} cannot be read ({type(error).__name__})."
         ) from error

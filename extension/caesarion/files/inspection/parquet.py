@@ -1,4 +1,4 @@
-"""Parquet: rows and schema, as its footer has them. Called by ``digest``; DuckDB reads it."""
+"""Describe Parquet files by their rows and schema, with DuckDB. Called by ``digest``."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ _ENCRYPTED = "Parquet, encrypted: it cannot be read without its keys."
 
 
 def describe(source: Source) -> Iterator[str]:
-    """Yield the number of rows, and the columns with DuckDB's names of their types."""
+    """Yield the number of rows, and the columns with their types in DuckDB's names."""
     if source.tail(4) == b"PARE":
         raise NotReadable(_ENCRYPTED)
     with connect() as database:

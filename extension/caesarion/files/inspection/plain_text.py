@@ -1,4 +1,4 @@
-"""Text of any kind: how many lines, the encoding, the first lines. Called by ``digest``."""
+"""Describe any text: number of lines, encoding, first lines. Called by ``digest``."""
 
 from collections.abc import Iterator
 
@@ -27,12 +27,12 @@ def describe(source: Source, text: Text) -> Iterator[str]:
 
 
 def first_lines(text: str, number: int = _LINES) -> str:
-    """Return the first lines, those of over 200 characters cut."""
+    """Return the first lines, each cut to 200 characters."""
     lines = text.split("\n", number)[:number]
     return "\n".join(clipped(line, _LINE) for line in lines).rstrip("\n")
 
 
 def nuls(text: str) -> str:
-    """Return a sentence about NUL characters; empty if there are none."""
+    """Return a sentence about NUL characters, or "" if there are none."""
     count = text.count("\0")
     return f"It contains {count:,} NUL character{'s' * (count != 1)}." if count else ""

@@ -1,10 +1,9 @@
 """
-How a table in text is written, its first rows and their number: DuckDB's CSV sniffer and reader.
+Read a table in text with DuckDB's CSV sniffer: its dialect, its first rows, their number.
 
-Called by ``table``. The text is decoded here and given to DuckDB through a pipe, as UTF-8
-with plain line ends, so that every encoding is read one way. Added is what the sniffer of
-DuckDB 2.0 does not see: a ``sep=`` line, numbers as names, and lines of prose above the
-table that contain its separator. Its tests fail where DuckDB reads these otherwise.
+Called by ``table``. DuckDB reads the text through a pipe, decoded and with plain line ends, so
+that all encodings are read in one way. The sniffer of DuckDB 2.0 does not recognise a ``sep=``
+line, numbers as names, and lines of prose that contain the separator; these are handled here.
 """
 
 import contextlib
@@ -23,12 +22,13 @@ from caesarion.files.inspection.database import connect, piped
 from caesarion.files.inspection.encoding import Text
 from caesarion.files.inspection.source import Source, counted
 
-# Bytes of a row at most; DuckDB's own limit is a quarter of it.
+# The longest row, in bytes; DuckDB's default is a quarter of it.
 _LINE = 8_000_000
-# Lines above a table that are skipped at most.
+# The number of lines above a table that are skipped at most.
 _PROSE = 20
+# The number of columns above which only this many are sniffed.
 _WIDE = 100
-# Digits of a number that may be a column's name; years have four.
+# The digits of a number that may be the name of a column; years have four.
 _DIGITS = 6
 
 _SNIFFED = '"Delimiter", "Quote", "Escape", "Comment", "SkipRows", "HasHeader", "Columns"'
@@ -37,31 +37,31 @@ _SEPARATOR_LINE = re.compile(r"sep=(.)\n", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a table is written."""
+    """The way in which a table is written."""
 
     delimiter: str
     quote: str
     escape: str
     comment: str
     skip: int
-    """Lines above the table."""
+    """The number of lines above the table."""
     has_names: bool
     width: int
     """The number of columns."""
     types: list[str]
-    """DuckDB's types of the columns; of very many, of the first ones."""
+    """DuckDB's types of the columns, or of the first ones if there are very many."""
     is_uneven: bool = False
     """Whether rows differ in their number of values."""
     names_separator: bool = False
-    """Whether the first line, which is no part of the table, says what separates values."""
+    """Whether the first line names the separator, as Excel's ``sep=;`` does."""
 
 
 class Sniffer:
-    """Reads one table; a context that holds its database."""
+    """A reader of one table, and a context that closes its database."""
 
     def __init__(self, source: Source, text: Text) -> None:
         self._source, self._text = source, text
-        # A line that is cut would be a row with too few values.
+        # The last line may be cut; it would be a row with too few values.
         cut = text.head.rfind("\n") + 1
         self._lines = text.head if text.whole or not cut else text.head[:cut]
         self._sample, self._width = _narrowed(self._lines)
@@ -74,7 +74,7 @@ class Sniffer:
         self._database.close()
 
     def dialect(self) -> Dialect | None:
-        """Return how the table is written; None if that cannot be found out."""
+        """Return the table's dialect, or None if there is no table."""
         if found := _SEPARATOR_LINE.match(self._sample):
             dialect = self._sniff_any(delim=found[1], skip=1)
             dialect = dialect and replace(dialect, names_separator=True)
@@ -95,7 +95,7 @@ class Sniffer:
         return self._sniff(**options) or self._sniff_uneven(**options)
 
     def _sniff(self, **options: Any) -> Dialect | None:
-        """Return what DuckDB's sniffer says; None if it finds no table."""
+        """Return the dialect that DuckDB's sniffer finds, or None."""
         given = "".join(f", {name} := ${name}" for name in options)
         query = f"FROM sniff_csv($path{given}) SELECT {_SNIFFED}"
         with piped([self._sample]) as path:
@@ -110,12 +110,12 @@ class Sniffer:
         return Dialect(delimiter, quote, escape, comment, row[4], row[5], width, types)
 
     def _sniff_uneven(self, **options: Any) -> Dialect | None:
-        """Return what the sniffer says if rows may differ in their number of fields."""
+        """Return the dialect that the sniffer finds if rows may have different lengths, or None."""
         dialect = self._sniff(strict_mode=False, null_padding=True, **options)
         return dialect and replace(dialect, is_uneven=True)
 
     def _below_prose(self) -> Dialect | None:
-        """Return the first table of several columns that stands below lines of something else."""
+        """Return the dialect of a table of several columns below lines of prose, or None."""
         for skip in range(1, min(_PROSE, self._sample.count("\n") - 2) + 1):
             dialect = self._sniff(skip=skip)
             if dialect and len(dialect.types) > 1 and len(self.rows(dialect, 3)) == 3:
@@ -123,24 +123,24 @@ class Sniffer:
         return None
 
     def rows(self, dialect: Dialect, limit: int) -> list[list[str]]:
-        """Return the first rows of the sample as texts, the names among them."""
+        """Return the first rows of the sample, as texts; the names of columns are the first row."""
         with piped([self._sample]) as path:
             found = self._select("*", path, dialect, len(dialect.types), limit)
             return [["" if value is None else value for value in row] for row in found]
 
     def count(self, dialect: Dialect) -> str:
-        """Return how many rows there are; of a file that takes too long about how many."""
+        """Return the number of rows in words, estimated if the file takes too long to read."""
         if self._text.whole:
             with piped([self._lines]) as path:
                 return counted(self._rows_at(path, dialect), "row")
-        # What comes through a pipe stays in DuckDB's memory, so that a file in UTF-8 is read
-        # from its place, unless it has odd bytes further down.
+        # DuckDB keeps what it reads through a pipe in memory, so a file in UTF-8 is read
+        # directly, unless it turns out to have invalid bytes.
         places: list[contextlib.AbstractContextManager[str]] = []
         if self._text.is_plain:
             places.append(contextlib.nullcontext(self._source.path))
         places.append(piped(self._source.blocks(self._text.encoding)))
         for place in places:
-            # Time may be over, the memory used up, or a row too long.
+            # Fails when time is over, memory exhausted, or a row too long.
             with contextlib.suppress(duckdb.Error), self._interrupted_in_time(), place as path:
                 return counted(self._rows_at(path, dialect), "row")
         with piped([self._lines]) as path:
@@ -152,7 +152,7 @@ class Sniffer:
         return f"about {counted(round(estimate), 'row')}"
 
     def _rows_at(self, path: str, dialect: Dialect) -> int:
-        # Blank lines are no rows; DuckDB leaves them out except where there is one column.
+        # Blank lines are not rows; DuckDB skips them, except in tables of one column.
         what = "count(c0)" if dialect.width == 1 else "count(*)"
         rows: int = self._select(what, path, dialect, dialect.width)[0][0]
         return rows - dialect.has_names
@@ -173,7 +173,7 @@ class Sniffer:
     ) -> list[tuple[Any, ...]]:
         quote = dialect.quote
         if not quote and '"' not in self._lines:
-            quote = '"'  # Which a later row may need.
+            quote = '"'  # Rows below the sample may need it.
         options = {
             "path": path,
             "columns": {f"c{i}": "VARCHAR" for i in range(width)},
@@ -195,9 +195,9 @@ class Sniffer:
 
 def _narrowed(sample: str) -> tuple[str, int]:
     """
-    Return a sample with a hundred columns at most, and how many there are if it has more.
+    Return the sample with its first hundred columns, and the number of columns if it has more.
 
-    For each column DuckDB 2.0 needs 32 KiB several times over.
+    DuckDB 2.0 needs several times 32 KiB for each column, too much for thousands of them.
     """
     beginning = sample.split("\n", _PROSE)[:_PROSE]
     delimiter, widest = max(
@@ -216,10 +216,10 @@ def _narrowed(sample: str) -> tuple[str, int]:
 
 def _are_names(rows: Sequence[Sequence[str]]) -> bool:
     """
-    Whether the first of ``rows`` holds whole numbers as names of columns, beside text.
+    Whether whole numbers in the first of ``rows`` are names of columns.
 
-    They are years, of which there are none below; or three or more numbers in even steps,
-    such as hours, and the next row is different.
+    They are if they are years, and there are none below them; or if they are three or more
+    in even steps, such as hours, and those in the next row are not.
     """
     if len(rows) < 2:
         return False

@@ -1,4 +1,4 @@
-"""The file under inspection, and what is found in it. Used by every module beside it."""
+"""The file under inspection, and the phrases of descriptions. Used by all modules here."""
 
 import mmap
 import os
@@ -11,20 +11,20 @@ from typing import BinaryIO
 _BLOCK = 262_144
 
 
-class NotReadable(Exception):  # noqa: N818 - a finding about a file, not a fault of ours
-    """A file is not what it seems, or cannot be read; ``str()`` of it is a sentence."""
+class NotReadable(Exception):  # noqa: N818 - a finding about the file, not an error of ours
+    """The file, or this part of it, cannot be read; ``str()`` of it is a sentence."""
 
 
 @dataclass(frozen=True)
 class Image:
-    """An image that was decoded to its last pixel; ``kind`` is the end of its media type."""
+    """An image that could be decoded; ``kind`` is the subtype of its media type."""
 
     kind: str
 
 
 @dataclass(frozen=True)
 class Source:
-    """An open regular file, its name's suffix in lower case, and when to stop (monotonic)."""
+    """An open file, its suffix in lower case, and the ``time.monotonic()`` to stop at."""
 
     file: BinaryIO
     suffix: str
@@ -32,16 +32,16 @@ class Source:
 
     @property
     def size(self) -> int:
-        """Return its size in bytes."""
+        """Return the size in bytes."""
         return os.fstat(self.file.fileno()).st_size
 
     @property
     def path(self) -> str:
-        """Return a path to this very file for libraries that want one."""
+        """Return a path to the open file, for libraries that need a path."""
         return f"/dev/fd/{self.file.fileno()}"
 
     def seconds(self) -> float:
-        """Return how many seconds are left; 0 if none."""
+        """Return the seconds that are left, at least 0."""
         return max(0.0, self.until - time.monotonic())
 
     def head(self, limit: int) -> bytes:
@@ -71,7 +71,7 @@ class Source:
 
 
 def clipped(text: str, length: int) -> str:
-    """Return ``text``, or its beginning and dots, of ``length`` characters at most."""
+    """Return ``text``, cut to ``length`` characters with an ellipsis if it is longer."""
     return text if len(text) <= length else text[: length - 4] + " ..."
 
 
@@ -81,10 +81,10 @@ def counted(number: int, noun: str) -> str:
 
 
 def megabytes(size: int) -> str:
-    """Return a size for people: ``1.5 MB``."""
+    """Return a size in megabytes: ``1.5 MB``."""
     return f"{size / 1_000_000:,.1f} MB"
 
 
 def reason(error: Exception) -> str:
-    """Return the first line of an error of some library, to end a sentence with."""
+    """Return the first line of a library's error, without a full stop."""
     return clipped(" ".join(str(error).partition("\n")[0].split()), 200).rstrip(".")

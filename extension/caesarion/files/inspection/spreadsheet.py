@@ -1,8 +1,8 @@
 """
-Spreadsheets by their cells: Excel's formats, old and new, and OpenDocument's.
+Describe spreadsheets by their cells: Excel's formats, old and new, and OpenDocument's.
 
-Called by ``digest``. python-calamine reads them; it looks at the cells, whatever
-dimensions a sheet claims, and refuses passwords.
+Called by ``container``. python-calamine reads them; it goes by the cells that are there,
+whatever dimension a sheet claims to have.
 """
 
 from collections.abc import Iterator
@@ -57,8 +57,8 @@ def describe(source: Source, kind: str, suffix: str) -> Iterator[str]:
 
 
 def _opened(source: Source, suffix: str) -> CalamineWorkbook:
-    # A file without a name is tried as every format, and then no format's error is told
-    # (python-calamine 0.9).
+    # Without a name, python-calamine 0.9 tries all formats and then reports none of their
+    # errors, such as a password.
     with TemporaryDirectory() as folder:
         link = Path(folder, f"book.{suffix}")
         link.symlink_to(source.path)
@@ -90,7 +90,7 @@ def _sheet(name: str, sheet: CalamineSheet) -> Iterator[str]:
 
 
 def _cell(row: int, column: int) -> str:
-    """Return what a spreadsheet calls a cell: ``A1`` for row 0 and column 0."""
+    """Return the name of a cell: ``A1`` for row 0 and column 0."""
     letters = ""
     number = column + 1
     while number:

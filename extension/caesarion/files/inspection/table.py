@@ -13,7 +13,7 @@ from caesarion.files.inspection.plain_text import first_lines, nuls
 from caesarion.files.inspection.sniffer import Dialect, Sniffer
 from caesarion.files.inspection.source import Source, clipped, counted
 
-# Rows whose values decide whether a column has empty ones, and how its numbers are written.
+# The number of rows that columns are described from.
 _SAMPLE = 1_000
 _COLUMNS = 50
 _FIRST_LINES = 6
@@ -28,7 +28,7 @@ _KINDS = {
     "TIMESTAMP": "date and time",
     "TIMESTAMP WITH TIME ZONE": "date and time",
 }
-# DuckDB takes "1 2 3" for a day of the year 1.
+# DuckDB 2.0 also takes "1 2 3" for a date, in the year 1.
 _OF_A_DATE = re.compile(r"\d[-/.:]\d")
 _DECIMAL_COMMA = re.compile(r"[+-]?(\d{1,3}([. \u00a0\u202f]\d{3})+|\d+)(,\d+)?")
 _COMMA_BETWEEN_THOUSANDS = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?")
@@ -72,7 +72,7 @@ def _columns(
 
 
 def _notes(dialect: Dialect, names: Sequence[str], text: Text) -> Iterator[str]:
-    """Yield what else somebody must know to read the table."""
+    """Yield what else is needed to read the table."""
     if dialect.names_separator:
         yield "The first line names the separator and is not part of the table."
     elif any(line.strip() for line in text.head.split("\n")[: dialect.skip]):
@@ -94,7 +94,7 @@ def _notes(dialect: Dialect, names: Sequence[str], text: Text) -> Iterator[str]:
 
 
 def _kind(dialect: Dialect, column: int, values: Sequence[str]) -> str:
-    """Return what the values of a column are, in words."""
+    """Return the kind of the values of a column, in words."""
     given = [value.strip() for value in values if value.strip()]
     if not given:
         return "empty"
@@ -107,7 +107,7 @@ def _kind(dialect: Dialect, column: int, values: Sequence[str]) -> str:
 
 
 def _local_number(values: Sequence[str], delimiter: str) -> str:
-    """Return how numbers are written that only a person, or a setting, knows for numbers."""
+    """Return the kind of numbers that DuckDB reads as text, or "" if they are no numbers."""
     decimal = all(map(_DECIMAL_COMMA.fullmatch, values))
     thousands = all(map(_COMMA_BETWEEN_THOUSANDS.fullmatch, values))
     if any("," in value for value in values):
