@@ -215,7 +215,7 @@ def test_what_is_refused_or_broken_is_said_in_its_row(
     chooser.value.set_files([huge])
     expect(rows(lab)).to_contain_text(["The file has 200,000,001 bytes; the limit is 200,000,000."])
     drop(lab, {"a.exe": b"MZ"})
-    expect(rows(lab)).to_contain_text(["huge", f"Those are: {TYPES}."])
+    expect(rows(lab)).to_contain_text(["huge", f"Accepted types: {TYPES}."])
     folder(lab).rmdir()
     folder(lab).touch()
     drop(lab, {"a.csv": CSV.encode()})
