@@ -64,6 +64,9 @@ SETTINGS: dict[str, Any] = {
 VARIABLES = {"baseUrl", "silence", "grace"}
 """The keys that reach the gateway as variables."""
 
+AUDIT_KEY = {"keyFile": "/etc/caesarion/audit/audit_key"}
+"""What the chart adds by itself."""
+
 OBJECTS = {
     *("apiKey", "existingSecret", "replicas", "autoscaling", "pdb", "networkPolicy"),
     *("extraEnv", "extraVolumes", "extraVolumeMounts", "resources", "nodeSelector", "tolerations"),
@@ -101,7 +104,7 @@ def test_no_value_of_this_test_is_a_default(key: str) -> None:
 def test_the_gateway_works_with_every_setting_of_the_chart(tmp_path: Path) -> None:
     manifests = render({"gateway": {**SETTINGS, "silence": 12.5, "grace": 45}})
     config = config_of(manifests, tmp_path)
-    assert config.values == check(SETTINGS)
+    assert config.values == check({**SETTINGS, "audit": SETTINGS["audit"] | AUDIT_KEY})
     assert config.grace == 45
     (upstream,) = config.upstreams
     assert upstream.options == config.values.upstreams[0]
@@ -122,4 +125,5 @@ def test_one_provider_is_asked_as_the_chart_says(tmp_path: Path) -> None:
 def test_without_settings_the_gateways_are_its_own(tmp_path: Path) -> None:
     manifests = render({"gateway": {"database": {"pvc": {"enabled": False}}}})
     config = config_of(manifests, tmp_path)
-    assert (config.values, config.upstreams, config.grace) == (Gateway(), (), 120)
+    assert (config.values, config.upstreams) == (check({"audit": AUDIT_KEY}), ())
+    assert config.grace == 120

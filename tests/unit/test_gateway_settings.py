@@ -102,7 +102,7 @@ def test_a_file_holds_the_section_and_variables_win_over_it(tmp_path: Path) -> N
     ("text", "sentence"),
     [
         ("a: [", r"gateway\.yaml is not YAML"),
-        ("[a]", r"gateway\.yaml holds no table of keys"),
+        ("[a]", r"gateway\.yaml is not a table of keys"),
         ("{banana: 1}", r"gateway\.banana: Extra inputs are not permitted"),
         ("{budgets: [{scope: user, window: day}]}", r"gateway\.budgets\.0: neither tokens nor"),
     ],

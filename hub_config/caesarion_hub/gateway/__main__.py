@@ -1,7 +1,8 @@
 """
 Run the gateway until SIGTERM or SIGINT: ``python -m caesarion_hub.gateway``.
 
-A setting that cannot be used, or a taken port, ends it with one sentence.
+Reads the settings from ``config``, builds the parts, and listens. A setting that cannot be
+used, or a port that is taken, ends it with one sentence and exit status 1.
 """
 
 import asyncio
@@ -37,14 +38,14 @@ from caesarion_hub.gateway.upstream.backend import Backend
 from caesarion_hub.gateway.upstream.demo.model import DemoModel
 from caesarion_hub.gateway.upstream.router import Router
 
-_MAX_FORM = 2**20  # bytes of what the pages' forms send; the API's routes have their own bounds
-_LATER = 5.0  # seconds after the API's own timeout, which answers with a sentence
+_MAX_BODY = 2**20  # bytes; for the pages' forms, since the API's routes set their own bounds
+_LATER = 5.0  # seconds, so that the API's own timeout comes first and answers with a sentence
 
 log = logging.getLogger("gateway")
 
 
 async def serve(config: Config) -> None:
-    """Listen and answer until a signal comes."""
+    """Serve until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -52,8 +53,8 @@ async def serve(config: Config) -> None:
     async with AsyncExitStack() as stack:
         backend: Backend = DemoModel()
         if config.upstreams:
-            providers = Router(config.upstreams, config.values.model)
-            backend = await stack.enter_async_context(providers)
+            router = Router(config.upstreams, config.values.model)
+            backend = await stack.enter_async_context(router)
         hub = HubClient(config)
         stack.push_async_callback(hub.close)
         write_queue = await stack.enter_async_context(_write_queue(config, stack))
@@ -63,28 +64,28 @@ async def serve(config: Config) -> None:
         pages = _pages(config, write_queue, hub, backend)
         app = GatewayApplication(config, hub, metered, write_queue, metrics, **pages)
         timeout = config.values.requests.timeout + _LATER
-        server = HTTPServer(app, max_body_size=_MAX_FORM, body_timeout=timeout)
+        server = HTTPServer(app, max_body_size=_MAX_BODY, body_timeout=timeout)
         server.add_sockets(sockets)
         host, port = sockets[0].getsockname()[:2]
         addresses = [upstream.base_url for upstream in config.upstreams]
-        what = ", ".join(addresses) or "the demo model"
-        log.info("http://%s:%s%s answers with %s", host, port, config.prefix, what)
+        models = ", ".join(addresses) or "the demo model"
+        log.info("http://%s:%s%s answers with %s", host, port, config.prefix, models)
         if config.warning:
             log.warning("%s", config.warning)
-        proving = asyncio.create_task(_prove(write_queue, metrics))
+        verifying = asyncio.create_task(_verify_audit(write_queue, metrics))
         await stop.wait()
-        proving.cancel()
+        verifying.cancel()
         server.stop()
         await app.stop(config.grace)
         await server.close_all_connections()
 
 
 def _write_queue(config: Config, stack: AsyncExitStack) -> WriteQueue:
-    """Open the ledger, its tables brought up to date."""
+    """Open the ledger's database, and bring its tables up to date."""
     secret = config.values.database.url
     if secret is None:
         log.warning(
-            "gateway.database.url is not set: what was used is forgotten when the gateway ends."
+            "gateway.database.url is not set: ledger and audit are lost when the gateway ends."
         )
         folder = stack.enter_context(TemporaryDirectory(prefix="gateway"))
         url = f"sqlite:///{folder}/gateway.sqlite"
@@ -112,17 +113,17 @@ def _audit_key(config: Config) -> AuditKey | None:
     return key
 
 
-async def _prove(write_queue: WriteQueue, metrics: Metrics) -> None:
-    """Verify the audit that an earlier gateway left, beside the first requests."""
-    whole, said = await write_queue.verify_audit()
-    metrics.audit_whole.set(whole)
-    log.log(logging.INFO if whole else logging.ERROR, "%s", said)
+async def _verify_audit(write_queue: WriteQueue, metrics: Metrics) -> None:
+    """Verify the audit that an earlier gateway left, while the first requests are answered."""
+    is_whole, result = await write_queue.verify_audit()
+    metrics.audit_whole.set(is_whole)
+    log.log(logging.INFO if is_whole else logging.ERROR, "%s", result)
 
 
 def _pages(
     config: Config, write_queue: WriteQueue, hub: HubClient, backend: Backend
 ) -> dict[str, Any]:
-    """Return the pages' routes and settings; none without a token of the gateway's own."""
+    """Return the pages' routes and settings; none if the gateway has no token of its own."""
     if not config.api_token:
         return {}
     base_url = config.prefix.removesuffix(f"services/{config.service_name}/") + "hub/"
@@ -133,7 +134,7 @@ def _pages(
         hub_prefix=base_url,
         oauth_client_id=f"service-{config.service_name}",
         access_scopes={f"access:services!service={config.service_name}"},
-        cache_max_age=TOKEN_CACHE,
+        cache_max_age=int(TOKEN_CACHE),
     )
     shared = views.Shared(
         *(write_queue, hub, backend, frozenset(config.values.prices), oauth),

@@ -7,8 +7,9 @@ Called by ``api`` and ``pages``; calls the hub's API through JupyterHub's own cl
 import asyncio
 import re
 import time
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
+from hashlib import sha256
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -21,8 +22,14 @@ from tornado.web import HTTPError
 from caesarion_hub.gateway.config import Config
 from caesarion_hub.gateway.errors import GatewayError
 
-TOKEN_CACHE = 10
-"""Seconds that the hub's word on a token is cached: one that is revoked works on for that long."""
+TOKEN_CACHE = 10.0
+"""Seconds for which an owner of a token is cached: a revoked token works for that long at most."""
+
+TOKEN_REFRESH = 5.0
+"""Seconds after which a cached owner is looked up again, while requests go on; a made-up number."""
+
+MAX_TOKENS = 10_000
+"""Tokens in the cache; a made-up number."""
 
 NAMES_CACHE = 60
 """Seconds that the name of a user or group which exists is not looked up again."""
@@ -49,6 +56,56 @@ class Caller:
     groups: tuple[str, ...] = ()
 
 
+Lookup = Callable[[str], Awaitable[dict[str, Any] | None]]
+
+
+class TokenCache:
+    """
+    Owners of tokens, as the hub has them; None for a token that the hub does not know.
+
+    HubAuth (JupyterHub 6.1) has a cache, too. It counts from the hub's answer, so that a slow
+    hub prolongs the life of a revoked token; it lets a user's requests wait whenever an entry
+    expires; and it asks once for each of the requests that come at the same moment.
+    """
+
+    def __init__(self, look_up: Lookup, clock: Callable[[], float] = time.monotonic) -> None:
+        self._look_up = look_up
+        self._clock = clock
+        self._entries: dict[bytes, tuple[float, dict[str, Any] | None]] = {}
+        self._lookups: dict[bytes, asyncio.Task[dict[str, Any] | None]] = {}
+
+    async def owner(self, token: str) -> dict[str, Any] | None:
+        """Return the owner of ``token``, as of ``TOKEN_CACHE`` seconds ago at most."""
+        key = sha256(token.encode()).digest()
+        asked, owner = self._entries.get(key, (-TOKEN_CACHE, None))
+        age = self._clock() - asked
+        if age >= TOKEN_CACHE:
+            return await asyncio.shield(self._lookup(key, token))
+        if age >= TOKEN_REFRESH:
+            self._lookup(key, token)
+        return owner
+
+    def _lookup(self, key: bytes, token: str) -> asyncio.Task[dict[str, Any] | None]:
+        """Return the one look-up of a token that is under way."""
+        if key not in self._lookups:
+            self._lookups[key] = asyncio.create_task(self._refresh(key, token))
+            self._lookups[key].add_done_callback(lambda task: self._ended(key, task))
+        return self._lookups[key]
+
+    async def _refresh(self, key: bytes, token: str) -> dict[str, Any] | None:
+        asked = self._clock()
+        owner = await self._look_up(token)
+        if len(self._entries) >= MAX_TOKENS:
+            self._entries.clear()
+        self._entries[key] = asked, owner
+        return owner
+
+    def _ended(self, key: bytes, task: asyncio.Task[dict[str, Any] | None]) -> None:
+        del self._lookups[key]
+        if not task.cancelled():
+            task.exception()  # of a look-up for nobody: until its entry expires nothing is lost
+
+
 class HubClient:
     """The hub's API: tokens, running servers, names of users and groups."""
 
@@ -57,7 +114,9 @@ class HubClient:
         self._auth: Any = HubAuth(
             api_url=config.hub_api_url,
             access_scopes={f"access:services!service={config.service_name}"},
-            cache_max_age=TOKEN_CACHE,
+        )
+        self._tokens = TokenCache(
+            lambda token: self._auth.user_for_token(token, use_cache=False, sync=False)
         )
         # Users and groups that exist, and the time until which that is assumed.
         self._known: dict[tuple[str, str], float] = {}
@@ -142,7 +201,7 @@ class HubClient:
             )
         try:
             async with asyncio.timeout(HUB_TIMEOUT):
-                model = await self._auth.user_for_token(token[1], sync=False)
+                model = await self._tokens.owner(token[1])
         except (HTTPError, TimeoutError, ValueError) as error:
             raise GatewayError(
                 503,

@@ -1,9 +1,9 @@
 """
-The gateway's settings, from its environment: the only reader of it here.
+The gateway's settings, from the environment, which no other module here reads.
 
-Called by ``__main__``. What the hub sets for every service (``JUPYTERHUB_*``)
-says who it is and where it listens; a YAML file, which one variable names, is
-the ``gateway`` section of the values; other variables win over it.
+Called by ``__main__`` and ``audit``. The hub sets ``JUPYTERHUB_*`` for every service: its
+name, its address, its token. A YAML file that one variable names is the ``gateway`` section
+of the values; other variables take precedence over it.
 """
 
 import os
@@ -28,10 +28,10 @@ class Config:
     """
     All settings. Without ``upstreams`` the demo model answers.
 
-    ``prefix`` begins and ends with a slash. Port 0 lets the system choose.
-    Without ``api_token``, the gateway's own, there are no pages. A gateway that
-    was silent for ``lease`` seconds is taken for dead by the others; answers
-    under way get ``grace`` seconds to end after SIGTERM (made up).
+    ``prefix`` begins and ends with a slash. Port 0 lets the system choose. Without
+    ``api_token``, the gateway's own, there are no pages. A gateway that has not updated the
+    ledger for ``lease`` seconds counts as dead; answers under way have ``grace`` seconds to
+    end after SIGTERM. Both defaults are made up.
     """
 
     hub_api_url: str
@@ -100,7 +100,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
 
 
 def read_values(environment: Mapping[str, str] = os.environ) -> gateway.Gateway:
-    """Return the values' section, from the file that a variable names."""
+    """Return the section of the values, from the file that a variable names."""
     named = environment.get(CONFIG_VARIABLE, "").strip()
     if not named:
         return _with_audit_key(gateway.Gateway(), environment)
@@ -114,7 +114,7 @@ def read_values(environment: Mapping[str, str] = os.environ) -> gateway.Gateway:
     except (yaml.YAMLError, UnicodeDecodeError) as problem:
         raise ConfigError(f"The settings file {named} is not YAML.") from problem
     if not isinstance(table, dict | None):
-        raise ConfigError(f"The settings file {named} holds no table of keys.")
+        raise ConfigError(f"The settings file {named} is not a table of keys.")
     try:
         values = gateway.check(table or {})
     except ValueError as problem:

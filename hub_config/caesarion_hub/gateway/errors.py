@@ -1,6 +1,7 @@
 """
-The gateway's errors: in OpenAI's shape for whoever asks, shown by ``handlers``; a
-sentence for the operator, shown by ``__main__``. Raised everywhere here.
+The gateway's errors: for a client in OpenAI's shape, for the operator as a sentence.
+
+Raised by every module here; answered by ``api.handler``, printed by ``__main__``.
 """
 
 import json
@@ -17,8 +18,8 @@ class GatewayError(Exception):
     """
     A request that is answered with an error.
 
-    ``message`` is one or two sentences for whoever asked, without a secret;
-    ``code`` is for programs. ``kind`` becomes OpenAI's ``type``.
+    ``message`` is one or two sentences for the user, without secrets; ``code`` is for
+    programs. ``kind`` becomes OpenAI's ``type``.
     """
 
     status: int
@@ -36,5 +37,5 @@ class GatewayError(Exception):
         return json.dumps({"error": error}).encode()
 
     def event(self) -> bytes:
-        """Return the error as the last event of a stream that had begun."""
+        """Return the error as the last event of a stream that has begun."""
         return b"data: " + self.body() + b"\n\n"

@@ -23,7 +23,11 @@ _IMAGE = 1_500  # tokens for a picture or a sound; a made-up number, on the high
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens of one request; ``cached`` are among ``prompt``, ``estimated`` ones we counted."""
+    """
+    The tokens of one request.
+
+    ``cached`` is a part of ``prompt``; ``estimated`` says that no provider has counted them.
+    """
 
     prompt: int
     completion: int
@@ -32,34 +36,34 @@ class Usage:
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """The tokens of the prompt and of the answer."""
         return self.prompt + self.completion
 
 
 def prompt_tokens(raw: bytes, body: Mapping[str, Any]) -> int:
-    """Return how many tokens the request ``raw`` has, which says ``body``."""
+    """Estimate the tokens of a request, whose body is ``raw`` and, parsed, ``body``."""
     if b"_url" not in raw and b"input_audio" not in raw:
         return tokens_of(len(raw))
-    media = [
-        part
+    sizes = [
+        _media_size(part)
         for message in body.get("messages", ())
-        if isinstance(message, dict) and isinstance(message.get("content"), list)
+        if isinstance(message.get("content"), list)
         for part in message["content"]
         if isinstance(part, dict) and part.get("type") in ("image_url", "input_audio")
     ]
-    inside = sum(_size(part) for part in media)
-    return tokens_of(max(0, len(raw) - inside)) + _IMAGE * len(media)
+    return tokens_of(max(0, len(raw) - sum(sizes))) + _IMAGE * len(sizes)
 
 
-def _size(part: Any) -> int:
-    """Return the characters of the texts within a part; pictures are ASCII."""
-    if isinstance(part, str):
-        return len(part)
-    return sum(_size(inner) for inner in part.values()) if isinstance(part, dict) else 0
+def _media_size(part: Mapping[str, Any]) -> int:
+    """Return the length of a picture or a sound, which is Base64, without its description."""
+    media = part.get(part["type"])
+    if isinstance(media, dict):
+        media = media.get("url", media.get("data"))
+    return len(media) if isinstance(media, str) else 0
 
 
 def cost(usage: Usage, price: Price | None) -> int | None:
-    """Return the billionths of a dollar that ``usage`` costs; nothing without a price."""
+    """Return the billionths of a dollar that ``usage`` costs; None without a price."""
     if price is None:
         return None
     cached = price.prompt if price.cached is None else price.cached

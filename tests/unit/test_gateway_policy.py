@@ -1,6 +1,7 @@
 """The gateway's arithmetic: tokens, money, windows and limits."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -15,6 +16,7 @@ from caesarion_hub.gateway.policy.budgets import (
     dollars,
     from_values,
     refusal,
+    room,
     window_end,
 )
 from caesarion_hub.gateway.policy.prices import Usage, cost, prompt_tokens
@@ -42,6 +44,14 @@ def test_what_nobody_counted_is_three_bytes_a_token_and_pictures_are_flat() -> N
     body["messages"][0]["content"] = [picture, {"type": "text", "text": "what is it?"}]
     raw = json.dumps(body).encode()
     assert 1500 < prompt_tokens(raw, body) < 1600
+
+
+def test_a_text_beside_a_picture_is_counted() -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:,"}, "text": "x" * 90_000}
+    sound = {"type": "input_audio", "input_audio": {"data": "A" * 9_000}, "more": ["x" * 90_000]}
+    body = {"messages": [{"role": "user", "content": [picture, sound]}]}
+    raw = json.dumps(body).encode()
+    assert prompt_tokens(raw, body) > 60_000
 
 
 # Windows and refusals.
@@ -81,6 +91,37 @@ def test_below_a_limit_there_is_room() -> None:
     assert "Retry-After" not in nothing.headers
     assert refusal(budget, ("user", "ada"), Spent(1999), Spent(99), NOON) is None
     assert refusal(budget, ("user", "ada"), Spent(0), Spent(100), NOON) is not None
+
+
+@pytest.mark.parametrize(
+    ("account", "spent", "tokens"),
+    [
+        (("user", "ada"), Spent(500, 300, own=300), 1200),
+        (("everyone", ""), Spent(500, 300, own=100), 650),  # of half of 1,500
+        (("everyone", ""), Spent(500, 1400, own=100), 100),
+        (("everyone", ""), Spent(500, 300, own=100, fair=900), 800),
+        (("group", "staff"), Spent(1999, 0), 1),
+    ],
+)
+def test_a_request_may_reserve_its_own_budget_and_half_of_one_that_is_shared(
+    account: tuple[Any, str], spent: Spent, tokens: int
+) -> None:
+    assert room(Budget("user", "", "day", 2000, None), account, spent, Spent()) == (tokens, None)
+    assert room(Budget("user", "", "day", None, 2000), account, Spent(), spent) == (None, tokens)
+
+
+def test_a_user_whose_answers_hold_half_of_a_shared_budget_waits_for_one_of_them() -> None:
+    budget = Budget("everyone", "", "month", None, 10 * 10**9)
+    spent = Spent(2 * 10**9, 5 * 10**9, own=4 * 10**9)
+    told = refusal(budget, ("everyone", ""), Spent(), spent, NOON)
+    assert told is not None
+    assert (told.code, told.message) == (
+        "budget_reserved",
+        "The budget of everybody here of $10.00 a month has no room for one more answer of yours "
+        "now: $2.00 is used, and your answers under way may use half of the rest. Ask again when "
+        "one has ended.",
+    )
+    assert refusal(budget, ("everyone", ""), Spent(), replace(spent, own=0), NOON) is None
 
 
 @pytest.mark.parametrize(
@@ -177,3 +218,31 @@ def test_without_a_limit_nothing_is_written_into_the_request() -> None:
     assert limits.limit_output(body, limits.caller_limits(Gateway(), [])) == 7
     assert limits.limit_output({}, limits.caller_limits(Gateway(), [])) is None
     assert body == {"max_tokens": 7}
+
+
+def test_how_many_answers_a_request_may_ask_for_is_a_limit() -> None:
+    everybody = limits.caller_limits(Gateway(), [])
+    some = limits.caller_limits(check({"limits": {"maxChoices": 2}}), [])
+    assert limits.choices({}, everybody) == limits.choices({"n": None}, some) == 1
+    assert limits.choices({"n": 8}, everybody) == 8
+    for number, mine in ((9, everybody), (3, some)):
+        with pytest.raises(GatewayError, match=rf"^The request asks for {number} answers at once"):
+            limits.choices({"n": number}, mine)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "output", "choices", "usage"),
+    [
+        (10, None, 1, Usage(10, 1000)),
+        (10, 50, 3, Usage(10, 150)),
+        (10, 10**9, 1, Usage(10, 8192)),
+        (10, 10**9, 128, Usage(10, 49_990)),
+        (10**7, 10**9, 1, Usage(50_000, 0)),
+    ],
+)
+def test_what_is_reserved_is_bounded_by_the_model_and_by_a_value(
+    prompt: int, output: int | None, choices: int, usage: Usage
+) -> None:
+    given = {"output": 1000, "longestAnswers": {"gpt-4*": 8192}, "max": 50_000}
+    values = check({"reservations": given}).reservations
+    assert limits.reservation("gpt-4.1", prompt, output, choices, values) == usage
