@@ -59,8 +59,8 @@ async def test_what_a_model_refuses_is_learned_once(caplog: pytest.LogCaptureFix
     ]
     assert {request.body.get("max_completion_tokens", 500) for request in server.requests} == {500}
     assert caplog.messages[0] == (
-        "Upstream a: the model gpt-4.1 is asked in another form from now on, since it refused "
-        "OpenAI's: without temperature, with max_completion_tokens for the limit of tokens"
+        "Upstream a: requests for the model gpt-4.1 are adapted from now on, since it refused one: "
+        "without temperature, with max_completion_tokens for the limit of tokens"
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from caesarion_dialects import AnswerReader, Assembler, Piece
-from caesarion_hub.gateway.upstream.redaction import AnswerRedactor, scrub
+from caesarion_hub.gateway.upstream.redaction import AnswerRedactor, redact
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,7 +30,7 @@ KEY = "sk-proj-abcdefghijklmnopqrstuvwxyz0123"
     ],
 )
 def test_the_key_and_its_ends_are_redacted(text: str, clean: str) -> None:
-    assert scrub(text, KEY).endswith(clean)
+    assert redact(text, KEY).endswith(clean)
 
 
 @pytest.mark.parametrize(
@@ -43,13 +43,13 @@ def test_the_key_and_its_ends_are_redacted(text: str, clean: str) -> None:
     ],
 )
 def test_other_words_stay(text: str) -> None:
-    assert scrub(text, KEY) == text
-    assert scrub(text, None) == text
+    assert redact(text, KEY) == text
+    assert redact(text, None) == text
 
 
 def test_a_short_key_is_redacted_as_a_word_only() -> None:
-    assert scrub("none of the keys: none.", "none") == "[key] of the keys: [key]"
-    assert scrub("nonentity", "none") == "nonentity"
+    assert redact("none of the keys: none.", "none") == "[key] of the keys: [key]"
+    assert redact("nonentity", "none") == "nonentity"
 
 
 # Answers.

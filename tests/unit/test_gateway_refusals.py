@@ -101,7 +101,7 @@ def test_an_error_of_any_shape_ends_in_the_providers_words(
 def test_an_error_within_an_answer_keeps_its_words() -> None:
     for said in ({"message": f"Not {KEY}."}, "Not [key].", {"error": {"message": "Not [key]."}}):
         error = answer_error(said, UPSTREAM)
-        assert (error.status, error.again) == (502, True)
+        assert (error.status, error.retryable) == (502, True)
         assert json.loads(error.body())["error"]["message"].endswith("Not [key].")
         assert "Not" not in error.message
 
@@ -145,8 +145,11 @@ def test_what_is_passed_on_has_openais_shape_and_no_key() -> None:
     [
         ({"error": "model 'x' not found"}, "answered 404: model 'x' not found"),
         ({"detail": f"Not {KEY}"}, "answered 404: Not [key]"),
-        (b"<html>Not Found</html>", "answered 404: Not Found. Check OPENAI_BASE_URL."),
-        (b"", "answered 404. Check OPENAI_BASE_URL."),
+        (
+            b"<html>Not Found</html>",
+            "answered 404: Not Found. Check OPENAI_BASE_URL or gateway.baseUrl.",
+        ),
+        (b"", "answered 404. Check OPENAI_BASE_URL or gateway.baseUrl."),
         (b"[" * 100_000, f"answered 404: {'[' * 499}…"),
     ],
 )
@@ -188,7 +191,7 @@ def test_whatever_a_provider_answers_is_an_error_of_openais_shape_without_the_ke
     assert isinstance(said["message"], str)
     assert 400 <= error.status <= 599
     assert KEY not in error.body().decode() + error.message
-    assert error.wait >= 0
+    assert error.retry_after >= 0
     assert all(value.isascii() and value.isprintable() for value in error.headers.values())
 
 
@@ -201,7 +204,7 @@ CONNECTION: Any = ConnectionKey("model.test", 8, True, True, None, None, None)
         (
             aiohttp.ConnectionTimeoutError(),
             *(504, "upstream_timeout"),
-            "took no connection within 10 seconds",
+            "did not accept a connection within 10 seconds",
         ),
         (aiohttp.SocketTimeoutError(), 504, "upstream_timeout", "was silent for 300 seconds"),
         (

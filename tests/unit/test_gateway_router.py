@@ -1,11 +1,11 @@
-"""The pure parts of the way to the providers: routes, and upstreams that are left alone."""
+"""Which upstreams are asked for a model, in which order, and when an upstream is not asked."""
 
 import random
 from collections import Counter
 
 import pytest
 from caesarion_hub.gateway.upstream.circuit_breaker import CircuitBreaker
-from caesarion_hub.gateway.upstream.connection_errors import left_alone
+from caesarion_hub.gateway.upstream.connection_errors import circuit_open
 from caesarion_hub.gateway.upstream.refusals import status_error
 from caesarion_hub.gateway.upstream.router import ordered, routes, unknown_model
 from caesarion_hub.gateway.upstream.settings import Upstream
@@ -127,45 +127,45 @@ def test_a_long_list_of_models_is_cut() -> None:
     )
 
 
-# Who is left alone.
+# The circuit breaker.
 
 
 def test_a_circuit_opens_after_failures_in_a_row_only() -> None:
     circuit = CircuitBreaker(Breaker(failures=2, seconds=10), Time())
     for _ in range(3):
-        leave = circuit.enter()
+        leave = circuit.acquire()
         circuit.failed(leave)
         assert circuit.state == "closed"
-        circuit.ended()
-    circuit.failed(circuit.enter())
-    circuit.failed(circuit.enter())
-    assert (circuit.state, circuit.seconds_left, circuit.enter()) == ("open", 10.0, None)
+        circuit.succeeded()
+    circuit.failed(circuit.acquire())
+    circuit.failed(circuit.acquire())
+    assert (circuit.state, circuit.seconds_left, circuit.acquire()) == ("open", 10.0, None)
 
 
 def test_a_circuit_is_closed_by_the_request_that_looks_and_by_no_older_one() -> None:
     time = Time()
     circuit = CircuitBreaker(Breaker(failures=1, seconds=10), time)
-    old = circuit.enter()
-    circuit.failed(circuit.enter())
-    circuit.answered(old)
-    circuit.ended()
+    old = circuit.acquire()
+    circuit.failed(circuit.acquire())
+    circuit.responded(old)
+    circuit.succeeded()
     assert circuit.state == "open"
     time.now += 10
-    probe = circuit.enter()
-    assert circuit.enter() is None
+    probe = circuit.acquire()
+    assert circuit.acquire() is None
     circuit.failed(old)
     assert circuit.seconds_left == 0.0
-    circuit.answered(probe)
-    circuit.returned(probe)
-    assert circuit.enter()
+    circuit.responded(probe)
+    circuit.release(probe)
+    assert circuit.acquire()
     assert circuit.failures == 0
 
 
 def test_a_late_failure_does_not_prolong_the_time_alone() -> None:
     time = Time()
     circuit = CircuitBreaker(Breaker(failures=1, seconds=10), time)
-    old = circuit.enter()
-    circuit.failed(circuit.enter())
+    old = circuit.acquire()
+    circuit.failed(circuit.acquire())
     time.now += 9
     circuit.failed(old)
     assert circuit.seconds_left == 1.0
@@ -174,13 +174,13 @@ def test_a_late_failure_does_not_prolong_the_time_alone() -> None:
 def test_a_rest_ends_with_its_time() -> None:
     time = Time()
     circuit = CircuitBreaker(Breaker(), time)
-    circuit.rest(5)
-    circuit.rest(1)
+    circuit.defer(5)
+    circuit.defer(1)
     time.now += 4
-    assert circuit.is_resting
+    assert circuit.is_deferred
     time.now += 1
-    assert not circuit.is_resting
-    assert circuit.enter()
+    assert not circuit.is_deferred
+    assert circuit.acquire()
 
 
 @pytest.mark.parametrize(
@@ -197,20 +197,20 @@ def test_a_rest_ends_with_its_time() -> None:
     ],
 )
 def test_the_time_to_wait_is_read(headers: dict[str, str], seconds: float) -> None:
-    assert status_error(429, b"", headers, OLLAMA).wait == seconds
+    assert status_error(429, b"", headers, OLLAMA).retry_after == seconds
 
 
 def test_a_date_to_come_back_is_read() -> None:
     error = status_error(503, b"", {"Retry-After": "Fri, 31 Dec 2100 23:59:59 GMT"}, OLLAMA)
-    assert error.wait > 10**8
+    assert error.retry_after > 10**8
 
 
 def test_the_provider_may_say_that_asking_again_is_no_use() -> None:
-    assert status_error(500, b"", {}, OLLAMA).again
-    assert not status_error(500, b"", {"X-Should-Retry": "false"}, OLLAMA).again
+    assert status_error(500, b"", {}, OLLAMA).retryable
+    assert not status_error(500, b"", {"X-Should-Retry": "false"}, OLLAMA).retryable
 
 
 def test_the_time_alone_is_told_in_whole_seconds() -> None:
-    error = left_alone(OLLAMA, 5, 0.2, "It failed.")
+    error = circuit_open(OLLAMA, 5, 0.2, "It failed.")
     assert error.headers == {"Retry-After": "1", "X-Should-Retry": "false"}
-    assert "is left alone for one more second; ask again then" in error.message
+    assert "is not asked for one more second; ask again then" in error.message

@@ -207,7 +207,7 @@ def test_proxies_are_the_usual_variables(monkeypatch: pytest.MonkeyPatch) -> Non
         ({"JUPYTERHUB_SERVICE_URL": "http://a:b"}, "JUPYTERHUB_SERVICE_URL is 'http://a:b'"),
         ({"OPENAI_BASE_URL": "model.test"}, "OPENAI_BASE_URL is not the web address"),
         ({"OPENAI_BASE_URL": "http://me:secret@model.test"}, "without a name or a password in it"),
-        ({"OPENAI_API_KEY": "two words"}, "OPENAI_API_KEY holds more than one word"),
+        ({"OPENAI_API_KEY": "two words"}, "OPENAI_API_KEY is no key: a key is one word"),
         ({"CAESARION_GATEWAY_KEY_FILE": "missing"}, "missing cannot be read: No such file"),
         ({"CAESARION_GATEWAY_CONFIG": "missing"}, "missing cannot be read: No such file"),
         (

@@ -1,19 +1,24 @@
 """
-The providers: model servers elsewhere that speak the OpenAI protocol.
+The upstreams: model servers elsewhere that speak the OpenAI protocol, and the demo model.
 
 ``Router`` is one :class:`~caesarion_hub.gateway.upstream.backend.Backend` over all of
-them: it finds who has a model, asks again what may be asked again, turns to
-another for the same model, and leaves one alone that keeps failing. Its law: of
-what the caller sent nothing but the body goes up; nothing that tells of a key
-or an account comes down. Floors, top to bottom::
+them. It selects the upstreams for a model, retries, fails over, and skips an upstream
+whose circuit breaker is open. Two laws: of a client's request only the body is sent
+upstream, and nothing that identifies a key or an account is sent back. Modules, from top
+to bottom::
 
-    providers          the backend: whom to ask, in which order, how often
-    catalogue          the models of all, for a minute
-    endpoint           one upstream: one attempt, judged
-    wire | breaker     a request out, an answer in | who is left alone
-    refusals | breaks  what a provider says instead | no answer, or half of one
-    failure            what to tell, and what may be tried instead
-    routing | sse      who has a model | a stream is whole events
-    settings           the upstreams, from variables and values
-    upstream           what the operator says of one of them
+    router           selects upstreams, retries, fails over
+    model_list       one list of models, cached for a minute
+    endpoint         one upstream: one request, adapted, and its answer
+    client           HTTP to one upstream
+    circuit_breaker  whether an upstream may be asked
+    known_forms      how each model takes requests
+    refusals, connection_errors   what a failure becomes for the client
+    redaction        takes the key out of what comes back
+    errors           UpstreamError: what may be retried, and where
+    backend          the interface of an upstream and of the demo model
+    settings         the upstreams, from variables and values
+    demo             the demo model
+
+What model servers send is read by :mod:`caesarion_dialects`.
 """

@@ -1,7 +1,7 @@
 """
-What answers behind the gateway: the provider, or the demo model.
+The interface of what answers behind the gateway: the upstreams, or the demo model.
 
-``handlers`` calls it; ``provider`` and ``demo`` are it.
+Called by ``api.metering``; implemented by ``router`` and ``demo``.
 """
 
 import json
@@ -13,19 +13,18 @@ from typing import Any, Literal, Protocol
 from caesarion_dialects import Piece
 
 State = Literal["closed", "open", "half-open"]
-"""A circuit's: whether an upstream is asked, is left alone, or is being tried again."""
+"""Of a circuit breaker: requests pass, none passes, or one passes to test the upstream."""
 
 
 @dataclass(frozen=True)
 class Answer:
     """
-    A status, headers, and a body as it comes.
+    A response: its status, its headers, and its body as it arrives.
 
-    Of a stream each piece is whole events, and ``content`` raises
-    :class:`~caesarion_hub.gateway.errors.GatewayError` when it breaks off; any
-    other body is one piece. The chunks of a piece are what its bytes say, and
-    empty for a list. ``upstream`` is the name of the upstream that answered, and
-    ``model`` its own name for the model; empty for a list.
+    Each piece of a stream is whole events, and ``content`` raises
+    :class:`~caesarion_hub.gateway.errors.GatewayError` when the stream breaks off. Any
+    other body is one piece. ``upstream`` is the name of the upstream that answered, and
+    ``model`` its own name for the model; a list of models has neither, and no chunks.
     """
 
     status: int
@@ -41,7 +40,7 @@ class Answer:
 
 
 def json_answer(body: Any) -> Answer:
-    """Return ``body`` as an answer of 200."""
+    """Return an answer with the status 200 and ``body`` as JSON."""
 
     async def content() -> AsyncIterator[Piece]:
         yield Piece(json.dumps(body, ensure_ascii=False).encode(), [])
@@ -52,11 +51,11 @@ def json_answer(body: Any) -> Answer:
 @dataclass(frozen=True)
 class Condition:
     """
-    How one upstream is doing.
+    The health of one upstream.
 
-    ``state`` is its circuit's: "closed" is well. ``failures`` are those since
-    the last whole answer, ``problem`` is the last one's sentence. ``outcomes``
-    counts all attempts: ``ok``, ``given_up`` (the client went away), or the failure's code.
+    ``state`` is that of its circuit breaker. ``failures`` counts consecutive failures, and
+    ``problem`` is the message of the last one. ``outcomes`` counts requests by result: ``ok``,
+    ``given_up`` (the client disconnected), or the failure's code.
     """
 
     name: str
@@ -70,18 +69,18 @@ class Backend(Protocol):
     """
     A model behind the OpenAI protocol.
 
-    Both calls raise GatewayError as long as nothing is answered; leaving the
-    context gives up what is still under way.
+    ``complete`` and ``models`` raise GatewayError until the answer has begun. Leaving their
+    context cancels what is still in progress.
     """
 
     def complete(self, raw: bytes, body: dict[str, Any]) -> AbstractAsyncContextManager[Answer]:
-        """Answer ``/chat/completions``; ``raw`` is the request's body, ``body`` what it says."""
+        """Answer ``/chat/completions``; ``raw`` is the request's body, ``body`` the parsed one."""
 
     def models(self) -> AbstractAsyncContextManager[Answer]:
         """Answer ``/models``."""
 
     def model_name(self, model: str) -> str:
-        """Return the model that answers who asks for ``model``."""
+        """Return the name of the model that answers a request for ``model``."""
 
     def extra_fields(self, model: str) -> Collection[str]:
         """Return the fields that a request for ``model`` may have beside OpenAI's."""
@@ -91,7 +90,7 @@ class Backend(Protocol):
         """Seconds for which an answer may be silent before it is given up."""
 
     def problem(self) -> str:
-        """Return why nothing can be asked of it now, as a sentence, or nothing."""
+        """Return why no request can be answered now, as a sentence, or ""."""
 
     def conditions(self) -> Iterable[Condition]:
-        """Return how each upstream is doing."""
+        """Return the health of each upstream."""

@@ -1,7 +1,8 @@
 """
-Leave an upstream alone that keeps failing, and look after a while whether it is back.
+A circuit breaker: stop asking an upstream that keeps failing, and test it after a while.
 
-Called by ``endpoint``; calls nobody, and knows the time from the clock it is given.
+Called by ``endpoint``; imports no other module of the upstreams but the interface. Reads
+the time from the clock that it is given.
 """
 
 from collections.abc import Callable
@@ -12,11 +13,11 @@ from caesarion_hub.values.gateway import Breaker
 
 class CircuitBreaker:
     """
-    Closed, requests pass; open, none does; half-open, one does, to look.
+    Closed, all requests pass; open, none does; half-open, one does, as a probe.
 
-    A request asks for leave and gives it back with what came of it: ``answered``
-    when the answer begins, ``ended`` when it is whole, ``failed`` at a failure
-    that is the upstream's fault, ``returned`` always, as the last.
+    A request acquires a permit, reports ``responded`` when its answer begins,
+    ``succeeded`` when the answer is complete or ``failed`` when the upstream is at fault,
+    and releases the permit as the last.
     """
 
     def __init__(self, limits: Breaker, clock: Callable[[], float]) -> None:
@@ -24,60 +25,60 @@ class CircuitBreaker:
         self._clock = clock
         self._open_until: float | None = None
         self._probe: object | None = None
-        self._rest_until = 0.0
+        self._deferred_until = 0.0
         self.failures = 0
-        """Failures since the last whole answer."""
+        """Failures since the last complete answer."""
 
     @property
     def state(self) -> State:
-        """What it is now."""
+        """The state now."""
         if self._open_until is None:
             return "closed"
         return "open" if self.seconds_left else "half-open"
 
     @property
     def seconds_left(self) -> float:
-        """Seconds until it is half-open, or 0."""
+        """Seconds until it is half-open; 0 if it is not open."""
         return max(0.0, (self._open_until or 0.0) - self._clock())
 
     @property
-    def is_resting(self) -> bool:
-        """Whether the upstream asked for a rest: others are better asked first."""
-        return self.state == "open" or self._clock() < self._rest_until
+    def is_deferred(self) -> bool:
+        """Whether other upstreams should be asked first."""
+        return self.state == "open" or self._clock() < self._deferred_until
 
-    def rest(self, seconds: float) -> None:
-        """Take note that the upstream wants to be asked later."""
-        self._rest_until = max(self._rest_until, self._clock() + seconds)
+    def defer(self, seconds: float) -> None:
+        """Ask the upstream last for so many seconds, as its ``Retry-After`` wants."""
+        self._deferred_until = max(self._deferred_until, self._clock() + seconds)
 
-    def enter(self) -> object | None:
-        """Return leave for one request, or None if it may not pass."""
+    def acquire(self) -> object | None:
+        """Return a permit for one request, or None if the request may not pass."""
         state = self.state
         if state == "open" or (state == "half-open" and self._probe):
             return None
-        leave = object()
+        permit = object()
         if state == "half-open":
-            self._probe = leave
-        return leave
+            self._probe = permit
+        return permit
 
-    def answered(self, leave: object) -> None:
-        """Close again if this request was the one to look."""
-        if leave is self._probe:
+    def responded(self, permit: object) -> None:
+        """Close if this request was the probe."""
+        if permit is self._probe:
             self._open_until = None
             self.failures = 0
 
-    def ended(self) -> None:
-        """Forget earlier failures."""
+    def succeeded(self) -> None:
+        """Reset the count of failures."""
         if self._open_until is None:
             self.failures = 0
 
-    def failed(self, leave: object) -> None:
-        """Count, and open when it was one too many or the one to look."""
+    def failed(self, permit: object) -> None:
+        """Count a failure; open at the limit, and again if this request was the probe."""
         self.failures += 1
-        is_last = self._open_until is None and self.failures >= self._limits.failures
-        if is_last or leave is self._probe:
+        is_limit = self._open_until is None and self.failures >= self._limits.failures
+        if is_limit or permit is self._probe:
             self._open_until = self._clock() + self._limits.seconds
 
-    def returned(self, leave: object) -> None:
-        """Let another look if this request learned nothing."""
-        if leave is self._probe:
+    def release(self, permit: object) -> None:
+        """Let another request be the probe if this one was, and found nothing out."""
+        if permit is self._probe:
             self._probe = None

@@ -1,44 +1,49 @@
 """
-HTTP to one upstream: a request goes out, an answer comes in and is read.
+HTTP to one upstream: sends a request, and reads the answer.
 
-Called by ``endpoint``; calls ``caesarion_dialects`` for what the bytes mean. Of
-the provider's headers only those come down that tell nothing of the account.
+Called by ``endpoint``; calls :mod:`caesarion_dialects`, which knows what the bytes mean. Of the
+provider's headers only those are forwarded that do not identify the account.
 """
 
 import asyncio
 import contextlib
 import functools
 import io
+import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
 
 import aiohttp
-from caesarion_dialects import AnswerReader, Failure, Piece, errors
+from caesarion_dialects import AnswerReader, Assembler, Failure, Piece, completion, errors
 from caesarion_dialects.reader import END_LIMIT
 from yarl import URL
 
 from caesarion_hub.gateway.upstream import connection_errors, refusals
 from caesarion_hub.gateway.upstream.errors import UpstreamError, is_plain
-from caesarion_hub.gateway.upstream.redaction import scrub
+from caesarion_hub.gateway.upstream.redaction import REMOVED, redact
 from caesarion_hub.gateway.upstream.settings import Upstream
 
-MAX_LIST = 2**20 * 16
+MAX_LIST = 16 * 2**20
 """Bytes of a list of models; a made-up number."""
 
+MAX_ANSWER = 64 * 2**20
+"""Bytes of an answer that is not streamed; a made-up number."""
+
 _ERROR_LIMIT = 65_536
-# Seconds that the end of a body may follow the end of its stream.
+# Seconds to wait for the end of a body after [DONE]. A connection is reused only behind it.
 _LINGER = 1.0
-# Bytes of a request that are sent in one go.
+# Bytes of a request that are sent in one write.
 _LONG = 65_536
-# What a client may see of the provider's headers; the others tell of the account
-# and the provider's machines, or belong to one hop only.
+# The provider's headers that a client gets. Others identify the account or the provider's
+# machines, or are for one hop only.
 _PASSED = re.compile(r"x-request-id|x-ratelimit-[a-z-]+", re.IGNORECASE)
 
 
 def open_session() -> aiohttp.ClientSession:
-    """Return the pool of connections that all upstreams share."""
+    """Return the pool of connections for all upstreams."""
     return aiohttp.ClientSession(
-        # Unbounded: no stream waits for another to end.
+        # Unbounded, so that no stream waits until another one ends.
         connector=aiohttp.TCPConnector(limit=0),
         # The provider's cookies would otherwise be shared by all users.
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -63,8 +68,9 @@ class Client:
         headers = {} if raw is None else {"Content-Type": "application/json"}
         response = await self._session.request(
             method,
-            URL(url, encoded=True),  # sent as it is: no escape is undone, no dots are resolved
-            # As a file what is long: aiohttp sends those piece by piece, others may wait less.
+            # Sent as it is: yarl would undo escapes and resolve dots.
+            URL(url, encoded=True),
+            # A long body as a file, which aiohttp sends in pieces: other requests wait less.
             data=io.BytesIO(raw) if raw and len(raw) > _LONG else raw,
             headers=headers | self._upstream.credentials(),
             proxy=self._upstream.proxy,
@@ -81,9 +87,9 @@ class Client:
         self, response: aiohttp.ClientResponse, reader: AnswerReader, first: bytes
     ) -> AsyncGenerator[Piece]:
         """
-        Yield the answer in canonical pieces, from its ``first`` bytes on.
+        Yield the answer, which begins with the bytes ``first``, in canonical pieces.
 
-        Raises UpstreamError when it is an error, no answer, or ends too early.
+        Raises UpstreamError if it is an error, of another protocol, or incomplete.
         """
         data, limit = first, self._timeouts.first_byte
         while data:
@@ -103,17 +109,43 @@ class Client:
         if reader.failure:
             raise self._failed(reader.failure)
 
+    async def whole(self, pieces: AsyncIterator[Piece], reader: AnswerReader) -> Piece:
+        """
+        Return an answer that was not asked for as a stream, as one ``chat.completion``.
+
+        Raises UpstreamError that is not retryable: the user has waited for the answer.
+        """
+        assembler, size = Assembler(), 0
+        chunks: list[dict[str, Any]] = []
+        try:
+            async for piece in pieces:
+                size += len(piece.data)
+                chunks += piece.chunks
+                for chunk in piece.chunks:
+                    assembler.add(chunk)
+                if size > MAX_ANSWER:
+                    raise connection_errors.garbled(self._upstream)
+        except (aiohttp.ClientError, OSError) as error:
+            broken = connection_errors.broken(error, self._upstream)
+            broken.retryable = broken.may_fail_over = False
+            raise broken from error
+        made = completion(reader.head, assembler)
+        data = reader.body if made is reader.head else json.dumps(made).encode()
+        if self._upstream.key:
+            data = data.replace(self._upstream.key.encode(), REMOVED.encode())
+        return Piece(data, chunks, assembler.usage)
+
     def _failed(self, failure: Failure) -> UpstreamError:
-        """Return what to say of an answer that is none, or not whole."""
+        """Return the error for an answer that is none, or not complete."""
         if failure.kind == "error":
             return refusals.answer_error(failure.said, self._upstream)
         if failure.kind == "cut":
             return connection_errors.cut(self._upstream)
-        words = scrub(errors.words(failure.said), self._upstream.key)
+        words = redact(errors.words(failure.said), self._upstream.key)
         return connection_errors.garbled(self._upstream, words)
 
     async def body(self, response: aiohttp.ClientResponse) -> bytes:
-        """Return a whole body that is no answer: a list of models."""
+        """Return the body of a list of models."""
         body = bytearray()
         while data := await _read(response, self._timeouts.silence):
             body += data
@@ -122,7 +154,7 @@ class Client:
         return bytes(body)
 
     async def refusal(self, response: aiohttp.ClientResponse) -> UpstreamError:
-        """Return the error that the response is; a body that is broken or long tells nothing."""
+        """Return the error for a response of 300 or more; a broken or long body is ignored."""
         body = b""
         with contextlib.suppress(aiohttp.ClientError, ConnectionError):
             while data := await response.content.readany():
@@ -133,16 +165,16 @@ class Client:
         return refusals.status_error(response.status, body, response.headers, self._upstream)
 
     def passed_headers(self, response: aiohttp.ClientResponse) -> dict[str, str]:
-        """Return what a client may see, under the names that are usual in HTTP/1.1."""
+        """Return the headers for the client, in the usual spelling of HTTP/1.1."""
         return {
-            usual: scrub(value, self._upstream.key)
+            usual: redact(value, self._upstream.key)
             for name, value in response.headers.items()
             if (usual := _usual_name(name)) and is_plain(value)
         }
 
 
 async def _read(response: aiohttp.ClientResponse, limit: float) -> bytes:
-    """Return what comes next, b"" at the end; raise TimeoutError after ``limit`` seconds."""
+    """Return the next bytes, b"" at the end; raise TimeoutError after ``limit`` seconds."""
     if data := response.content.read_nowait():
         return data
     async with asyncio.timeout(limit):
@@ -150,7 +182,7 @@ async def _read(response: aiohttp.ClientResponse, limit: float) -> bytes:
 
 
 async def _next(response: aiohttp.ClientResponse, reader: AnswerReader, limit: float) -> bytes:
-    """Return the next bytes, or none at the end; a finished answer needs no orderly one."""
+    """Return the next bytes, b"" at the end; a finished answer may end with its connection."""
     if not reader.is_finished:
         return await _read(response, limit)
     with contextlib.suppress(aiohttp.ClientError, OSError):
@@ -159,7 +191,7 @@ async def _next(response: aiohttp.ClientResponse, reader: AnswerReader, limit: f
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:
-    """Read to the end, which follows at once if the connection is to be used again."""
+    """Read to the end of the body, so that the connection can be reused."""
     with contextlib.suppress(aiohttp.ClientError, OSError):
         while await _read(response, _LINGER):
             pass
@@ -167,5 +199,5 @@ async def _drain(response: aiohttp.ClientResponse) -> None:
 
 @functools.lru_cache
 def _usual_name(name: str) -> str:
-    """Return the usual spelling of a header that is passed on, or nothing of another."""
+    """Return the usual spelling of a header that is forwarded; "" of any other."""
     return name.title() if _PASSED.fullmatch(name) else ""

@@ -1,7 +1,8 @@
 """
-What to say of an upstream that does not answer, or not to the end: pure functions.
+Errors for an upstream that gives no answer, or no complete one: pure functions.
 
-Called by ``endpoint`` and ``wire``. Each is a sentence for whoever asked.
+Called by ``endpoint`` and ``client``. Each message is for the user, and names the setting
+that the operator should check.
 """
 
 import math
@@ -11,24 +12,24 @@ import aiohttp
 from caesarion_hub.gateway.upstream.errors import NO_RETRY, UpstreamError, failure
 from caesarion_hub.gateway.upstream.settings import Upstream
 
-# Characters of what came instead of an answer that a sentence quotes.
+# Characters that a message quotes of what came instead of an answer.
 _QUOTED = 100
 
-LEFT_ALONE = "upstream_unavailable"
-"""The code of a request that was not sent at all."""
+CIRCUIT_OPEN = "upstream_unavailable"
+"""The code of a request that was not sent, since the circuit breaker is open."""
 
 
 def connection_error(error: Exception, upstream: Upstream, connect: float) -> UpstreamError:
-    """Return what to say when no answer came: refused, unknown, broken, silent."""
+    """Return the error for a connection that was refused, failed, or stayed silent."""
     host = upstream.host
     address, _ = upstream.settings
     match error:
         case aiohttp.ConnectionTimeoutError():
             return failure(
                 *(504, "upstream_timeout"),
-                f"The model provider at {host} took no connection within {connect:g} seconds. "
-                f"Ask again; if it stays so, the operator should check {address}.",
-                again=True,
+                f"The model provider at {host} did not accept a connection within {connect:g} "
+                f"seconds. Ask again; if it stays so, the operator should check {address} and, "
+                "on Kubernetes, gateway.networkPolicy.egress.",
             )
         case TimeoutError():
             return silent(upstream, upstream.options.timeouts.first_byte)
@@ -37,7 +38,7 @@ def connection_error(error: Exception, upstream: Upstream, connect: float) -> Up
                 *(502, "upstream_unreachable"),
                 f"The model provider's name {host} is not known on this network. "
                 f"The operator should check {address}.",
-                again=True,
+                retryable=True,
             )
         case aiohttp.ClientSSLError():
             return failure(
@@ -56,26 +57,27 @@ def connection_error(error: Exception, upstream: Upstream, connect: float) -> Up
             return failure(
                 *(502, "upstream_unreachable"),
                 f"The model provider at {host} cannot be reached. "
-                f"The operator should check that it runs, and {address}.",
-                again=True,
+                f"The operator should check that it runs, {address} and, on Kubernetes, "
+                "gateway.networkPolicy.egress.",
+                retryable=True,
             )
         case _:
             return failure(
                 *(502, "upstream_disconnected"),
                 f"The model provider at {host} closed the connection without an answer. Ask again.",
-                again=True,
+                retryable=True,
             )
 
 
 def broken(error: Exception, upstream: Upstream) -> UpstreamError:
-    """Return what to say when an answer that had begun does not go on."""
+    """Return the error for an answer that had begun and does not continue."""
     if isinstance(error, TimeoutError):
         return silent(upstream, upstream.options.timeouts.silence)
     return cut(upstream)
 
 
 def cut(upstream: Upstream) -> UpstreamError:
-    """Return what to say of an answer that stops before its end."""
+    """Return the error for an answer that ends before it is complete."""
     return failure(
         *(502, "upstream_disconnected"),
         f"The connection to the model provider at {upstream.host} broke before the answer was "
@@ -84,8 +86,8 @@ def cut(upstream: Upstream) -> UpstreamError:
 
 
 def silent(upstream: Upstream, seconds: float) -> UpstreamError:
-    """Return what to say when the provider sends nothing for too long."""
-    # Not again: whoever asked has waited, and the request may still be worked on.
+    """Return the error for an upstream that sent nothing for too long."""
+    # Not retryable: the user has waited, and the upstream may still work on the request.
     return failure(
         *(504, "upstream_timeout"),
         f"The model provider at {upstream.host} was silent for {seconds:g} seconds. Ask again.",
@@ -93,25 +95,25 @@ def silent(upstream: Upstream, seconds: float) -> UpstreamError:
 
 
 def garbled(upstream: Upstream, words: str = "") -> UpstreamError:
-    """Return the error for an answer that is not of the protocol; ``words`` are its own."""
+    """Return the error for a response of another protocol; ``words`` are the response's own."""
     address, _ = upstream.settings
     message = f"The model provider at {upstream.host} sent something that is no answer of the "
     message += "OpenAI protocol"
     advice = f"Ask again; if it stays so, the operator should check {address}."
     error = failure(502, "upstream_garbled", f"{message}. {advice}")
     if words:
-        error.tell(f'{message} ("{words[:_QUOTED]}"). {advice}')
+        error.quote(f'{message} ("{words[:_QUOTED]}"). {advice}')
     return error
 
 
-def left_alone(upstream: Upstream, failures: int, seconds: float, last: str) -> UpstreamError:
-    """Return what to say while the upstream is not asked at all; ``last`` is its last failure."""
+def circuit_open(upstream: Upstream, failures: int, seconds: float, last: str) -> UpstreamError:
+    """Return the error while the circuit breaker is open; ``last`` is the last message."""
     wait = max(1, math.ceil(seconds))
     more = f"{wait} more seconds" if wait > 1 else "one more second"
     return failure(
-        *(503, LEFT_ALONE),
-        f"The model provider at {upstream.host} failed {failures} times in a row and is left alone "
-        f"for {more}; ask again then. The last time: {last}",
+        *(503, CIRCUIT_OPEN),
+        f"The model provider at {upstream.host} failed {failures} times in a row and is not asked "
+        f"for {more}; ask again then. The last failure: {last}",
         {"Retry-After": str(wait), **NO_RETRY},
-        ill=False,
+        is_fault=False,
     )

@@ -1,8 +1,9 @@
 """
-One upstream: a request in the form that its model takes, and the answer as it comes.
+One upstream: a request in the form that its model takes, and the answer as it arrives.
 
-Called by ``router`` and ``catalogue``; calls ``client`` and ``known_forms``. An
-answer is handed out when it has begun: every failure before may be tried elsewhere.
+Called by ``router`` and ``model_list``; calls ``client``, ``known_forms`` and
+``circuit_breaker``. An answer is returned when it has begun, so that the router can handle
+every failure before that.
 """
 
 import asyncio
@@ -18,10 +19,8 @@ from typing import Any
 import aiohttp
 from caesarion_dialects import (
     AnswerReader,
-    Assembler,
     Piece,
     RequestForm,
-    completion,
     errors,
     learned,
 )
@@ -33,18 +32,15 @@ from caesarion_hub.gateway.upstream.circuit_breaker import CircuitBreaker
 from caesarion_hub.gateway.upstream.client import Client
 from caesarion_hub.gateway.upstream.errors import UpstreamError
 from caesarion_hub.gateway.upstream.known_forms import KnownForms
-from caesarion_hub.gateway.upstream.redaction import REMOVED, AnswerRedactor
+from caesarion_hub.gateway.upstream.redaction import AnswerRedactor
 from caesarion_hub.gateway.upstream.settings import Upstream
 
 Json = dict[str, Any]
 
-MAX_REST = 60.0
-"""Seconds that an upstream is asked last at most, however long it wants to be left alone."""
+MAX_DEFERRAL = 60.0
+"""Seconds for which an upstream is asked last at most, whatever its ``Retry-After`` says."""
 
-MAX_ANSWER = 64 * 2**20
-"""Bytes of an answer that is not streamed; a made-up number."""
-
-# Seconds for a list of models, which nobody waits for longer.
+# Seconds for a list of models: no user waits longer for it.
 _LIST_LIMIT = 4.0
 _STREAM = "text/event-stream; charset=utf-8"
 _JSON = "application/json"
@@ -54,7 +50,7 @@ log = logging.getLogger("gateway")
 
 @dataclass
 class _Attempt:
-    """The circuit breaker's permit for one request, and what came of it."""
+    """One request under the circuit breaker: its permit, and its outcome."""
 
     permit: object
     outcome: str = "given_up"
@@ -62,7 +58,7 @@ class _Attempt:
 
 @dataclass(frozen=True)
 class _Request:
-    """A request: what this upstream calls the model, the body, and that as bytes."""
+    """A request: this upstream's name for the model, the body, and the body as bytes."""
 
     model: str
     body: Json
@@ -88,11 +84,11 @@ class _Request:
 
 class Endpoint:
     """
-    One upstream, and how it is doing.
+    One upstream and its health.
 
-    ``outcomes`` counts the attempts: ``ok``, ``given_up`` (the client went
-    away), or the code of the failure. ``problem`` is the sentence of the last
-    failure that was the upstream's fault.
+    ``outcomes`` counts requests by result: ``ok``, ``given_up`` (the client disconnected), or
+    the code of the failure. ``problem`` is the message of the last failure that was the
+    upstream's fault.
     """
 
     def __init__(
@@ -110,18 +106,18 @@ class Endpoint:
 
     @contextlib.asynccontextmanager
     async def complete(self, model: str, body: Json, raw: bytes) -> AsyncIterator[Answer]:
-        """Ask for ``body``, which is ``raw``; raise UpstreamError until the answer has begun."""
+        """Send a request; raise UpstreamError until the answer has begun."""
         async with contextlib.AsyncExitStack() as stack:
             attempt = stack.enter_context(self._attempt())
-            with self._noted(attempt):
+            with self._recorded(attempt):
                 answer = await self._adapted(stack, attempt, _Request(model, body, raw))
-            self.circuit.answered(attempt.permit)
+            self.circuit.responded(attempt.permit)
             yield answer
 
     async def models(self) -> list[dict[str, Any]] | None:
-        """Return the upstream's own list of models, or None if it keeps none."""
+        """Return the upstream's own list of models, or None if it has no such list."""
         if self.upstream.options.kind == "azure":
-            return None  # it would list what could be deployed
+            return None  # Azure lists the models that could be deployed, not the deployments.
         limit = min(_LIST_LIMIT, self.upstream.options.timeouts.first_byte)
         try:
             async with (
@@ -147,31 +143,31 @@ class Endpoint:
 
     @contextlib.contextmanager
     def _attempt(self) -> Iterator[_Attempt]:
-        """Take leave of the circuit and give it back; without one, raise UpstreamError."""
-        permit = self.circuit.enter()
+        """Hold a permit of the circuit breaker; raise UpstreamError if there is none."""
+        permit = self.circuit.acquire()
         if permit is None:
             left, failures = self.circuit.seconds_left, self.circuit.failures
-            raise connection_errors.left_alone(self.upstream, failures, left, self.problem)
+            raise connection_errors.circuit_open(self.upstream, failures, left, self.problem)
         attempt = _Attempt(permit)
         try:
             yield attempt
         finally:
-            self.circuit.returned(permit)
+            self.circuit.release(permit)
             self.outcomes[attempt.outcome] += 1
 
     @contextlib.contextmanager
-    def _noted(self, attempt: _Attempt) -> Iterator[None]:
-        """Learn from a failure that comes by."""
+    def _recorded(self, attempt: _Attempt) -> Iterator[None]:
+        """Record an UpstreamError, and raise it."""
         try:
             yield
         except UpstreamError as error:
             attempt.outcome = error.code
-            if error.ill:
+            if error.is_fault:
                 self._fail(attempt, error.message)
             else:
-                self.circuit.answered(attempt.permit)
-                self.circuit.ended()
-            self.circuit.rest(min(error.wait, MAX_REST))
+                self.circuit.responded(attempt.permit)
+                self.circuit.succeeded()
+            self.circuit.defer(min(error.retry_after, MAX_DEFERRAL))
             raise
 
     def _fail(self, attempt: _Attempt, problem: str) -> None:
@@ -180,7 +176,7 @@ class Endpoint:
         self.circuit.failed(attempt.permit)
         if self.circuit.state == "open" != before:
             log.warning(
-                "Upstream %s failed %d times in a row and is left alone for %g seconds: %s",
+                "Upstream %s failed %d times in a row and is not asked for %g seconds: %s",
                 *(self.upstream.name, self.circuit.failures, self.upstream.options.breaker.seconds),
                 problem,
             )
@@ -188,7 +184,7 @@ class Endpoint:
     async def _adapted(
         self, stack: contextlib.AsyncExitStack, attempt: _Attempt, request: _Request
     ) -> Answer:
-        """Ask in the form that the model takes, and learn another one from its refusals."""
+        """Send a request in the form that the model takes; learn another from its refusals."""
         form = known = self._forms.form(request.model)
         for left in range(MAX_ADAPTATIONS, -1, -1):
             sent = form.apply(request.body)
@@ -196,7 +192,7 @@ class Endpoint:
             try:
                 answer = await self._begin(stack, attempt, request, form, raw)
             except UpstreamError as error:
-                other = learned(form, sent, error.status, error.said) if left else None
+                other = learned(form, sent, error.status, error.raw) if left else None
                 if other is None:
                     raise
                 form = other
@@ -204,12 +200,12 @@ class Endpoint:
                 if form is not known:
                     self._forms.remember(request.model, form)
                     log.warning(
-                        "Upstream %s: the model %s is asked in another form from now on, since it "
-                        "refused OpenAI's: %s",
+                        "Upstream %s: requests for the model %s are adapted from now on, since it "
+                        "refused one: %s",
                         *(self.upstream.name, request.model, form.changes(known)),
                     )
                 return answer
-        raise AssertionError("the last attempt either answers or raises")
+        raise AssertionError("The last attempt returns or raises.")
 
     async def _begin(
         self,
@@ -219,7 +215,7 @@ class Endpoint:
         form: RequestForm,
         raw: bytes,
     ) -> Answer:
-        """Send the request, and return the answer once it has begun, or is whole."""
+        """Send a request, and return the answer once it has begun, or is complete if no stream."""
         url = self.upstream.url("/chat/completions", request.model)
         reader = request.reader(form)
         try:
@@ -239,7 +235,7 @@ class Endpoint:
             content = self._rest(begun, pieces, attempt, request.model, reader)
             await stack.enter_async_context(contextlib.aclosing(content))
             return self._answer(headers, content, request.model, _STREAM)
-        whole = await self._whole(pieces, reader)
+        whole = await self._client.whole(pieces, reader)
         self._succeed(attempt, request.model, reader)
         return self._answer(headers, _one(whole), request.model, _JSON)
 
@@ -264,7 +260,7 @@ class Endpoint:
         model: str,
         reader: AnswerReader,
     ) -> AsyncGenerator[Piece]:
-        with self._noted(attempt):
+        with self._recorded(attempt):
             yield first
             try:
                 async for piece in pieces:
@@ -273,30 +269,10 @@ class Endpoint:
                 raise connection_errors.broken(error, self.upstream) from error
         self._succeed(attempt, model, reader)
 
-    async def _whole(self, pieces: AsyncIterator[Piece], reader: AnswerReader) -> Piece:
-        """Return an answer that was not asked for as a stream; if it breaks, it is not retried."""
-        assembler, chunks, size = Assembler(), list[Json](), 0
-        try:
-            async for piece in pieces:
-                size += len(piece.data)
-                chunks += piece.chunks
-                for chunk in piece.chunks:
-                    assembler.add(chunk)
-                if size > MAX_ANSWER:
-                    raise connection_errors.garbled(self.upstream)
-        except (aiohttp.ClientError, OSError) as error:
-            broken = connection_errors.broken(error, self.upstream)
-            broken.again = broken.elsewhere = False
-            raise broken from error
-        made = completion(reader.head, assembler)
-        data = reader.body if made is reader.head else json.dumps(made).encode()
-        if self.upstream.key:
-            data = data.replace(self.upstream.key.encode(), REMOVED.encode())
-        return Piece(data, chunks, assembler.usage)
-
     def _succeed(self, attempt: _Attempt, model: str, reader: AnswerReader) -> None:
+        """Record a complete answer, and what it shows of its model."""
         attempt.outcome = "ok"
-        self.circuit.ended()
+        self.circuit.succeeded()
         form = self._forms.form(model)
         found = reader.canonicaliser
         field = found.reasoning_field or form.reasoning_field
@@ -306,4 +282,5 @@ class Endpoint:
 
 
 async def _one(piece: Piece) -> AsyncIterator[Piece]:
+    """Yield ``piece`` alone."""
     yield piece

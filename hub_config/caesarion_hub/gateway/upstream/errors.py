@@ -1,7 +1,7 @@
 """
-What a failure of one upstream is: what to tell, and what may be tried instead.
+A failure of one upstream: what the client reads, and what may be tried instead.
 
-Made by ``refusals`` and ``breaks``; read by ``endpoint`` and ``providers``.
+Raised with what ``refusals`` and ``connection_errors`` make; read by ``endpoint`` and ``router``.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any
 from caesarion_hub.gateway.errors import GatewayError
 
 NO_RETRY = {"X-Should-Retry": "false"}
-"""Asking again does not help, says this header to OpenAI's clients."""
+"""Tells OpenAI's SDKs not to retry: the gateway has done that."""
 
 
 @dataclass
@@ -23,31 +23,31 @@ class UpstreamError(GatewayError):
     """
     A failure of one upstream.
 
-    ``again`` says that the same request may be sent there again, ``elsewhere``
-    that another upstream may do better, ``ill`` that the upstream is at fault.
-    ``passed`` is the provider's own error, redacted, for the client instead of
-    ``message``; it may quote what was asked, which a log must not. ``said`` is
-    the body of a refusal as it came, for the gateway alone.
+    ``retryable``: the same request may be sent to this upstream again. ``may_fail_over``:
+    another upstream may be asked. ``is_fault``: the circuit breaker counts it.
+    ``client_body`` is the provider's own error, redacted, which the client gets instead of
+    ``message``: it may quote the request, which a log must not. ``raw`` is the body of a
+    refusal as it came; it never leaves the gateway.
     """
 
-    again: bool = False
-    elsewhere: bool = True
-    ill: bool = True
-    passed: bytes = b""
-    said: bytes = field(default=b"", repr=False)
+    retryable: bool = False
+    may_fail_over: bool = True
+    is_fault: bool = True
+    client_body: bytes = b""
+    raw: bytes = field(default=b"", repr=False)
 
     def body(self) -> bytes:
         """Return the JSON that OpenAI's clients read."""
-        return self.passed or super().body()
+        return self.client_body or super().body()
 
-    def tell(self, message: str) -> None:
-        """Have the client read ``message``, which a log must not: it quotes the provider."""
+    def quote(self, message: str) -> None:
+        """Send ``message``, which quotes the provider, to the client instead of the logged one."""
         shape = {"message": message, "type": self.kind, "param": None, "code": self.code}
-        self.passed = json.dumps({"error": shape}).encode()
+        self.client_body = json.dumps({"error": shape}).encode()
 
     @property
-    def wait(self) -> float:
-        """Seconds that the provider wants to be left alone, or 0."""
+    def retry_after(self) -> float:
+        """Seconds after which the provider wants to be asked again; 0 if it does not say."""
         return _seconds(self.headers)
 
 
@@ -56,19 +56,19 @@ def failure(
     code: str,
     message: str,
     headers: Mapping[str, str] | None = None,
-    **verdict: Any,
+    **consequences: Any,
 ) -> UpstreamError:
-    """Return a failure that is not the request's fault."""
-    return UpstreamError(status, code, message, "upstream_error", headers or {}, **verdict)
+    """Return an error that is not the request's fault."""
+    return UpstreamError(status, code, message, "upstream_error", headers or {}, **consequences)
 
 
 def is_plain(value: str) -> bool:
-    """Whether a header's value can be sent on."""
+    """Whether a header's value is printable ASCII, so that it can be forwarded."""
     return value.isascii() and value.isprintable()
 
 
 def _seconds(headers: Mapping[str, str]) -> float:
-    """Return the seconds that the headers ask to wait: a number of them, or a date."""
+    """Return the seconds until the time in ``Retry-After``, which is a number or a date."""
     for name, unit in (("Retry-After-Ms", 1000.0), ("Retry-After", 1.0)):
         if re.fullmatch(r"\d+(\.\d+)?", value := headers.get(name, "")):
             return float(value) / unit

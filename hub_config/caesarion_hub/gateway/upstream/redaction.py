@@ -1,9 +1,9 @@
 """
-Take the provider's key, and what providers quote of it, out of what they send.
+Redact the provider's key, and the parts of it that providers quote, in what they send.
 
-Called by ``client``, ``endpoint`` and ``refusals``. Providers answer with things
-like "Incorrect API key provided: sk-ab***yz"; neither the key nor its ends may
-reach a user, in an error, a header or an answer.
+Called by ``client``, ``endpoint`` and ``refusals``. Providers answer with messages such as
+"Incorrect API key provided: sk-ab***yz". Neither the key nor its ends may reach a user, in an
+error, a header or an answer.
 """
 
 import re
@@ -14,28 +14,28 @@ from caesarion_dialects.reader import DONE, encoded
 
 REMOVED = "[key]"
 
-# What may stand for the middle of a key: asterisks, dots, bullets, an ellipsis.
+# Characters that stand for the middle of a key: asterisks, dots, bullets, an ellipsis.
 _MASK = re.compile(r"[*•…]+|\.{2,}|[xX]{4,}")
 _WORD = re.compile(r"[^\s\"'`<>(),;\\]+")
-# A shared piece this long is no coincidence.
+# Characters of the key from which on a match is no coincidence.
 _PIECE = 8
-# From so many of its first characters on, a key is recognised.
+# First characters of the key from which on a text may be its beginning.
 _SEEN = 3
 _TEXTS = ("content", "reasoning_content", "refusal")
 # A text of an answer: its choice, its field, and its call.
 _Place = tuple[int, str, int]
 
 
-def scrub(text: str, key: str | None) -> str:
-    """Return ``text`` with each word that holds ``key`` or a part of it replaced."""
+def redact(text: str, key: str | None) -> str:
+    """Return ``text`` with each word replaced that has ``key`` or a part of it."""
     if not key:
         return text
     if len(key) >= _PIECE:
         text = text.replace(key, REMOVED)
-    return _WORD.sub(lambda word: REMOVED if _tells(word[0], key) else word[0], text)
+    return _WORD.sub(lambda word: REMOVED if _shows(word[0], key) else word[0], text)
 
 
-def _tells(word: str, key: str) -> bool:
+def _shows(word: str, key: str) -> bool:
     word = word.rstrip(".:!?") if not _MASK.search(word) else word
     if word == key:
         return True
@@ -52,21 +52,21 @@ def _tells(word: str, key: str) -> bool:
 
 class AnswerRedactor:
     """
-    Takes a key out of an answer, in whichever pieces it comes.
+    Redacts a key in an answer, however the answer is split.
 
-    Text whose end may be the beginning of the key waits for the next delta of its
-    kind, or for the end of its choice. An answer without the key passes as it is.
+    A text that ends like the beginning of the key is held back until the next delta of its
+    field, or the end of its choice. An answer without the key passes unchanged.
     """
 
     def __init__(self, key: str | None) -> None:
         self._key = key if key and len(key) >= _PIECE else ""
         self._raw = self._key.encode()
-        # Of each text, the end of what has left, and what is held back behind it.
+        # For each text, the end of what was sent, and what is held back behind it.
         self._ends: dict[_Place, tuple[str, str]] = {}
         self._is_holding = False
 
     def redact(self, piece: Piece) -> Piece:
-        """Return ``piece`` without the key."""
+        """Return ``piece`` with the key redacted."""
         if not self._key:
             return piece
         chunks = [self._chunk(chunk) for chunk in piece.chunks]
@@ -108,12 +108,12 @@ class AnswerRedactor:
         return call if new == arguments else {**call, "function": {**function, "arguments": new}}
 
     def _text(self, text: str, place: _Place) -> str:
-        left, held = self._ends.get(place, ("", ""))
-        whole = left + held + text
+        sent, held = self._ends.get(place, ("", ""))
+        whole = sent + held + text
         if not held and self._key[:_SEEN] not in whole:
             self._ends[place] = whole[1 - _SEEN :], ""
             return text
-        made, begin, searched = "", len(left), 0
+        made, begin, searched = "", len(sent), 0
         while (at := whole.find(self._key, searched)) >= 0:
             searched = at + len(self._key)
             made += whole[begin:at] + REMOVED
@@ -124,18 +124,18 @@ class AnswerRedactor:
         return made + whole[begin:end]
 
     def _beginning(self, text: str) -> int:
-        """Return how many characters at the end of ``text`` may be the beginning of the key."""
+        """Return the length of the end of ``text`` that the key may begin with, or 0."""
         longest = min(len(text), len(self._key) - 1)
         lengths = range(longest, _SEEN - 1, -1)
         return next((length for length in lengths if self._key.startswith(text[-length:])), 0)
 
     def _rest(self, index: int) -> dict[str, Any]:
-        """Return what was held back of a choice, as the delta of its end."""
+        """Return what was held back of a choice, for the delta of its end."""
         rest: dict[str, Any] = {}
-        for place, (left, held) in self._ends.items():
+        for place, (sent, held) in self._ends.items():
             if place[0] != index or not held:
                 continue
-            self._ends[place] = left, ""
+            self._ends[place] = sent, ""
             if place[1] == "tool_calls":
                 piece = {"index": place[2], "function": {"arguments": held}}
                 rest.setdefault("tool_calls", []).append(piece)

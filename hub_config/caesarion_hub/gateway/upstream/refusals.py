@@ -1,9 +1,9 @@
 """
-What a provider says instead of an answer, as an error for the client: pure functions.
+The client's errors for a provider's refusals: pure functions.
 
-Called by ``client``. Errors that a user can mend (a bad request, an unknown model) keep
-the provider's words, without the key; those that only the operator can mend, or nobody,
-are said in ours. The words are found by ``caesarion_dialects.errors``.
+Called by ``client``. An error that a user can fix (a bad request, an unknown model) keeps the
+provider's words, which :mod:`caesarion_dialects.errors` finds; the key is redacted. An error that
+only the operator can fix, or nobody, has words of ours.
 """
 
 import json
@@ -14,12 +14,12 @@ from typing import Any
 from caesarion_dialects import errors
 
 from caesarion_hub.gateway.upstream.errors import NO_RETRY, UpstreamError, failure, is_plain
-from caesarion_hub.gateway.upstream.redaction import scrub
+from caesarion_hub.gateway.upstream.redaction import redact
 from caesarion_hub.gateway.upstream.settings import Upstream
 
-# OpenAI's code for a model that is not there, and Azure's.
+# OpenAI's and Azure's code for an unknown model.
 _UNKNOWN = ("model_not_found", "DeploymentNotFound")
-# OpenAI's code for an account without money; others answer 402.
+# OpenAI's code for an account without credit; others answer 402.
 _QUOTA = "insufficient_quota"
 _RETRYING = ("Retry-After", "Retry-After-Ms", "X-Should-Retry")
 
@@ -30,12 +30,12 @@ def status_error(
     """Return the error for an answer with a status of 300 or more."""
     error = _status_error(status, errors.parse(body), headers, upstream)
     if headers.get("X-Should-Retry") == "false":
-        error.again = False
-    if error.passed:
+        error.retryable = False
+    if error.client_body:
         ids = _kept(headers, "X-Request-Id")
-        redacted = {name: scrub(value, upstream.key) for name, value in ids.items()}
+        redacted = {name: redact(value, upstream.key) for name, value in ids.items()}
         error.headers = {**error.headers, **redacted}
-    error.said = body
+    error.raw = body
     return error
 
 
@@ -68,7 +68,7 @@ def _status_error(
                 f"The model provider at {host} does not allow this to the deployment's key. "
                 "The operator should check which models and regions the key is for.",
                 NO_RETRY,
-                ill=False,
+                is_fault=False,
             )
         case 408 | 409:
             return failure(
@@ -76,8 +76,8 @@ def _status_error(
                 f"The model provider at {host} did not finish the request ({status}). "
                 "Ask again in a moment.",
                 _kept(headers, *_RETRYING),
-                again=True,
-                ill=False,
+                retryable=True,
+                is_fault=False,
             )
         case 413:
             return failure(
@@ -85,8 +85,8 @@ def _status_error(
                 f"The model provider at {host} takes no request that is this long. "
                 "Begin a new conversation, or send less.",
                 NO_RETRY,
-                elsewhere=False,
-                ill=False,
+                may_fail_over=False,
+                is_fault=False,
             )
         case 429:
             return _rate_limit(said, headers, host)
@@ -110,10 +110,10 @@ def _server_error(
         *(status if status <= 504 else 502, "upstream_error"),
         f"{message}. Ask again in a moment.",
         _kept(headers, *_RETRYING),
-        again=True,
+        retryable=True,
     )
     if words := _words(said, upstream):
-        error.tell(f"{message}: {_sentence(words)} Ask again in a moment.")
+        error.quote(f"{message}: {_sentence(words)} Ask again in a moment.")
     return error
 
 
@@ -127,33 +127,33 @@ def _refused(
         "upstream_refused",
         f"{message}.",
         headers=_kept(headers, *_RETRYING),
-        elsewhere=status == 404,
-        ill=False,
+        may_fail_over=status == 404,
+        is_fault=False,
     )
     if errors.field(said, "code") in _UNKNOWN:
-        error.code, error.elsewhere = "model_not_found", True
+        error.code, error.may_fail_over = "model_not_found", True
     words = _words(said, upstream)
     is_page = isinstance(said, str) and said[:1] == "<"
-    # Only where nothing of the protocol answers is the address likely to be wrong.
+    # The address is likely to be wrong only where no endpoint of the protocol answers.
     advice = f" Check {address}." if status in (404, 405) and (is_page or not words) else ""
     if _is_openais(said):
-        error.passed = _own_body(said, words, upstream)
+        error.client_body = _own_body(said, words, upstream)
     elif words:
-        error.tell(f"{message}: {_sentence(words) if advice else words}{advice}")
+        error.quote(f"{message}: {_sentence(words) if advice else words}{advice}")
     else:
         error.message = f"{message}.{advice}"
     return error
 
 
 def answer_error(said: Any, upstream: Upstream) -> UpstreamError:
-    """Return the error for one that came with a status of 200, or within a stream."""
+    """Return the error for one that came with the status 200, or within a stream."""
     message = f"The model provider at {upstream.host} gave up the answer"
-    error = failure(502, "upstream_error", f"{message}. Ask again in a moment.", again=True)
+    error = failure(502, "upstream_error", f"{message}. Ask again in a moment.", retryable=True)
     words = _words(said, upstream)
     if isinstance(said, dict) and words:
-        error.passed = _own_body(said, words, upstream)
+        error.client_body = _own_body(said, words, upstream)
     elif words:
-        error.tell(f"{message}: {words}")
+        error.quote(f"{message}: {words}")
     return error
 
 
@@ -166,14 +166,14 @@ def _own_body(said: Any, words: str, upstream: Upstream) -> bytes:
     """Return the provider's own error in OpenAI's shape, redacted."""
 
     def field(name: str) -> str | None:
-        return scrub(errors.field(said, name), upstream.key) or None
+        return redact(errors.field(said, name), upstream.key) or None
 
     shape = {"message": words, "type": field("type") or "upstream_error"}
     return json.dumps({"error": shape | {"param": field("param"), "code": field("code")}}).encode()
 
 
 def _words(said: Any, upstream: Upstream) -> str:
-    return scrub(errors.words(said), upstream.key)
+    return redact(errors.words(said), upstream.key)
 
 
 def _sentence(words: str) -> str:
@@ -186,9 +186,9 @@ def _rate_limit(said: Any, headers: Mapping[str, str], host: str) -> UpstreamErr
     wait = _kept(headers, *_RETRYING)
     seconds = wait.get("Retry-After", "")
     when = f"in {seconds} seconds" if re.fullmatch(r"[\d.]+", seconds) else "in a moment"
-    # The provider's own words name the account.
+    # Not the provider's own words, which name the account.
     message = f"The model provider at {host} takes no more requests for now. Ask again {when}."
-    return failure(429, "rate_limit_exceeded", message, wait, again=True, ill=False)
+    return failure(429, "rate_limit_exceeded", message, wait, retryable=True, is_fault=False)
 
 
 def _quota(host: str) -> UpstreamError:

@@ -1,9 +1,9 @@
 """
-The backend over all upstreams: whom to ask, in which order, and how often.
+The router: selects the upstreams for a model, retries, and fails over.
 
-Called by ``handlers``, as a :class:`~caesarion_hub.gateway.upstream.backend.Backend`,
-and for its health by whoever shows that. Only what has not begun is asked
-again: the next upstream for the same model at once, the same one after a pause.
+Called by ``api.metering`` as a :class:`~caesarion_hub.gateway.upstream.backend.Backend`; calls
+``endpoint`` and ``model_list``. Only a request whose answer has not begun is repeated: at the
+next upstream for the model at once, at the same one after a pause.
 """
 
 import asyncio
@@ -29,29 +29,30 @@ from typing import Any, Self
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.policy import fields
 from caesarion_hub.gateway.upstream.backend import Answer, Condition, json_answer
-from caesarion_hub.gateway.upstream.catalogue import Catalogue
 from caesarion_hub.gateway.upstream.client import open_session
-from caesarion_hub.gateway.upstream.connection_errors import LEFT_ALONE
+from caesarion_hub.gateway.upstream.connection_errors import CIRCUIT_OPEN
 from caesarion_hub.gateway.upstream.endpoint import Endpoint
 from caesarion_hub.gateway.upstream.errors import NO_RETRY, UpstreamError
+from caesarion_hub.gateway.upstream.model_list import ModelList
 from caesarion_hub.gateway.upstream.settings import Upstream
 
 PAUSE = 0.5
-"""Seconds before an upstream is asked again; each further pause may be twice as long."""
+"""Longest pause before the first retry, in seconds; it doubles for each further one."""
 
 MAX_PAUSE = 8.0
+"""Longest pause before any retry, in seconds."""
 
-PATIENCE = 10.0
-"""Seconds that a request waits for a provider that says when to come back; made up."""
+MAX_RETRY_AFTER = 10.0
+"""Seconds up to which a provider's ``Retry-After`` is waited for; a made-up number."""
 
-_NAMED = 20  # models that a sentence names
+_NAMED = 20  # models that a message names
 
 log = logging.getLogger("gateway")
 
 
 @dataclass(frozen=True, eq=False)
 class Route:
-    """An upstream, and what it calls the model."""
+    """An upstream, and its name for the model."""
 
     upstream: Upstream
     model: str
@@ -59,9 +60,9 @@ class Route:
 
 class Router:
     """
-    The upstreams and a pool of connections to them, as an async context.
+    The upstreams with their pool of connections, as an async context manager.
 
-    ``clock``, ``pause`` and ``chance`` are time and luck; tests bring their own.
+    ``clock``, ``pause`` and ``chance`` are replaced in tests.
     """
 
     def __init__(
@@ -86,14 +87,14 @@ class Router:
             for upstream in self._upstreams
         }
         endpoints = list(self._endpoints.values())
-        self._catalogue = Catalogue(endpoints, self._default_model, self._clock)
+        self._model_list = ModelList(endpoints, self._default_model, self._clock)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._session.close()
 
     def conditions(self) -> Iterator[Condition]:
-        """Yield how each upstream is doing."""
+        """Yield the health of each upstream."""
         for name, endpoint in self._endpoints.items():
             circuit = endpoint.circuit
             problem = endpoint.problem if circuit.failures else ""
@@ -107,16 +108,16 @@ class Router:
         return max(first, *(one.silence for one in timeouts))
 
     def model_name(self, model: str) -> str:
-        """Return ``model``: an upstream that has it by another name is still asked for it."""
+        """Return ``model``: an upstream's own name for it does not matter to the client."""
         return model
 
     def extra_fields(self, model: str) -> set[str]:
         """Return the fields beside OpenAI's that any upstream for ``model`` takes."""
-        ways = routes(self._upstreams, model)
-        return {name for way in ways for name in way.upstream.extra_fields}
+        candidates = routes(self._upstreams, model)
+        return {name for route in candidates for name in route.upstream.extra_fields}
 
     def problem(self) -> str:
-        """Return why no upstream can be asked now, as a sentence, or nothing."""
+        """Return why no upstream can be asked now, as a sentence, or ""."""
         conditions = list(self.conditions())
         if any(condition.state != "open" for condition in conditions):
             return ""
@@ -124,19 +125,19 @@ class Router:
 
     @contextlib.asynccontextmanager
     async def complete(self, raw: bytes, body: dict[str, Any]) -> AsyncIterator[Answer]:
-        """Answer with the first upstream that begins to."""
+        """Answer with the first upstream whose answer begins."""
         model: str = body["model"]
-        ways = routes(self._upstreams, model)
-        if not ways:
-            raise unknown_model(model, await self._catalogue.names())
+        candidates = routes(self._upstreams, model)
+        if not candidates:
+            raise unknown_model(model, await self._model_list.names())
         failures: dict[Route, UpstreamError] = {}
         async with contextlib.AsyncExitStack() as stack:
             try:
-                answer = await self._first(stack, ways, raw, body, failures)
+                answer = await self._first(stack, candidates, raw, body, failures)
             except UpstreamError as error:
                 _log(failures, but=error)
                 if error.code == "model_not_found":
-                    raise unknown_model(model, await self._catalogue.names()) from error
+                    raise unknown_model(model, await self._model_list.names()) from error
                 raise
             _log(failures)
             yield answer
@@ -144,117 +145,122 @@ class Router:
     @contextlib.asynccontextmanager
     async def models(self) -> AsyncIterator[Answer]:
         """List the models of all upstreams."""
-        yield json_answer({"object": "list", "data": await self._catalogue.models()})
+        yield json_answer({"object": "list", "data": await self._model_list.models()})
 
     async def _first(
         self,
         stack: contextlib.AsyncExitStack,
-        ways: list[Route],
+        candidates: list[Route],
         raw: bytes,
         body: dict[str, Any],
         failures: dict[Route, UpstreamError],
     ) -> Answer:
         """
-        Ask each way in turn, then those again that may answer yet, until one does.
+        Ask each route in turn, and retry those that failed retryably, until one answers.
 
-        The last failure of each way goes into ``failures``.
+        ``failures`` gets the last failure of each route.
         """
         turn = 0
         while True:
-            for way in ordered(ways, self._is_resting, self._chance):
+            for route in ordered(candidates, self._is_deferred, self._chance):
                 try:
-                    return await stack.enter_async_context(self._ask(way, raw, body))
+                    return await stack.enter_async_context(self._ask(route, raw, body))
                 except UpstreamError as error:
-                    failures[way] = error
-                    if not error.elsewhere:
+                    failures[route] = error
+                    if not error.may_fail_over:
                         raise
-            ways = [
-                way for way in ways if failures[way].again and turn < way.upstream.options.retries
+            candidates = [
+                route
+                for route in candidates
+                if failures[route].retryable and turn < route.upstream.options.retries
             ]
-            wait = min((failures[way].wait for way in ways), default=0.0)
-            if not ways or wait > PATIENCE:
-                raise _told(failures.values(), is_exhausted=not ways)
+            wait = min((failures[route].retry_after for route in candidates), default=0.0)
+            if not candidates or wait > MAX_RETRY_AFTER:
+                raise _most_telling(failures.values(), is_exhausted=not candidates)
             await self._pause(wait + self._chance() * min(MAX_PAUSE, PAUSE * 2**turn))
             turn += 1
 
     def _ask(
-        self, way: Route, raw: bytes, body: dict[str, Any]
+        self, route: Route, raw: bytes, body: dict[str, Any]
     ) -> contextlib.AbstractAsyncContextManager[Answer]:
-        taken = fields.only_allowed(body, way.upstream.extra_fields, drop=True)
-        if way.model != body["model"] or taken is not body:
-            body = taken | {"model": way.model}
+        taken = fields.only_allowed(body, route.upstream.extra_fields, drop=True)
+        if route.model != body["model"] or taken is not body:
+            body = taken | {"model": route.model}
             raw = json.dumps(body).encode()
-        return self._endpoints[way.upstream.name].complete(way.model, body, raw)
+        return self._endpoints[route.upstream.name].complete(route.model, body, raw)
 
-    def _is_resting(self, upstream: Upstream) -> bool:
-        return self._endpoints[upstream.name].circuit.is_resting
+    def _is_deferred(self, upstream: Upstream) -> bool:
+        return self._endpoints[upstream.name].circuit.is_deferred
 
 
-def _told(failures: Iterable[UpstreamError], *, is_exhausted: bool) -> UpstreamError:
+def _most_telling(failures: Iterable[UpstreamError], *, is_exhausted: bool) -> UpstreamError:
     """
-    Return the failure that tells most: the first that is news.
+    Return the failure for the client: the first of an upstream that was asked and has the model.
 
-    One who was left alone or does not have the model says little about one who
-    does. When all was tried, a client need not try it all again.
+    If no retry is left, the client's SDK is told not to retry either.
     """
-    rank = {LEFT_ALONE: 1, "model_not_found": 2}
-    told = min(failures, key=lambda error: rank.get(error.code, 0))
+    rank = {CIRCUIT_OPEN: 1, "model_not_found": 2}
+    found = min(failures, key=lambda error: rank.get(error.code, 0))
     if is_exhausted:
-        told.headers = {**told.headers, **NO_RETRY}
-    return told
+        found.headers = {**found.headers, **NO_RETRY}
+    return found
 
 
 def _log(failures: Mapping[Route, UpstreamError], but: UpstreamError | None = None) -> None:
-    """Note the failures that nobody hears of; that one is left alone was noted when it began."""
-    for way, error in failures.items():
-        if error is not but and error.code != LEFT_ALONE:
-            # Words about what was asked are not for a log.
-            said = error.message if error.ill else error.code
-            log.warning("Upstream %s: %s", way.upstream.name, said)
+    """Log the failures that the client does not get; an open circuit was logged when it opened."""
+    for route, error in failures.items():
+        if error is not but and error.code != CIRCUIT_OPEN:
+            # A refusal's message may quote the request, which a log must not.
+            message = error.message if error.is_fault else error.code
+            log.warning("Upstream %s: %s", route.upstream.name, message)
 
 
 def routes(upstreams: Iterable[Upstream], model: str) -> list[Route]:
     """
-    Return all ways to ``model``.
+    Return all routes to ``model``.
 
-    Upstreams without ``models`` are asked only where no other was named for it,
-    since they would say that they do not know it.
+    An upstream without ``models`` is asked only if no other one names the model: it may not
+    have it.
     """
-    ways = [
+    candidates = [
         Route(upstream, upstream.options.aliases.get(model, model))
         for upstream in upstreams
         if model in upstream.options.aliases or upstream.takes(model)
     ]
     named = [
-        way for way in ways if way.upstream.options.models or model in way.upstream.options.aliases
+        route
+        for route in candidates
+        if route.upstream.options.models or model in route.upstream.options.aliases
     ]
-    return named or ways
+    return named or candidates
 
 
 def ordered(
-    ways: Iterable[Route], is_resting: Callable[[Upstream], bool], chance: Callable[[], float]
+    candidates: Iterable[Route],
+    is_deferred: Callable[[Upstream], bool],
+    chance: Callable[[], float],
 ) -> list[Route]:
     """
-    Return the ways in the order in which they are tried.
+    Return the routes in the order in which they are tried.
 
-    Those that asked for rest come last, then ``priority`` counts, then chance:
-    with these lots an upstream of twice the weight comes first twice as often
+    Deferred upstreams come last; among the others ``priority`` decides, then chance by
+    ``weight``: with these keys an upstream of twice the weight comes first twice as often
     (Efraimidis and Spirakis, 2006).
     """
 
-    def place(way: Route) -> tuple[bool, int, float]:
-        upstream = way.upstream
+    def place(route: Route) -> tuple[bool, int, float]:
+        upstream = route.upstream
         return (
-            is_resting(upstream),
+            is_deferred(upstream),
             upstream.options.priority,
             -math.log(1 - chance()) / upstream.options.weight,
         )
 
-    return sorted(ways, key=place)
+    return sorted(candidates, key=place)
 
 
 def unknown_model(model: str, known: Sequence[str]) -> GatewayError:
-    """Return what to say of a model that nobody has, though it may be listed."""
+    """Return the error for a model that no upstream has, though it may be listed."""
     known = [name for name in known if name != model]
     message = f"There is no model '{model[:100]}' here."
     if near := difflib.get_close_matches(model, known, n=1):

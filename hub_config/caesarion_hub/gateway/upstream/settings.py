@@ -1,9 +1,8 @@
 """
-The upstreams, from what the operator has set: variables, or ``gateway.upstreams``.
+The upstreams, from environment variables or from ``gateway.upstreams`` in the values.
 
-Called by ``config``; reads the files that hold keys. A key stands in no
-setting but OPENAI_API_KEY, and in no sentence. :class:`Upstream` is read by
-the whole package.
+Called by ``config``; reads the files with the keys. No setting but OPENAI_API_KEY holds a key,
+and no message does. :class:`Upstream` is used by the whole package.
 """
 
 import re
@@ -25,11 +24,11 @@ OPENAI = "https://api.openai.com/v1"
 _ADDRESSES = ("OPENAI_BASE_URL", "OPENAI_API_KEY")
 
 MODEL = "{model}"
-"""Stands in a base URL for the name of the model that is asked."""
+"""Placeholder in a base URL for the name of the model."""
 
 
-# A name that in a path would lead to another resource, with this deployment's key.
-# Servers undo escapes before they look for dots.
+# A model name that in a path would address another resource, with this deployment's key:
+# servers decode escapes before they resolve dots.
 _LEADS_ELSEWHERE = re.compile(r"(?:^|[/\\])\.{0,2}(?:[/\\]|$)|[\x00-\x1f\x7f]")
 
 
@@ -42,7 +41,7 @@ def _url(base_url: str, path: str, model: str) -> str:
 @dataclass(frozen=True)
 class Upstream:
     """
-    One endpoint: its address, its key if it wants one, and what it is asked for.
+    One endpoint: its address, its key if it needs one, and its options.
 
     ``base_url`` may hold a query and, for servers that have the model in the
     path, ``{model}``. ``proxy`` is the HTTP proxy on the way to it. ``settings``
@@ -55,7 +54,10 @@ class Upstream:
     proxy: str | None = field(default=None, repr=False)
     name: str = "provider"
     options: UpstreamOptions = field(default_factory=UpstreamOptions)
-    settings: tuple[str, str] = ("OPENAI_BASE_URL", "OPENAI_API_KEY")
+    settings: tuple[str, str] = (
+        "OPENAI_BASE_URL or gateway.baseUrl",
+        "OPENAI_API_KEY or gateway.apiKey",
+    )
     extra_fields: frozenset[str] = frozenset()
 
     @property
@@ -85,10 +87,10 @@ class Upstream:
 
 def find(setting: Mapping[str, str], values: gateway.Gateway) -> tuple[tuple[Upstream, ...], str]:
     """
-    Return the upstreams, none for the demo, and what the operator should hear.
+    Return the upstreams (none for the demo model) and a warning for the operator, or "".
 
-    The values' own upstreams come before all; else one is made of the base URL
-    and the key, of which either is enough.
+    ``gateway.upstreams`` wins; otherwise there is one upstream of the base URL and the key,
+    of which either is enough.
     """
     warnings: list[str] = []
     if values.upstreams:
@@ -129,7 +131,7 @@ def _named(values: gateway.Upstream, requests: gateway.Requests, warnings: list[
 def _checked_address(base_url: str, where: str) -> str:
     parts = urlsplit(base_url)
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
-        # Not quoted: somebody may have put the key into it.
+        # Not quoted, since it may hold the key.
         raise ConfigError(
             f"{where} is not the web address of an endpoint. Set it to something like "
             "http://127.0.0.1:11434/v1, without a name or a password in it."
@@ -142,15 +144,15 @@ def _proxy(base_url: str) -> str | None:
     return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
 
 
-def seconds(setting: Mapping[str, str], name: str, usual: str) -> float:
-    """Return how many seconds the variable ``name`` says."""
-    said = setting.get(name) or usual
+def seconds(setting: Mapping[str, str], name: str, default: str) -> float:
+    """Return the number of seconds in the variable ``name``."""
+    text = setting.get(name) or default
     try:
-        number = float(said)
+        number = float(text)
     except ValueError:
         number = 0.0
     if not 0 < number < float("inf"):
-        raise ConfigError(f"{name} is {said!r}. It must be a number of seconds above 0.")
+        raise ConfigError(f"{name} is {text!r}. It must be a number of seconds above 0.")
     return number
 
 
@@ -164,7 +166,7 @@ def _key(setting: Mapping[str, str], values: gateway.Gateway, warnings: list[str
 
 
 def _key_in(file: Path, where: str, warnings: list[str]) -> str:
-    """Return the key that ``file`` holds; ``where`` is what the operator calls it."""
+    """Return the key in ``file``; ``where`` is the operator's name for the setting."""
     try:
         key = file.read_text("utf-8").strip()
         mode = stat.S_IMODE(file.stat().st_mode)
@@ -184,7 +186,7 @@ def _key_in(file: Path, where: str, warnings: list[str]) -> str:
 
 
 def _checked_key(key: str, where: str) -> str:
-    """A key goes into a header, so it must be one word of plain characters."""
+    """Return ``key`` if it can stand in a header: one word of printable ASCII."""
     if not all("!" <= character <= "~" for character in key):
-        raise ConfigError(f"{where} holds more than one word of plain characters, which no key is.")
+        raise ConfigError(f"{where} is no key: a key is one word of printable ASCII characters.")
     return key
