@@ -487,6 +487,26 @@ async def test_who_goes_away_while_code_runs_interrupts_it(
     assert await run(http, "print(x)", session_id="leaver") == "1\n"
 
 
+async def test_who_goes_away_from_code_in_c_does_not_hang_the_session(
+    http: httpx.AsyncClient,
+) -> None:
+    where = {"session_id": "c"}
+    await run(http, "import sys; sys.setswitchinterval(1000); gone = 1", **where)
+    body, patience = {"code": "sum(range(10**12))", **where}, httpx.Timeout(10, read=2)
+    with pytest.raises(httpx.ReadTimeout):
+        await http.post("caesarion/api/execute", json=body, timeout=patience)
+    assert await run(http, "print('gone' in globals())", **where) == "False\n"
+
+
+async def test_after_an_exit_a_session_goes_on_in_a_new_kernel(http: httpx.AsyncClient) -> None:
+    where = {"session_id": "leaves"}
+    answer = await http.post("caesarion/api/execute", json={"code": "print('bye'); exit()"} | where)
+    said, note, end = lines(answer.text)
+    assert (said["text"], end["status"]) == ("bye\n", "dead")
+    assert note["text"].startswith("The code ended the kernel with exit().")
+    assert await run(http, "print('alive')", **where) == "alive\n"
+
+
 async def test_who_goes_away_while_the_kernel_starts_leaves_none_behind(
     http: httpx.AsyncClient, server: RunningServer
 ) -> None:

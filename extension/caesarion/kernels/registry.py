@@ -1,14 +1,14 @@
 """
-Find the kernel that code should run in, or start one.
+Find the kernel in which code is to run, or start one.
 
-Called by the two doors (:mod:`caesarion.chat.persona`, :mod:`caesarion.api.chat`);
-knows Jupyter Server's kernel, session and contents managers; hands out
-:class:`~caesarion.kernels.kernel.Kernel`.
+Called by :mod:`caesarion.chat.persona` and the handlers of :mod:`caesarion.api`; calls Jupyter
+Server's kernel, session and contents managers, and returns
+:class:`~caesarion.kernels.kernel.Kernel` objects.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 from jupyter_client.kernelspec import NoSuchKernel
@@ -24,7 +24,7 @@ from caesarion.kernels.process import KernelProcess
 
 
 class KernelRegistry:
-    """All kernels of one server that the agent has had to do with."""
+    """The kernels of one server that the agent uses."""
 
     def __init__(self, settings: CaesarionKernel, serverapp: Any) -> None:
         self.settings = settings
@@ -33,10 +33,10 @@ class KernelRegistry:
         self._contents = serverapp.contents_manager
         self._specs = serverapp.kernel_spec_manager
         self.prewarmed = PrewarmedKernel(self._pool, settings.prewarm)
-        """What the first conversation finds started."""
+        """The kernel that is started ahead for the first conversation."""
         self._known: dict[str, Kernel] = {}
         self._conversations: dict[str, str] = {}
-        # Temporary kernels that are being shut down.
+        # Shutdowns of temporary kernels, and closings of connections, that go on by themselves.
         self._ending: set[asyncio.Future[None]] = set()
         # Held while a kernel is looked up and started: two questions at once
         # must not start two kernels for one notebook or conversation.
@@ -61,8 +61,8 @@ class KernelRegistry:
     async def for_notebook(self, path: str) -> Kernel:
         """Return the kernel of the notebook at ``path`` below the root, started if need be."""
         async with self._starting:
-            if kernel_id := await self._kernel_of_session(path):
-                return await self.get(kernel_id, path)
+            if kernel := await self._session_kernel(path):
+                return await self.get(kernel["id"], path)
             try:
                 model = await ensure_async(self._contents.get(path, content=True, type="notebook"))
             except HTTPError as error:
@@ -83,45 +83,45 @@ class KernelRegistry:
 
     async def notebook_language(self, path: str) -> str:
         """
-        Return what the notebook at ``path`` is written in, as its kernel says; starts nothing.
+        Return the language of the notebook at ``path``, by its kernelspec; starts no kernel.
 
-        It is "" where there is no such notebook, or no such kernel here.
+        It is "" where there is no such notebook, or no such kernelspec here.
         """
         try:
-            if kernel_id := await self._kernel_of_session(path):
-                return self._language(self._pool.get_kernel(kernel_id).kernel_name)
+            if kernel := await self._session_kernel(path):
+                return self._language(kernel["name"])
             model = await ensure_async(self._contents.get(path, content=True, type="notebook"))
             named = model["content"]["metadata"].get("kernelspec", {}).get("name")
             return self._language(named or self._pool.default_kernel_name)
         except (HTTPError, NoSuchKernel):
             return ""
 
-    async def _kernel_of_session(self, path: str) -> str | None:
-        """Return the id of the kernel that runs for the notebook at ``path``, if there is one."""
+    async def _session_kernel(self, path: str) -> dict[str, Any] | None:
+        """Return the model of the kernel in the session of the notebook at ``path``, if any."""
         for session in await self._sessions.list_sessions():
             if session["path"] == path and session["kernel"]:
-                return str(session["kernel"]["id"])
+                return dict(session["kernel"])
         return None
 
     def _language(self, kernel_name: str) -> str:
         return str(self._specs.get_kernel_spec(kernel_name).language)
 
     async def running_for_notebook(self, path: str) -> Kernel | None:
-        """Return the kernel of the notebook at ``path`` if it has one, else None; starts none."""
-        kernel_id = await self._kernel_of_session(path)
-        return await self.get(kernel_id, path) if kernel_id else None
+        """Return the kernel of the notebook at ``path`` if it runs, else None."""
+        kernel = await self._session_kernel(path)
+        return await self.get(kernel["id"], path) if kernel else None
 
     def running_for_conversation(self, conversation: str) -> Kernel | None:
-        """Return the kernel that belongs to ``conversation`` if it lives, else None."""
+        """Return the kernel of ``conversation`` if it runs, else None."""
         kernel_id = self._conversations.get(conversation)
         return self._kernel(kernel_id) if kernel_id and kernel_id in self._pool else None
 
     async def for_conversation(self, conversation: str, path: str, name: str) -> Kernel:
         """
-        Return the kernel that belongs to ``conversation``, started if need be.
+        Return the kernel of ``conversation``, started if need be.
 
-        It is listed in JupyterLab's Running panel as ``name``, of ``path``,
-        and works in the server's root folder, where the user's files are.
+        JupyterLab's Running panel lists it as ``name``, of ``path``; its working folder is the
+        server's root, where the user's files are.
         """
         async with self._starting:
             kernel_id = self._conversations.get(conversation)
@@ -138,7 +138,7 @@ class KernelRegistry:
 
     @contextlib.asynccontextmanager
     async def temporary(self) -> AsyncIterator[Kernel]:
-        """Provide a kernel that nobody else uses and that is gone afterwards."""
+        """Provide a new kernel that is shut down at the end of the block."""
         async with self.start_temporary() as kernel_id:
             try:
                 yield self._kernel(kernel_id)
@@ -151,9 +151,9 @@ class KernelRegistry:
         self, folder: str = "", name: str | None = None
     ) -> AsyncIterator[str]:
         """
-        Provide the id of a new kernel that is gone afterwards.
+        Provide the id of a new kernel that is shut down at the end of the block.
 
-        It works in ``folder`` below the root; ``name`` is its kernelspec's. Raises
+        Its working folder is ``folder`` below the root; ``name`` is its kernelspec's. Raises
         UnknownKernel if there is no such kernelspec.
         """
         known = self._specs.get_all_specs()
@@ -167,24 +167,21 @@ class KernelRegistry:
             yield kernel_id
         finally:
             if kernel_id in self._pool:
-                ending = asyncio.ensure_future(self._pool.shutdown_kernel(kernel_id, now=True))
-                self._ending.add(ending)
-                ending.add_done_callback(self._ending.discard)
-                await asyncio.shield(ending)
+                await asyncio.shield(self._end(self._pool.shutdown_kernel(kernel_id, now=True)))
 
     async def kernel_id_of(self, conversation: str, notebook: str) -> str | None:
         """
-        Return the id of the kernel that runs and that a conversation had its code run in.
+        Return the id of the running kernel in which the code of a conversation ran, if it does.
 
-        That is the kernel of ``notebook``, a path, or the conversation's own.
+        That is the kernel of the notebook at the path ``notebook``, or the conversation's own.
         """
-        if notebook and (kernel_id := await self._kernel_of_session(notebook)):
-            return kernel_id
+        if notebook and (kernel := await self._session_kernel(notebook)):
+            return str(kernel["id"])
         kernel_id = self._conversations.get(conversation)
         return kernel_id if kernel_id in self._pool else None
 
     def kernelspec(self, kernel_id: str | None) -> dict[str, str]:
-        """Return name, display_name and language of a kernel that runs, or would be started."""
+        """Return name, display_name and language of a kernel, or of one that would be started."""
         name = self._pool.default_kernel_name
         if kernel_id in self._pool:
             name = self._pool.get_kernel(kernel_id).kernel_name
@@ -192,14 +189,14 @@ class KernelRegistry:
         return {"name": name, "display_name": spec.display_name, "language": spec.language}
 
     def process(self, kernel_id: str) -> KernelProcess:
-        """Return the process of a kernel that runs; whoever takes it closes it."""
+        """Return the process of a running kernel, which the caller has to close."""
         return KernelProcess(self._pool, kernel_id)
 
     async def running(self) -> list[dict[str, str]]:
         """Return id, name and state of the server's kernels, for the status."""
         kernels = []
         for kernel_id in self._pool.list_kernel_ids():
-            # One that is just being started or ended has no model yet, or none any longer.
+            # A kernel that is just being started or shut down has no model.
             with contextlib.suppress(HTTPError, KeyError, TraitError):
                 model = await ensure_async(self._pool.kernel_model(kernel_id))
                 state = model["execution_state"]
@@ -224,12 +221,19 @@ class KernelRegistry:
         self._known.clear()
 
     def _kernel(self, kernel_id: str, notebook_path: str = "") -> Kernel:
-        for known in [known for known in self._known.values() if not known.exists]:
-            del self._known[known.id]
+        for gone in [known for known in self._known.values() if not known.exists]:
+            del self._known[gone.id]
+            self._end(gone.close())
         kernel = self._known.setdefault(kernel_id, Kernel(self.settings, self._pool, kernel_id))
         # A notebook may have been renamed since.
         kernel.notebook_path = notebook_path or kernel.notebook_path
         return kernel
+
+    def _end(self, work: Coroutine[Any, Any, None]) -> "asyncio.Future[None]":
+        ending = asyncio.ensure_future(work)
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
+        return ending
 
     async def _started(self, start: Any) -> Any:
         try:

@@ -1,17 +1,17 @@
 """
-The user's live variables: what there is, and a digest of what is asked for.
+The user's live variables: a list of them, and a digest of each that is asked for.
 
-Called by :mod:`caesarion.chat.context` and :mod:`caesarion.api.chat`. What looks at
-them is :mod:`caesarion.kernels.inspector`, sent as text into the kernel, which need not
-have anything of ours.
+Called by :mod:`caesarion.chat.context` and :mod:`caesarion.api.variables`; calls
+:mod:`caesarion.kernels.inspector` in the kernel, where it is sent as text: a kernel need not have
+this package.
 """
 
 import json
 from functools import cache
-from pathlib import Path
+from inspect import getsource
 from typing import Any
 
-from caesarion.kernels import inspector
+from caesarion.kernels import bounded_repr, inspector
 from caesarion.kernels.kernel import Kernel
 from caesarion.kernels.terminal import ANSI
 from caesarion.text import without_surrogates
@@ -47,4 +47,6 @@ def _plain(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 @cache
 def _source() -> str:
-    return Path(inspector.__file__).read_text("utf-8")
+    """Return both modules as one text, in which each has what it would import from the other."""
+    lines = [*getsource(bounded_repr).splitlines(), *getsource(inspector).splitlines()]
+    return "\n".join(line for line in lines if not line.startswith("from caesarion."))

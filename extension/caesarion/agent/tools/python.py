@@ -38,7 +38,8 @@ class PythonInterpreter(Tool[Code]):
         "Run Python in the user's live Jupyter kernel. Variables, imports and files persist from "
         "call to call and are shared with the user's notebook. The user sees the code and its "
         "outputs (text, tables, plots) as they appear; you are told a digest. Print what you "
-        "need to know. input() is not available."
+        "need to know; what a background task prints after its call is shown to the user alone. "
+        "input() is not available."
     )
     effects = True
     arguments = Code
