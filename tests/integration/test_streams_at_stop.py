@@ -103,7 +103,7 @@ async def test_all_that_is_under_way_ends_with_a_status_when_the_server_stops(
     begun: list[str] = []
     environment = {
         "CAESARION_MODEL_TOKEN": hub.make_token("ada", [SCOPE]),
-        "CAESARION_KERNEL_SPARE": "0",
+        "CAESARION_KERNEL_PREWARM": "0",
     }
     with (
         gateways.running() as gateway,
