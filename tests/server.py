@@ -48,6 +48,10 @@ async def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> No
             await asyncio.sleep(0.02)
 
 
+def _is_outermost(line: str) -> bool:
+    return bool(line[:1].strip())
+
+
 @dataclass
 class RunningServer:
     """A server that answers."""
@@ -135,11 +139,12 @@ class RunningServer:
         """
         The last lines of the tracebacks in the log.
 
-        Not of kernels that were interrupted, as those are that end while they start.
+        Not of kernels that were interrupted, as those are that end while they start. Where two
+        of them print at once, the first traceback has no last line.
         """
         _, *after = self.log.split("Traceback (most recent call last):\n")
-        ends = [next(line for line in text.splitlines() if line[:1].strip()) for text in after]
-        return [end for end in ends if end != "KeyboardInterrupt"]
+        ends = [next(filter(_is_outermost, text.splitlines()), "") for text in after]
+        return [end for end in ends if end not in ("", "KeyboardInterrupt")]
 
     def processes(self) -> list[psutil.Process]:
         """Return the server and its kernels, those that have ended excepted."""
