@@ -55,12 +55,11 @@ class Interleavings(RuleBasedStateMachine):
     @rule(which=WHICH, users=st.lists(st.sampled_from("abc"), min_size=1, max_size=4))
     def ask(self, which: int, users: list[str]) -> None:
         reservations = [
-            Reservation(uuid4().hex, milliseconds(), user, "", (), "m", "", "", 10, MOST, 0)
+            Reservation(uuid4().hex, milliseconds(), user, "", (), "m", "", "", 10, MOST, 0, MOST)
             for user in users
         ]
-        results = self.ledgers[which].apply(reservations)
-        for reservation, refusal in zip(reservations, results, strict=True):
-            if refusal is None:
+        for reservation in self.ledgers[which].apply(reservations):
+            if isinstance(reservation, Reservation):
                 self.open[which][reservation.id] = reservation
                 self.users[reservation.id] = reservation.user
 
@@ -95,7 +94,7 @@ class Interleavings(RuleBasedStateMachine):
             gone = tables.replica.c.id == dead._replica
             connection.execute(delete(tables.replica).where(gone))
         self.ledgers[1 - which].apply([BEAT])
-        self.spent |= dict.fromkeys(self.open[which], MOST)
+        self.spent |= {one.id: one.reserved_tokens for one in self.open[which].values()}
         self.old += [Settlement(one, milliseconds()) for one in self.open[which].values()]
         self.open[which] = {}
         self.ledgers[which] = self.make()
@@ -125,7 +124,8 @@ class Interleavings(RuleBasedStateMachine):
         for name in ("a", "b", "c", ""):
             mine = [tokens for one, tokens in self.spent.items() if name in ("", self.users[one])]
             assert sums.get(name, (0, 0)) == (len(mine), sum(mine))
-        assert sums.get("", (0, 0))[1] < LIMIT + MOST
+        # The last answer of each user may reserve less than it takes: what is left of their own.
+        assert sums.get("", (0, 0))[1] < LIMIT + 3 * MOST
         assert all(sums.get(name, (0, 0))[1] < LIMIT // 3 + MOST for name in ("a", "b", "c"))
 
     def teardown(self) -> None:
