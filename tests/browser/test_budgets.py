@@ -40,7 +40,7 @@ def overview(frugal_hub: RunningHub, browser: Browser) -> Iterator[Page]:
 
 
 def add_budget(page: Page, name: str, tokens: str) -> None:
-    """Add a budget in all for a user."""
+    """Add an overall budget for a user."""
     form = page.locator("#add")
     form.get_by_label("For").select_option("user")
     form.get_by_label("Name").fill(name)
@@ -62,27 +62,27 @@ def test_the_smaller_budget_is_refused_in_the_chat_and_the_administrator_sees_bo
     for name, tokens in (("ivy", "50"), ("jack", "5000")):
         add_budget(admin.page, name, tokens)
         expect(admin.page.get_by_role("status")).to_contain_text(
-            f"of user {name}, in all, is added"
+            f"overall budget for user {name} was added"
         )
     add_budget(admin.page, "ivy", "9")
-    expect(admin.page.get_by_role("alert")).to_contain_text("is there already: 50 tokens.")
+    expect(admin.page.get_by_role("alert")).to_contain_text("exists already: 50 tokens.")
     visits.picture(admin, "budgets")
     admin.page.get_by_role("link", name="Overview").click()
     refused = admin.page.locator("#refused")
-    expect(refused).to_contain_text("Nobody was refused.")
+    expect(refused).to_contain_text("No requests were refused.")
 
     ivy, jack = visits(frugal_hub, "ivy"), visits(frugal_hub, "jack")
     for lab in (ivy, jack):
         lab.log_in()
         lab.ask("hello", "Certainly.")
     jack.ask("again", "Certainly.")
-    ivy.ask("again", "Your budget of 50 tokens in all is used up: 60 are used.")
+    ivy.ask("again", "Your budget of 50 tokens in total is used up: 60 are used.")
     expect(ivy.messages.last).to_contain_text("the operator can raise it")
     visits.picture(ivy, "refused")
 
     # The page has come up to date by itself.
     expect(refused.get_by_role("row", name="ivy 1 ")).to_contain_text(
-        "Your budget of 50 tokens in all is used up: 60 are used."
+        "Your budget of 50 tokens in total is used up: 60 are used."
     )
     expect(refused.get_by_role("link", name="jack")).to_have_count(0)
     servers = admin.page.locator("#servers")
@@ -93,21 +93,23 @@ def test_the_smaller_budget_is_refused_in_the_chat_and_the_administrator_sees_bo
     visits.picture(admin, "overview")
 
     admin.page.get_by_role("link", name="Budgets", exact=True).click()
-    row = admin.page.get_by_role("row", name="user ivy in all")
+    row = admin.page.get_by_role("row", name="user ivy in total")
     expect(row).to_contain_text("used up")
     row.get_by_label("Tokens").fill("5000")
     row.get_by_role("button", name="Save").click()
-    expect(admin.page.get_by_role("status")).to_contain_text("is saved: 5,000 tokens.")
+    expect(admin.page.get_by_role("status")).to_contain_text("was saved: 5,000 tokens.")
     expect(row.get_by_label("Tokens")).to_have_value("5000")
     provider.add(Text("Gladly.", usage=Usage(40, 20)))
     ivy.ask("and now", "Gladly.")
-    admin.page.get_by_role("row", name="user jack in all").get_by_role("link").click()
+    admin.page.get_by_role("row", name="user jack in total").get_by_role("link").click()
     admin.page.get_by_role("button", name="Delete it").click()
-    expect(admin.page.get_by_role("status")).to_contain_text("of user jack, in all, is deleted.")
+    expect(admin.page.get_by_role("status")).to_contain_text(
+        "overall budget for user jack was deleted."
+    )
     admin.page.get_by_role("link", name="Audit", exact=True).click()
-    expect(admin.page.get_by_text("user ivy, in all: 50 tokens → 5,000 tokens")).to_be_visible()
+    expect(admin.page.get_by_text("user ivy, in total: 50 tokens → 5,000 tokens")).to_be_visible()
     admin.page.get_by_role("button", name="Verify the audit").click()
-    expect(admin.page.get_by_role("status")).to_contain_text("The audit is whole. Its records: 4;")
+    expect(admin.page.get_by_role("status")).to_contain_text("The audit is whole. Its records: 5;")
     visits.picture(admin, "audit")
 
 
@@ -147,12 +149,12 @@ def test_a_page_in_which_somebody_is_at_work_is_left_alone(overview: Page) -> No
     page.clock.run_for(30_000)
     expect(heading).to_have_text("Old")
     live = page.locator("#live")
-    expect(live.get_by_text("paused while something in it is selected")).to_be_visible()
-    expect(live.get_by_text("renewed every 10 seconds")).to_be_hidden()
+    expect(live.get_by_text("paused while you select")).to_be_visible()
+    expect(live.get_by_text("updated every 10 seconds")).to_be_hidden()
     page.evaluate("document.activeElement.blur()")
     page.clock.run_for(11_000)
     expect(heading).to_have_text("Overview")
-    expect(live.get_by_text("renewed every 10 seconds")).to_be_visible()
+    expect(live.get_by_text("updated every 10 seconds")).to_be_visible()
 
 
 def test_a_page_that_cannot_be_renewed_does_not_say_that_requests_are_answered(
@@ -163,9 +165,7 @@ def test_a_page_that_cannot_be_renewed_does_not_say_that_requests_are_answered(
     expect(state).to_have_class("alert alert-success")
     page.route("**/admin", lambda route: route.abort())
     page.clock.run_for(11_000)
-    expect(state).to_have_text(
-        "Whether requests are answered is not known: the gateway did not answer."
-    )
+    expect(state).to_have_text("The gateway did not answer, so its state is unknown.")
     expect(state).to_have_class("alert alert-secondary")
     page.unroute("**/admin")
     page.clock.run_for(11_000)
@@ -180,7 +180,7 @@ def test_the_longest_name_breaks_no_page_and_a_limit_has_its_label_on_a_telephon
     log_in(page, frugal_hub)
     page.goto(f"{frugal_hub.url}{GATEWAY}/admin/budgets")
     add_budget(page, "x" * 255, "5")
-    row = page.locator("#mine")
+    row = page.locator("#current")
     expect(row.get_by_text("Dollars")).to_be_in_viewport()
     for path in ("admin", "admin/audit", "admin/budgets"):
         page.goto(f"{frugal_hub.url}{GATEWAY}/{path}")
@@ -196,7 +196,7 @@ def test_the_longest_name_breaks_no_page_and_a_limit_has_its_label_on_a_telephon
     page.get_by_role("row", name="x" * 255).get_by_role("link", name="Delete…").click()
     assert page.evaluate("document.documentElement.scrollWidth") == 400
     page.get_by_role("button", name="Delete it").click()
-    expect(page.get_by_role("status")).to_contain_text("is deleted.")
+    expect(page.get_by_role("status")).to_contain_text("was deleted.")
     context.close()
 
 
@@ -214,7 +214,7 @@ def test_the_pages_work_without_javascript(frugal_hub: RunningHub, browser: Brow
     log_in(page, frugal_hub)
     page.goto(f"{frugal_hub.url}{GATEWAY}/admin/spending")
     expect(page.get_by_role("heading", name="Spending")).to_be_visible()
-    page.get_by_label("Name begins with").fill("no-such-user")
+    page.get_by_label("Name starts with").fill("no-such-user")
     page.get_by_role("button", name="Search").click()
-    expect(page.get_by_text("Nothing yet.")).to_be_visible()
+    expect(page.get_by_text("No usage yet.")).to_be_visible()
     context.close()

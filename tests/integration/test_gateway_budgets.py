@@ -360,8 +360,8 @@ async def test_the_agent_reports_its_calls_and_shows_a_refusal_as_it_is(
         rows = await gateways.settled(2)
     assert Done("stop") in said
     assert refused[0] == Failure(
-        "Your budget of 20 tokens in all is used up: 30 are used. It does not renew; the operator "
-        "can raise it."
+        "Your budget of 20 tokens in total is used up: 30 are used. It does not renew; the "
+        "operator can raise it."
     )
     assert [(row.conversation, row.message) for row in rows] == [("lab.chat", "m-1")] * 2
     asked, told = gateways.records()

@@ -2,20 +2,22 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from caesarion_hub.gateway.errors import GatewayError
-from caesarion_hub.gateway.pages import lists, queries
-from caesarion_hub.gateway.pages.lists import Search
-from caesarion_hub.gateway.policy.budgets import Budget
+from caesarion_hub.gateway.pages import budget_status, rows, spans, sums
+from caesarion_hub.gateway.pages.rows import AuditSearch
+from caesarion_hub.gateway.policy.budgets import Account, Budget
 from caesarion_hub.gateway.store import tables
 from caesarion_hub.gateway.store.audit_log import START_HASH
 from caesarion_hub.gateway.store.audit_verification import Verifier, in_database
@@ -35,7 +37,7 @@ from caesarion_hub.gateway.store.commands import (
 from caesarion_hub.gateway.store.database import Database, DatabaseError
 from caesarion_hub.gateway.store.ledger import Ledger
 from caesarion_hub.gateway.store.settlements import LOST
-from sqlalchemy import column, func, insert, select, table, text
+from sqlalchemy import column, event, func, insert, select, table, text
 from sqlalchemy.exc import OperationalError
 
 from tests.fakes.postgres import Postgres
@@ -222,7 +224,7 @@ def test_a_groups_budget_is_shared_and_so_is_everybodys_money(database: Database
     assert let_in(ledger, reservation)
     ledger.apply([settled(reservation)])
     assert said(ledger, make_reservation("eve")) == (
-        "The budget of everybody here of $0.0002 in all is used up: $0.0002 is used. "
+        "The budget of everybody here of $0.0002 in total is used up: $0.0002 is used. "
         "It does not renew; the operator can raise it."
     )
 
@@ -475,32 +477,34 @@ def test_what_the_pages_ask_is_answered(database: Database) -> None:
         ]
     )
     with database.reading() as connection:
-        *_, today = queries.by_day(connection, ("everyone", ""), 7)
-        (model,) = queries.by_model(connection, ("user", "ada"), "month")
-        users = queries.by_name(connection, "user", "total", begins="b")
-        both = queries.by_name(connection, "user", "today", rows=1)
-        nothing = queries.whole(connection, ("user", "eve"), "last-month")
-        latest = lists.requests(connection, user="ada")
-        failures = lists.requests(connection, failed=True)
-        open_ones = lists.requests(connection, under_way=True)
-        first = lists.requests_after(connection, None, user="", span="month")
-        others = lists.requests_after(connection, first[0], user="", span="total")
-        refused = lists.refusals(connection, user="bob")
-        refused_today = lists.refused(connection, queries.today())
-        records = lists.audit(connection, Search("ada", "call", text="0%_s"), before=2)
-        unlike = lists.audit(connection, Search(text="0x_s"))
-        newer = lists.audit(connection, Search(outcomes=True), after=1)
-        whole = lists.audit_after(connection, None, Search(outcomes=True))
-        ended = lists.outcomes_of(connection, records)
-        groups = lists.groups_of(connection, "bob")
-        left = queries.left(connection, ledger.budgets, [("user", "ada"), ("everyone", "")])
-        standing = queries.standing(connection, ledger.budgets, budgets[0])
+        *_, today = sums.by_day(connection, ("everyone", ""), 7)
+        (model,) = sums.by_model(connection, ("user", "ada"), "month")
+        users = sums.by_name(connection, "user", "total", prefix="b")
+        both = sums.by_name(connection, "user", "today", rows=1)
+        nothing = sums.total(connection, ("user", "eve"), "last-month")
+        latest = rows.requests(connection, user="ada")
+        failures = rows.requests(connection, failed=True)
+        open_ones = rows.requests(connection, in_progress=True)
+        first = rows.requests_after(connection, None, user="", span="month")
+        others = rows.requests_after(connection, first[0], user="", span="total")
+        refused = rows.refusals(connection, user="bob")
+        refused_today = rows.number_refused(connection, spans.today())
+        records = rows.audit(connection, AuditSearch("ada", "call", text="0%_s"), before=2)
+        unlike = rows.audit(connection, AuditSearch(text="0x_s"))
+        newer = rows.audit(connection, AuditSearch(outcomes=True), after=1)
+        whole = rows.audit_after(connection, None, AuditSearch(outcomes=True))
+        ended = rows.outcomes_of(connection, records)
+        groups = rows.groups_of(connection, "bob")
+        left = budget_status.of_accounts(
+            connection, ledger.budgets, [("user", "ada"), ("everyone", "")]
+        )
+        standing = budget_status.status(connection, ledger.budgets, budgets[0])
     assert (today.requests, today.failures, today.tokens) == (2, 1, 100)
     assert (today.nanos, today.unpriced_tokens) == (70_000, 30)
     assert (model.name, model.tokens) == ("m", 70)
     assert [row.name for row in users] == ["bob"]
     assert [row.name for row in both] == ["ada", "bob"]
-    assert nothing == queries.Sums("")
+    assert nothing == sums.Sums("")
     assert {row.id for row in latest} == {done.id, under_way.id}
     assert [row.id for row in failures] == [failed.id]
     assert [row.id for row in open_ones] == [under_way.id]
@@ -514,13 +518,54 @@ def test_what_the_pages_ask_is_answered(database: Database) -> None:
     assert [row.kind for row in whole] == ["call", "outcome"]
     assert [json.loads(row.record)["outcome"] for row in ended.values()] == ["ok"]
     assert groups == "[]"
-    assert standing.fullest == left[0]
-    assert standing.reached == 0
-    assert [(one.place, one.tokens, one.nanos) for one in left] == [
+    assert standing.highest == left[0]
+    assert standing.exhausted == 0
+    assert [(one.account, one.tokens, one.nanos) for one in left] == [
         (("user", "ada"), 70, 70_000),
         (("everyone", ""), 100, 70_000),
     ]
-    assert [round(one.part, 3) for one in left] == [0.07, 0.0]
+    assert [round(one.fraction, 3) for one in left] == [0.07, 0.0]
+
+
+def test_no_page_reads_a_table_without_an_index(tmp_path: Path) -> None:
+    statements: list[tuple[str, Any]] = []
+    everyone: Account = ("everyone", "")
+    search = AuditSearch(user="a", kind="call")
+    with closing(Database(f"sqlite:///{tmp_path}/gateway.sqlite")) as database:
+        database.migrate()
+        in_force = make_ledger(database, Budget("user", "", "week", 1000, None)).budgets
+        with database.reading() as connection:
+
+            @event.listens_for(connection, "before_cursor_execute")
+            def _keep(_: Any, __: Any, sql: str, values: Any, *___: Any) -> None:
+                statements.append((sql, values))
+
+            for span in spans.LABELS:
+                sums.by_model(connection, everyone, span)
+                sums.by_name(connection, "user", span, prefix="a")
+                sums.total(connection, everyone, span)
+                rows.requests_after(connection, None, user="", span=span)
+                rows.refusals_after(connection, None, user="ada", span=span)
+            sums.by_day(connection, everyone)
+            budget_status.statuses(connection, in_force)
+            budget_status.of_accounts(connection, in_force, [("user", "ada")])
+            for user in ("", "ada"):
+                rows.requests(connection, user=user)
+                rows.refusals(connection, user=user)
+            rows.requests(connection, failed=True)
+            rows.requests(connection, in_progress=True)
+            rows.number_refused(connection, spans.today())
+            rows.audit(connection, search)
+            rows.audit_after(connection, None, search)
+            rows.groups_of(connection, "ada")
+            event.remove(connection, "before_cursor_execute", _keep)
+            steps = [
+                str(step.detail)
+                for sql, values in statements
+                for step in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values)
+            ]
+    assert len(statements) >= 25
+    assert [step for step in steps if re.match(r"SCAN \w+$", step)] == []
 
 
 def test_names_are_found_by_their_beginning_and_listed_in_the_order_of_code_points(
@@ -534,10 +579,10 @@ def test_names_are_found_by_their_beginning_and_listed_in_the_order_of_code_poin
         ledger.apply([settled(reservation)])
     expected = ["ad", "ad a", "ad-a", "ada", "adé", "ad😀"]
     with database.reading() as connection:
-        spenders = queries.by_name(connection, "user", "total", begins="ad")
-        everybody = queries.by_name(connection, "user", "total")
-        records = lists.audit(connection, Search(user="ad"))
-        nobody = queries.by_name(connection, "user", "total", begins="ada ")
+        spenders = sums.by_name(connection, "user", "total", prefix="ad")
+        everybody = sums.by_name(connection, "user", "total")
+        records = rows.audit(connection, AuditSearch(user="ad"))
+        nobody = sums.by_name(connection, "user", "total", prefix="ada ")
     assert [row.name for row in spenders] == expected
     assert [row.name for row in everybody] == sorted(names)
     assert {row.user for row in records} == set(expected)

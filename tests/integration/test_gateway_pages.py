@@ -11,13 +11,12 @@ from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import httpx
 import pytest
-from caesarion_hub.gateway.pages import queries
+from caesarion_hub.gateway.pages import spans, sums
 from caesarion_hub.gateway.pages.download import Download
-from caesarion_hub.gateway.pages.lists import BATCH
+from caesarion_hub.gateway.pages.rows import BATCH
 from caesarion_hub.gateway.store import tables
 from caesarion_hub.gateway.store.audit_key import AuditKey
 from caesarion_hub.gateway.store.audit_log import AuditLog
@@ -53,7 +52,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
 
 def fill(connection: Connection, log: AuditLog) -> None:
     """Write a month's spending of many users, two requests and an audit of both."""
-    day = queries.today()
+    day = spans.today()
     rows = [
         {
             "period": period,
@@ -184,7 +183,7 @@ def test_my_usage_shows_budgets_and_requests_and_escapes_what_others_wrote(hana:
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert "<script>" not in text
     assert "upstream_error" in text
-    assert '15 <span title="We counted: the provider did not">≈</span>' in text
+    assert '15 <span title="Estimated: the provider reported no count">≈</span>' in text
     assert "$0.000015" in text
 
 
@@ -206,7 +205,7 @@ def test_only_administrators_see_others(hana: Session, admin: Session) -> None:
         "usage/requests.csv?user=gale",
     )
     for path in (*pages, *(f"admin/{file}" for file in files), *others):
-        assert "for administrators of the hub" in page(hana, path, 403), path
+        assert "administrators of the hub" in page(hana, path, 403), path
     assert "Overview" not in page(hana, "usage")
     assert "<h1>Usage of gale</h1>" in page(admin, "usage?user=gale")
 
@@ -282,20 +281,20 @@ def test_a_question_shows_in_the_page_while_it_is_answered(hub: RunningHub, admi
         lines = answer.iter_lines()
         next(lines)
         text = page(admin, "admin")
-        under_way = section(text, "under-way")
-        assert ">gale</a>" in under_way
+        in_progress = section(text, "in-progress")
+        assert ">gale</a>" in in_progress
         assert "data: [DONE]" in list(lines)
 
 
 def test_the_spending_of_many_users_comes_in_pages_and_is_searched(admin: Session) -> None:
     text = page(admin, "admin/spending")
-    assert text.count("usage?user=user-") == queries.PAGE
+    assert text.count("usage?user=user-") == sums.PAGE
     assert "user-09999" in text
     assert "user-09949" in page(admin, "admin/spending?page=1")
-    found = page(admin, "admin/spending?begins=User-00012")
+    found = page(admin, "admin/spending?prefix=User-00012")
     assert re.findall(r"user=(user-\d+)", found) == ["user-00012"]
     assert "=group-0" in page(admin, "admin/spending?scope=group&span=today")
-    assert "Nothing yet." in page(admin, "admin/spending?span=last-month")
+    assert "No usage yet." in page(admin, "admin/spending?span=last-month")
     assert page(admin, "admin/spending?span=last-month").count("<table") == 0
     assert "user-09999" in page(admin, "admin/spending?span=total")
 
@@ -315,7 +314,7 @@ def test_tables_are_downloaded_whole_and_hold_no_formula(
     answer = hana.get(f"{GATEWAY}/usage.csv")
     assert answer.headers["Content-Disposition"] == 'attachment; filename="usage.csv"'
     (day,) = csv.DictReader(answer.text.splitlines())
-    assert (day["day"], day["requests"]) == (str(queries.today()), "1")
+    assert (day["day"], day["requests"]) == (str(spans.today()), "1")
     assert (day["dollars"], day["tokens without a price"]) == ("", day["tokens"])
 
 
@@ -326,20 +325,20 @@ def test_a_budget_added_and_edited_in_place_holds_at_once_and_is_in_the_audit(
     ivy = hub.login("ivy")
     assert "caesarion-demo" in page(ivy, "usage"), "who has answered, not who was asked for"
     form = {"scope": "user", "name": "ivy", "window": "month"}
-    answer = edit(admin, **form, deed="add", tokens="10", dollars="")
+    answer = edit(admin, **form, action="add", tokens="10", dollars="")
     assert (answer.url.path, answer.status_code) == (f"{GATEWAY}/admin/budgets", 200)
-    assert "The budget of user ivy, a month, is added: 10 tokens." in answer.text
+    assert "The monthly budget for user ivy was added: 10 tokens." in answer.text
     refused = ask(hub, "ivy")
     assert refused.status_code == 429
     assert refused.json()["error"]["message"].startswith(
         "Your budget of 10 tokens a month is used up: "
     )
     assert "Own, a month" in page(ivy, "usage")
-    answer = edit(admin, **form, deed="save", tokens="2000000", dollars="1.5")
-    assert "a month, is saved: 2,000,000 tokens or $1.50." in answer.text
+    answer = edit(admin, **form, action="save", tokens="2000000", dollars="1.5")
+    assert "The monthly budget for user ivy was saved: 2,000,000 tokens or $1.50." in answer.text
     assert ask(hub, "ivy").status_code == 200
-    answer = edit(admin, **form, deed="delete")
-    assert "The budget of user ivy, a month, is deleted." in answer.text
+    answer = edit(admin, **form, action="delete")
+    assert "The monthly budget for user ivy was deleted." in answer.text
     records = page(admin, "admin/audit?kind=budget")
     assert records.count("<td>admin</td>") == 3
     changes = ("10 tokens", "10 tokens → 2,000,000 tokens or $1.50")
@@ -351,27 +350,29 @@ def test_a_budget_added_and_edited_in_place_holds_at_once_and_is_in_the_audit(
 
 def test_a_budget_that_is_there_is_not_added_again_but_shown(admin: Session) -> None:
     form = {"scope": "user", "name": "kim", "window": "day"}
-    edit(admin, **form, deed="add", tokens="500")
-    answer = edit(admin, **form, deed="add", tokens="7")
+    edit(admin, **form, action="add", tokens="500")
+    answer = edit(admin, **form, action="add", tokens="7")
     assert answer.status_code == 409
-    assert "A budget of user kim, a day, is there already: 500 tokens." in answer.text
-    row = answer.text[answer.text.index('<tr class="mine" id="mine">') :].partition("</tr>")[0]
+    assert "The daily budget for user kim exists already: 500 tokens. Nothing" in answer.text
+    row = answer.text[answer.text.index('<tr class="current" id="current">') :].partition("</tr>")[
+        0
+    ]
     assert 'value="500"' in row
-    assert 'href="#mine">Its row</a>' in answer.text
+    assert 'href="#current">Go to its row</a>' in answer.text
     assert 'value="7"' in answer.text[answer.text.index('id="add"') :], "not lost"
 
 
 def test_a_name_that_the_hub_does_not_know_is_saved_with_a_hint(admin: Session) -> None:
     for scope in ("user", "group"):
-        form = {"scope": scope, "name": "nobody/at all", "window": "day", "deed": "add"}
+        form = {"scope": scope, "name": "nobody/at all", "window": "day", "action": "add"}
         text = edit(admin, **form, tokens="1").text
         assert f"The hub knows no {scope} named &#39;nobody/at all&#39; yet" in text
     budgets = page(admin, "admin/budgets")
     row = budgets[budgets.index("user nobody/at all<") :].partition("</tr>")[0]
     assert "unknown to the hub" in row, "also later"
-    known = {"scope": "user", "name": "admin", "window": "total", "deed": "add"}
+    known = {"scope": "user", "name": "admin", "window": "total", "action": "add"}
     text = edit(admin, **known, tokens="100000000").text
-    assert "is added: 100,000,000 tokens." in text
+    assert "was added: 100,000,000 tokens." in text
     assert "The hub knows no" not in text
     row = text[text.index("user admin<") :].partition("</tr>")[0]
     assert "unknown to the hub" not in row
@@ -380,62 +381,64 @@ def test_a_name_that_the_hub_does_not_know_is_saved_with_a_hint(admin: Session) 
 def test_a_name_of_a_user_in_capitals_is_the_hubs_and_the_page_says_so(
     hub: RunningHub, admin: Session
 ) -> None:
-    form = {"scope": "user", "name": "Zoe", "window": "day", "deed": "add"}
+    form = {"scope": "user", "name": "Zoe", "window": "day", "action": "add"}
     text = edit(admin, **form, tokens="0").text
-    assert "The budget of user zoe, a day, is added: who has it may not ask at all." in text
-    assert "names of users in small letters: &#39;Zoe&#39; is &#39;zoe&#39;." in text
+    assert "The daily budget for user zoe was added: it allows no requests." in text
+    assert "user names in lower case: &#39;Zoe&#39; is &#39;zoe&#39;." in text
     assert ask(hub, "zoe").status_code == 429
     row = text[text.index(">user zoe") :].partition("</tr>")[0]
-    assert "may not ask at all" in row
+    assert "no requests allowed" in row
     assert ">never</td>" in row
     usage = page(hub.login("zoe"), "usage")
-    assert "may not ask at all" in usage
+    assert "no requests allowed" in usage
     assert edit(admin, **form, tokens="1").status_code == 409
 
 
 def test_only_what_has_changed_is_recorded_and_said_to_be(admin: Session) -> None:
     form = {"scope": "user", "name": "uma", "window": "day"}
-    edit(admin, **form, deed="add", tokens="12")
+    edit(admin, **form, action="add", tokens="12")
     before = page(admin, "admin/audit?kind=budget")
-    text = edit(admin, **form, deed="save", tokens="12").text
-    assert "Nothing has changed: the budget of user uma, a day, is 12 tokens." in text
+    text = edit(admin, **form, action="save", tokens="12").text
+    assert "Nothing has changed in the daily budget for user uma: 12 tokens." in text
     assert page(admin, "admin/audit?kind=budget") == before
-    for deed in ("added", "saved", "deleted", "unchanged"):
-        said = page(admin, f"admin/budgets?done={deed}&scope=user&name=vic&window=day")
+    for result in ("added", "saved", "deleted", "unchanged"):
+        said = page(admin, f"admin/budgets?result={result}&scope=user&name=vic&window=day")
         assert 'role="status"' not in said
     assert 'role="status"' not in page(
-        admin, "admin/budgets?done=deleted&scope=user&name=uma&window=day"
+        admin, "admin/budgets?result=deleted&scope=user&name=uma&window=day"
     )
-    gone = edit(admin, scope="user", name="vic", window="day", deed="delete")
+    gone = edit(admin, scope="user", name="vic", window="day", action="delete")
     assert (gone.status_code, "There is no such budget" in gone.text) == (404, True)
 
 
 def test_a_budget_says_where_it_comes_from_and_the_one_just_saved_stays_in_its_place(
     admin: Session,
 ) -> None:
-    form = {"scope": "user", "name": "wim", "window": "day", "deed": "add"}
+    form = {"scope": "user", "name": "wim", "window": "day", "action": "add"}
     text = re.sub(r"\s+", " ", edit(admin, **form, tokens="12").text)
     rows = re.findall(r"<tr[^>]*> <td class=\"whose\">.*?</tr>", text)
-    assert 'id="mine"' not in rows[0]
-    (mine,) = [row for row in rows if 'id="mine"' in row]
-    assert f"edited here by admin on {queries.today()}" in mine
+    assert 'id="current"' not in rows[0]
+    (mine,) = [row for row in rows if 'id="current"' in row]
+    assert f"edited by admin on {spans.today()}" in mine
     (each,) = [row for row in rows if "each user" in row]
     assert "from the values" in each
 
 
 def test_a_budget_is_deleted_only_after_a_question(admin: Session) -> None:
     form = {"scope": "user", "name": "lou", "window": "month"}
-    edit(admin, **form, deed="add", tokens="77")
+    edit(admin, **form, action="add", tokens="77")
     budgets = page(admin, "admin/budgets")
     row = budgets[budgets.index(">user lou<") :].partition("</tr>")[0]
     assert 'value="delete"' not in row
     link = re.search(rf'href="{GATEWAY}/([^"]+)">Delete', row)
     assert link
     question = page(admin, link[1].replace("&amp;", "&"))
-    assert "For <strong>user lou</strong>, a month: <strong>77 tokens</strong>." in question
-    assert "the budget of each user, 100,000 tokens a month, holds in its place" in question
+    assert (
+        "The budget for <strong>user lou</strong>: <strong>77 tokens a month</strong>." in question
+    )
+    assert "Afterwards the budget for each user applies: 100,000 tokens a month." in question
     assert ">user lou<" in page(admin, "admin/budgets"), "still there"
-    edit(admin, **form, deed="delete")
+    edit(admin, **form, action="delete")
     assert "There is no such budget" in page(admin, link[1].replace("&amp;", "&"), 404)
 
 
@@ -443,7 +446,7 @@ def test_budgets_show_what_is_spent_of_them_and_when_they_renew(
     hub: RunningHub, admin: Session
 ) -> None:
     assert ask(hub, "mia").status_code == 200
-    form = {"scope": "user", "name": "mia", "window": "day", "deed": "add"}
+    form = {"scope": "user", "name": "mia", "window": "day", "action": "add"}
     edit(admin, **form, tokens="1")
     text = page(admin, "admin/budgets")
     rows = {
@@ -454,7 +457,7 @@ def test_budgets_show_what_is_spent_of_them_and_when_they_renew(
     assert ">user-09999</a>" in rows["each"]
     mia = text[text.index(">user mia<") :].partition("</tr>")[0]
     assert '<progress max="1" value="1.0" class="full"' in mia
-    assert f"{queries.today() + timedelta(1)} 00:00" in mia
+    assert f"{spans.today() + timedelta(1)} 00:00" in mia
     answer = admin.get(f"{GATEWAY}/admin/budgets.csv")
     told = list(csv.DictReader(answer.text.splitlines()))
     each = [row for row in told if not row["name"] and row["window"] == "month"]
@@ -470,12 +473,12 @@ def test_budgets_show_what_is_spent_of_them_and_when_they_renew(
 def test_budgets_in_dollars_are_said_not_to_count_models_without_a_price(admin: Session) -> None:
     form = {"scope": "user", "name": "ned", "window": "day"}
     assert 'id="prices"' not in page(admin, "admin/budgets")
-    edit(admin, **form, deed="add", dollars="1")
+    edit(admin, **form, action="add", dollars="1")
     ask_first = page(admin, "admin/budgets")
     assert "Models without a price do not count towards budgets in dollars." in ask_first
     assert "caesarion-demo (" in section(ask_first, "prices")
     assert "gpt-4.1 (" not in section(ask_first, "prices"), "it has a price now"
-    edit(admin, **form, deed="delete")
+    edit(admin, **form, action="delete")
     assert 'id="prices"' not in page(admin, "admin/budgets")
 
 
@@ -483,7 +486,7 @@ def test_who_is_refused_is_seen_by_administrators_and_by_themselves(
     hub: RunningHub, admin: Session
 ) -> None:
     for name, tokens in (("olga", "1"), ("paul", "100000")):
-        form = {"scope": "user", "name": name, "window": "day", "deed": "add"}
+        form = {"scope": "user", "name": name, "window": "day", "action": "add"}
         edit(admin, **form, tokens=tokens)
         assert ask(hub, name).status_code == 200
     statuses = [ask(hub, name).status_code for name in ("olga", "olga", "paul")]
@@ -498,10 +501,10 @@ def test_who_is_refused_is_seen_by_administrators_and_by_themselves(
     assert 'id="refused"' not in page(hub.login("paul"), "usage")
     everybodys = admin.get(f"{GATEWAY}/admin/refusals.csv?span=today").text
     (told,) = [one for one in csv.DictReader(everybodys.splitlines()) if one["user"] == "olga"]
-    assert (told["day"], told["times"]) == (str(queries.today()), "2")
+    assert (told["day"], told["requests"]) == (str(spans.today()), "2")
     assert (told["code"], told["message"][:21]) == ("budget_reached", "Your budget of 1 toke")
     own = hub.login("paul").get(f"{GATEWAY}/usage/refusals.csv").text
-    assert own.splitlines() == ["day,user,times,last (UTC),model of the last,code,message"]
+    assert own.splitlines() == ["day,user,requests,last (UTC),last model,code,message"]
     before = admin.get(f"{GATEWAY}/admin/refusals.csv?span=last-month").text
     assert before == own
 
@@ -510,23 +513,23 @@ def test_the_overview_shows_the_budgets_that_are_nearest_to_their_limits(
     hub: RunningHub, admin: Session
 ) -> None:
     assert ask(hub, "xena").status_code == 200
-    form = {"scope": "user", "window": "day", "deed": "add"}
+    form = {"scope": "user", "window": "day", "action": "add"}
     edit(admin, **form, name="xena", tokens="1")
     edit(admin, **form, name="aaron", tokens="1000")
     text = section(page(admin, "admin"), "budgets")
     assert "20,298 tokens by <a" in text, "of each user's"
     assert text.index("<td>user xena</td><td>1 token a day</td>") < text.index("<td>each user</td>")
-    edit(admin, scope="everyone", name="", window="week", deed="add", tokens="0")
+    edit(admin, scope="everyone", name="", window="week", action="add", tokens="0")
     text = page(admin, "admin")
     shown = section(text, "budgets")
     assert shown.index("<td>everyone</td><td>nothing a week</td>") < shown.index("user xena")
-    assert "The budget of everybody, a week, is nothing: nobody may ask at all." in text
+    assert "The budget for everyone allows no requests." in text
     for number in range(10):
         edit(admin, **form, name=f"yo-{number}", tokens="1000")
     text = section(page(admin, "admin"), "budgets")
     assert "Budgets nearest to their limits" in text
     assert text.count("<tr>") == 11
-    edit(admin, scope="everyone", name="", window="week", deed="delete")
+    edit(admin, scope="everyone", name="", window="week", action="delete")
 
 
 def test_the_overview_does_not_say_well_while_nobody_is_let_in(
@@ -534,30 +537,30 @@ def test_the_overview_does_not_say_well_while_nobody_is_let_in(
 ) -> None:
     assert ask(hub, "quin").status_code == 200
     form = {"scope": "everyone", "name": "", "window": "day"}
-    edit(admin, **form, deed="add", tokens="1")
+    edit(admin, **form, action="add", tokens="1")
     text = page(admin, "admin")
     state = text[text.index('id="state"') :].partition("</div>")[0]
-    assert "<strong>Nobody is answered now.</strong>" in state
-    assert "The budget of everybody, 1 token a day, is used up. It renews on" in state
-    edit(admin, **form, deed="delete")
+    assert "<strong>Requests are not answered now.</strong>" in state
+    assert "The budget for everyone, 1 token a day, is used up. It renews on" in state
+    edit(admin, **form, action="delete")
     assert "<strong>Requests are answered.</strong>" in page(admin, "admin")
 
 
 @pytest.mark.parametrize(
     ("form", "sentence"),
     [
-        ({"tokens": "many"}, "&#39;many&#39; is no whole number of tokens."),
-        ({"dollars": "NaN"}, "&#39;NaN&#39; is no amount of dollars."),
-        ({"dollars": "-1"}, "&#39;-1&#39; is no amount of dollars."),
-        ({}, "A budget limits tokens or dollars: one of them must be there."),
-        ({"scope": "nobody"}, "A budget is for a user, a group or everyone, and for a window."),
-        ({"scope": "everyone", "name": "x", "tokens": "1"}, "The budget of everyone has no name"),
+        ({"tokens": "many"}, "&#39;many&#39; is not a whole number of tokens."),
+        ({"dollars": "NaN"}, "&#39;NaN&#39; is not an amount of dollars."),
+        ({"dollars": "-1"}, "&#39;-1&#39; is not an amount of dollars."),
+        ({}, "Set a limit in tokens, in dollars, or both."),
+        ({"scope": "nobody"}, "Choose a user, a group or everyone, and a window."),
+        ({"scope": "everyone", "name": "x", "tokens": "1"}, "A budget for everyone has no name"),
     ],
 )
 def test_a_form_that_says_no_budget_is_told_why(
     admin: Session, form: dict[str, str], sentence: str
 ) -> None:
-    answer = edit(admin, **{"scope": "user", "window": "day", "deed": "add", **form})
+    answer = edit(admin, **{"scope": "user", "window": "day", "action": "add", **form})
     assert answer.status_code == 400
     assert sentence in answer.text
     typed = {name: text for name, text in form.items() if name != "scope"}
@@ -568,7 +571,7 @@ def test_a_form_of_somebody_elses_page_is_refused(admin: Session) -> None:
     form = {"scope": "everyone", "window": "day", "tokens": "0", "_xsrf": "made-up"}
     answer = admin.post(f"{GATEWAY}/admin/budgets", data=form)
     assert answer.status_code == 403
-    assert "Load the page again." in answer.text
+    assert "Reload the page." in answer.text
 
 
 def calls(text: str) -> list[str]:
@@ -583,7 +586,7 @@ def follow(admin: Session, text: str, label: str) -> str:
 
 def test_the_audit_comes_in_pages_and_is_searched(admin: Session) -> None:
     newest = page(admin, "admin/audit?kind=call")
-    assert len(calls(newest)) == queries.PAGE
+    assert len(calls(newest)) == sums.PAGE
     assert ">Newer<" not in newest
     older = follow(admin, newest, "Older")
     assert calls(older)[-1] == "call_0"
@@ -593,19 +596,19 @@ def test_the_audit_comes_in_pages_and_is_searched(admin: Session) -> None:
     assert calls(found) == ["call_7"]
     assert "# &lt;b&gt;" in found
     assert f'title="SHA-256 of the code: {"ab" * 32}">abababababab…<' in found
-    today = queries.today()
-    assert "Nothing was found." in page(admin, f"admin/audit?since={today + timedelta(1)}")
-    assert "Nothing was found." in page(admin, f"admin/audit?until={today - timedelta(1)}")
+    today = spans.today()
+    assert "No records were found." in page(admin, f"admin/audit?since={today + timedelta(1)}")
+    assert "No records were found." in page(admin, f"admin/audit?until={today - timedelta(1)}")
     assert len(calls(page(admin, f"admin/audit?kind=call&since={today}&until={today}"))) > 1
-    assert "&#39;today&#39; is no day." in page(admin, "admin/audit?since=today", 400)
+    assert "&#39;today&#39; is not a day." in page(admin, "admin/audit?since=today", 400)
     swapped = page(admin, "admin/audit?since=2026-02-01&until=2026-01-31", 400)
-    assert "From 2026-02-01 is after To 2026-01-31" in swapped
+    assert "From 2026-02-01 is after To 2026-01-31." in swapped
     assert 'value="2026-02-01"' in swapped, "not lost"
     assert calls(page(admin, "admin/audit?user=User-1&text=print(7)")) == ["call_7"]
-    assert len(calls(page(admin, "admin/audit?user=user-&kind=call"))) == queries.PAGE
-    assert "Nothing was found." in page(admin, "admin/audit?user=ser-1")
-    assert "their numbers are not in the list" in page(admin, "admin/audit")
-    assert "their numbers" not in newest
+    assert len(calls(page(admin, "admin/audit?user=user-&kind=call"))) == sums.PAGE
+    assert "No records were found." in page(admin, "admin/audit?user=ser-1")
+    assert "their own records are not listed" in page(admin, "admin/audit")
+    assert "their own records" not in newest
 
 
 def test_a_call_stands_with_its_outcome_and_an_outcome_with_its_call(admin: Session) -> None:
@@ -708,7 +711,7 @@ async def test_a_file_that_breaks_off_does_not_look_whole() -> None:
             await self.send("broken.csv", "text/csv", pieces())
 
     (socket,) = bind_sockets(0, "127.0.0.1")
-    server = HTTPServer(Application([("/", Broken, {"shared": SimpleNamespace(oauth=None)})]))
+    server = HTTPServer(Application([("/", Broken, {"context": SimpleNamespace(oauth=None)})]))
     server.add_sockets([socket])
     async with httpx.AsyncClient() as http:
         with pytest.raises(httpx.RemoteProtocolError, match="without sending complete message"):
@@ -727,16 +730,16 @@ def test_a_provider_that_fails_is_named_with_its_problem(tmp_path: Path) -> None
     values = {"gateway": {"upstreams": [upstream]}}
     with running_hub(tmp_path / "state", values=values) as hub:
         admin = hub.login("admin")
-        assert "every provider that was asked" in page(admin, "admin")
+        assert "every provider in use" in page(admin, "admin")
         assert ask(hub, "ada").status_code >= 500
         text = page(admin, "admin")
-        assert "<strong>Requests are let in, but a provider fails.</strong>" in text
-        assert "fails at times" in section(text, "providers")
+        assert "<strong>Requests are accepted, but a provider fails.</strong>" in text
+        assert ">failing<" in section(text, "providers")
         assert ask(hub, "ada").status_code >= 500
         text = page(admin, "admin")
         providers = section(text, "providers")
-        assert "<strong>Nobody is answered now.</strong>" in text
-        assert "left alone for a while" in providers
+        assert "<strong>Requests are not answered now.</strong>" in text
+        assert "not used for a while" in providers
         assert "(2 times in a row)" in providers
         assert re.search(r"cannot be reached|refused|does not answer", providers)
         assert re.search(r"<td>\w+: 2</td>", providers)
@@ -749,16 +752,3 @@ def test_pages_let_nothing_in_that_is_not_ours(hana: Session) -> None:
     assert "unsafe" not in policy
     assert "frame-ancestors 'none'" in policy
     assert headers["X-Content-Type-Options"] == "nosniff"
-
-
-def test_pages_of_ten_thousand_users_are_quick(admin: Session) -> None:
-    slow: dict[str, Any] = {}
-    for path in ("admin", "admin/spending?page=100", "admin/audit", "admin/budgets", "usage"):
-        took = []
-        for _ in range(3):
-            began = time.perf_counter()
-            page(admin, path)
-            took.append(time.perf_counter() - began)
-        if min(took) > 0.3:
-            slow[path] = took
-    assert slow == {}, json.dumps(slow)

@@ -1,8 +1,9 @@
-"""The pure parts of the gateway's pages: words, plots, files, budgets as typed, records."""
+"""The pure parts of the gateway's pages: formatting, charts, files, forms, audit lines, spans."""
 
 import asyncio
 import json
 import re
+from datetime import date, timedelta
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
@@ -11,7 +12,7 @@ import aiohttp
 import pytest
 from caesarion_hub.gateway.authentication import HubClient
 from caesarion_hub.gateway.errors import GatewayError
-from caesarion_hub.gateway.pages import budget_form, formatting, plots, records
+from caesarion_hub.gateway.pages import audit_lines, bar_chart, budget_form, formatting, spans
 from caesarion_hub.gateway.pages.download import csv_pieces, json_lines
 from caesarion_hub.gateway.policy.budgets import Budget
 from hypothesis import given
@@ -73,8 +74,8 @@ def test_an_approval_by_a_person_a_program_and_a_rule_read_differently(
 
 def test_how_an_answer_ended_is_said_in_words() -> None:
     reasons = ("stop", "tool_calls", "length", "made_up", "")
-    assert [formatting.ended(reason) for reason in reasons] == [
-        *("answered", "asked for a tool", "reached its longest length", "made_up", "")
+    assert [formatting.result(reason) for reason in reasons] == [
+        *("answered", "called a tool", "reached the length limit", "made_up", "")
     ]
 
 
@@ -123,21 +124,21 @@ def test_an_identifier_is_shortened_only_where_that_saves_something() -> None:
     ],
 )
 def test_an_axis_has_round_numbers(most: float, numbers: list[float]) -> None:
-    assert plots.ticks(most) == numbers
+    assert bar_chart.ticks(most) == numbers
 
 
 @given(st.integers(1, 10**15))
 def test_an_axis_reaches_the_greatest_value_in_few_whole_steps(most: int) -> None:
-    numbers = plots.ticks(most)
+    numbers = bar_chart.ticks(most)
     assert numbers[-1] >= most * 0.999999
     assert 2 <= len(numbers) <= 5
     assert all(number == int(number) for number in numbers)
 
 
-def test_a_plot_says_its_greatest_value_and_some_days_without_pointing() -> None:
+def test_a_chart_says_its_highest_value_and_some_days_without_pointing() -> None:
     values = [(f"{day} Nov", day * 100, f"{day * 100} tokens") for day in range(1, 31)]
-    svg = plots.bars("Tokens <a day>", values, formatting.count)
-    assert "most: 3,000 on 30 Nov" in svg
+    svg = bar_chart.bars("Tokens <a day>", values, formatting.count)
+    assert "highest: 3,000 on 30 Nov" in svg
     assert "Tokens &lt;a day&gt;" in svg
     assert re.findall(r"<text[^>]*>([^<]+)</text>", svg) == [
         *("30 Nov", "23 Nov", "16 Nov", "9 Nov", "2 Nov"),
@@ -148,33 +149,35 @@ def test_a_plot_says_its_greatest_value_and_some_days_without_pointing() -> None
     assert "style=" not in svg, "which the pages' policy does not let in"
 
 
-def test_a_plot_of_nothing_is_a_sentence() -> None:
-    assert plots.bars("Cost", [("1 Nov", 0, "$0.00")], formatting.money) == (
-        '<p class="quiet">Cost: nothing in these days.</p>'
+def test_a_chart_of_nothing_is_a_sentence() -> None:
+    assert bar_chart.bars("Cost", [("1 Nov", 0, "$0.00")], formatting.money) == (
+        '<p class="quiet">Cost: none on these days.</p>'
     )
 
 
 def test_a_form_is_a_budget() -> None:
-    form = {"scope": "user", "name": " ada ", "window": "day", "deed": "add", "tokens": "12,000"}
-    assert budget_form.budget(form) == Budget("user", "ada", "day", 12_000, None)
+    form = {"scope": "user", "name": " ada ", "window": "day", "action": "add", "tokens": "12,000"}
+    assert budget_form.read_budget(form) == Budget("user", "ada", "day", 12_000, None)
     money = form | {"tokens": "", "dollars": "$1,000.50"}
-    assert budget_form.budget(money) == Budget("user", "ada", "day", None, 1_000_500_000_000)
-    assert budget_form.budget(form | {"deed": "delete"}) == Budget("user", "ada", "day", None, None)
+    assert budget_form.read_budget(money) == Budget("user", "ada", "day", None, 1_000_500_000_000)
+    assert budget_form.read_budget(form | {"action": "delete"}) == Budget(
+        "user", "ada", "day", None, None
+    )
 
 
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ({"tokens": "1,0,0,0"}, "'1,0,0,0' is no whole number of tokens. Write it like 1000"),
-        ({"tokens": "1.5"}, "'1.5' is no whole number of tokens. Write it like 1000 or 1,000."),
-        ({"tokens": "9" * 5000}, "9' is too large: at most 9,007,199,254,740,992 tokens"),
-        ({"dollars": "1,5"}, "'1,5' is no amount of dollars. Write it like 1.50 or 1,000.50."),
-        ({"dollars": "1.234,56"}, "'1.234,56' is no amount of dollars. Write it like 1.50"),
-        ({"dollars": "."}, "'.' is no amount of dollars."),
-        ({"dollars": "-1"}, "'-1' is no amount of dollars."),
-        ({"dollars": "1e3"}, "'1e3' is no amount of dollars."),
+        ({"tokens": "1,0,0,0"}, "'1,0,0,0' is not a whole number of tokens. Write it like 1000"),
+        ({"tokens": "1.5"}, "'1.5' is not a whole number of tokens. Write it like 1000 or 1,000."),
+        ({"tokens": "9" * 5000}, "9' is too large: a limit is at most 9,007,199,254,740,992"),
+        ({"dollars": "1,5"}, "'1,5' is not an amount of dollars. Write it like 1.50 or 1,000.50."),
+        ({"dollars": "1.234,56"}, "'1.234,56' is not an amount of dollars. Write it like 1.50"),
+        ({"dollars": "."}, "'.' is not an amount of dollars."),
+        ({"dollars": "-1"}, "'-1' is not an amount of dollars."),
+        ({"dollars": "1e3"}, "'1e3' is not an amount of dollars."),
         ({"dollars": "1,000,000,000"}, "'1,000,000,000' is too large: a limit is below $1,000,000"),
-        ({"dollars": "0.0000000001"}, "'0.0000000001' is too fine: a billionth of a dollar"),
+        ({"dollars": "0.0000000001"}, "'0.0000000001' is too precise: amounts have at"),
         ({"name": "x" * 300, "tokens": "1"}, "at most 255 characters, and this one has 300."),
     ],
 )
@@ -182,7 +185,7 @@ def test_what_cannot_be_a_budget_is_refused_and_not_taken_for_another(
     typed: dict[str, str], said: str
 ) -> None:
     with pytest.raises(GatewayError, match=re.escape(said)):
-        budget_form.budget({"scope": "user", "window": "day", "deed": "add", **typed})
+        budget_form.read_budget({"scope": "user", "window": "day", "action": "add", **typed})
 
 
 @pytest.mark.parametrize(
@@ -190,29 +193,29 @@ def test_what_cannot_be_a_budget_is_refused_and_not_taken_for_another(
     [("1,000.50", 1_000_500_000_000), ("$.5", DOLLAR // 2), ("2.", 2 * DOLLAR), ("0.000000001", 1)],
 )
 def test_an_amount_of_dollars_is_taken_as_it_is_typed(typed: str, nanos: int) -> None:
-    form = {"scope": "everyone", "window": "day", "deed": "add", "dollars": typed}
-    assert budget_form.budget(form).nanos == nanos
+    form = {"scope": "everyone", "window": "day", "action": "add", "dollars": typed}
+    assert budget_form.read_budget(form).nanos == nanos
 
 
 def test_a_name_of_a_user_is_one_that_the_hub_can_have_and_a_groups_stays() -> None:
-    form = {"name": " Zoe ", "window": "day", "deed": "add", "tokens": "1"}
-    assert budget_form.budget(form | {"scope": "user"}).name == "zoe"
-    assert budget_form.budget(form | {"scope": "group"}).name == "Zoe"
-    given = form | {"scope": "user", "deed": "save"}
-    assert budget_form.budget(given).name == "Zoe", "which the values may say"
+    form = {"name": " Zoe ", "window": "day", "action": "add", "tokens": "1"}
+    assert budget_form.read_budget(form | {"scope": "user"}).name == "zoe"
+    assert budget_form.read_budget(form | {"scope": "group"}).name == "Zoe"
+    given = form | {"scope": "user", "action": "save"}
+    assert budget_form.read_budget(given).name == "Zoe", "which the values may say"
 
 
-@pytest.mark.parametrize("deed", ["add", "save", ""])
-def test_only_to_delete_a_budget_may_limit_nothing(deed: str) -> None:
-    with pytest.raises(GatewayError, match="limits tokens or dollars"):
-        budget_form.budget({"scope": "everyone", "window": "day", "deed": deed})
+@pytest.mark.parametrize("action", ["add", "save", ""])
+def test_only_a_budget_to_delete_may_have_no_limit(action: str) -> None:
+    with pytest.raises(GatewayError, match="Set a limit in tokens, in dollars, or both"):
+        budget_form.read_budget({"scope": "everyone", "window": "day", "action": action})
 
 
 def test_what_was_done_with_a_budget_is_in_the_next_pages_address() -> None:
     budget = Budget("group", "a&b", "day", 1, None)
-    asked = "done=added&scope=group&name=a%26b&window=day"
-    assert budget_form.query(budget, "added", "a&b") == asked
-    assert budget_form.query(budget, "added", "A&B") == f"{asked}&typed=A%26B"
+    asked = "result=added&scope=group&name=a%26b&window=day"
+    assert budget_form.result_query(budget, "added", "a&b") == asked
+    assert budget_form.result_query(budget, "added", "A&B") == f"{asked}&entered=A%26B"
 
 
 def hub_of(answers: dict[str, int], asked: list[str]) -> HubClient:
@@ -268,7 +271,7 @@ def edit(tokens: int | None, nanos: int | None = None, before: Any = None) -> An
 def test_an_edited_budget_says_what_it_was_before() -> None:
     ten, twenty = {"tokens": 10, "nanos": None}, {"tokens": 20, "nanos": DOLLAR}
     edits = [edit(10), edit(20, DOLLAR, before=ten), edit(None, before=twenty)]
-    assert [records.line(one).what for one in edits] == [
+    assert [audit_lines.make_line(one).what for one in edits] == [
         "user ada, a day: 10 tokens",
         "user ada, a day: 10 tokens → 20 tokens or $1.00",
         "user ada, a day: 20 tokens or $1.00 → no budget",
@@ -277,27 +280,50 @@ def test_an_edited_budget_says_what_it_was_before() -> None:
 
 def test_a_cut_and_a_key_are_said_in_words() -> None:
     cut, key = row(1, "cut", {"cut_to": 7, "cut_hash": "ab"}), row(2, "key", {"public_key": "PEM"})
-    assert [records.line(one).what for one in (cut, key)] == [
+    assert [audit_lines.make_line(one).what for one in (cut, key)] == [
         "the records up to number 7 were deleted",
         "records are signed with this key from here on",
     ]
-    assert ("public_key", "PEM") in records.line(key).details
+    assert ("public_key", "PEM") in audit_lines.make_line(key).details
 
 
 def test_money_in_a_record_is_in_dollars() -> None:
-    assert ("dollars", "1.5") in records.line(edit(None, 1_500_000_000)).details
+    assert ("dollars", "1.5") in audit_lines.make_line(edit(None, 1_500_000_000)).details
 
 
 def test_a_call_has_its_outcome_beside_it_and_an_outcome_its_call() -> None:
     call = row(1, "call", {"tool": "python", "sha256": "ab"}, conversation="c", call="call_1")
     ended = {"outcome": "ok", "approval": "run by ada", "approver": "person"}
     outcome = row(2, "outcome", ended, call="call_1")
-    line = records.line(call, outcome=outcome)
+    line = audit_lines.make_line(call, outcome=outcome)
     assert (line.what, line.outcome) == ("python", "ok")
     assert (line.approval, line.approver) == ("run by ada", "person")
-    line = records.line(outcome, call=call)
+    line = audit_lines.make_line(outcome, call=call)
     assert (line.what, line.conversation, line.outcome) == ("python", "c", "ok")
-    assert records.line(outcome).what == "", "of a call that was cut off"
+    assert audit_lines.make_line(outcome).what == "", "of a call that was cut off"
+
+
+@pytest.mark.parametrize(
+    ("today", "month", "last_month"),
+    [
+        (date(2026, 3, 31), date(2026, 3, 1), date(2026, 2, 1)),
+        (date(2026, 1, 1), date(2026, 1, 1), date(2025, 12, 1)),
+        (date(2024, 2, 29), date(2024, 2, 1), date(2024, 1, 1)),
+    ],
+)
+def test_a_span_begins_and_ends_with_its_days(
+    monkeypatch: pytest.MonkeyPatch, today: date, month: date, last_month: date
+) -> None:
+    monkeypatch.setattr(spans, "today", lambda: today)
+    tomorrow = today + timedelta(days=1)
+    assert {span: spans.days(span) for span in spans.LABELS} == {
+        "today": (today, tomorrow),
+        "month": (month, tomorrow),
+        "last-month": (last_month, month),
+        "total": (None, tomorrow),
+    }
+    assert spans.milliseconds("total")[0] == 0
+    assert spans.milliseconds("today")[1] == (tomorrow - date(1970, 1, 1)).days * 86_400_000
 
 
 def test_a_file_holds_no_formula_and_comes_in_pieces() -> None:

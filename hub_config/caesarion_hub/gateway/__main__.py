@@ -27,7 +27,8 @@ from caesarion_hub.gateway.api.metering import MeteredBackend
 from caesarion_hub.gateway.api.metrics import Metrics
 from caesarion_hub.gateway.authentication import TOKEN_CACHE, HubClient
 from caesarion_hub.gateway.config import Config, ConfigError, from_environment
-from caesarion_hub.gateway.pages import views
+from caesarion_hub.gateway.pages.page import PageContext, application_settings
+from caesarion_hub.gateway.pages.routes import routes
 from caesarion_hub.gateway.policy.budgets import from_values
 from caesarion_hub.gateway.store.audit_key import AuditKey
 from caesarion_hub.gateway.store.commands import Heartbeat
@@ -136,11 +137,11 @@ def _pages(
         access_scopes={f"access:services!service={config.service_name}"},
         cache_max_age=int(TOKEN_CACHE),
     )
-    shared = views.Shared(
+    context = PageContext(
         *(write_queue, hub, backend, frozenset(config.values.prices), oauth),
         *(config.prefix, base_url),
     )
-    return {"pages": views.routes(shared), **views.settings(config.api_token)}
+    return {"pages": routes(context), **application_settings(config.api_token)}
 
 
 def _known_models(config: Config) -> set[str]:

@@ -1,15 +1,13 @@
 """
-The gateway's pages: everybody's usage, and the administrators' view.
+The gateway's pages: what do users and administrators see of usage, budgets and audit?
 
-Rendered here, in JupyterHub's look, and readable without JavaScript. Floors::
+Rendered here, in JupyterHub's look, and readable without JavaScript::
 
-    views                   what is at which address
-    auditing | budgeting | overview | spending
-                            a page each, with its files
-    usage                   somebody's own page, and its files
-    download                a table as a file, piece by piece
-    page | machine          what pages have in common | memory and CPU time of servers
-    budget_form | records   a budget as it is typed | a record of the audit in words
-    lists | plots           the rows that pages show | bars as SVG
-    queries | words         the sums | numbers, money and times as people read them
+    routes                                       the addresses
+    overview | usage | spending | budgets | audit    a page each, with its files
+    download                                     the base of files, sent piece by piece
+    page                                         the base of pages
+    budget_form | audit_lines | process_stats | bar_chart    parts of one page
+    sums | budget_status | rows                  queries
+    formatting | spans                           numbers and money in words | spans of time
 """

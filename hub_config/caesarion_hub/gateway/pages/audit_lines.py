@@ -1,8 +1,8 @@
 """
-Records of the audit in words: pure functions.
+Records of the audit as lines for people: pure functions.
 
-Called by ``auditing``. A call stands with its outcome, an edited budget with what it
-was before.
+Called by ``audit``. A call is shown with its outcome, an edited budget with what it was
+before.
 """
 
 import json
@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from caesarion_hub.gateway.pages import formatting
+from caesarion_hub.gateway.policy.budgets import per_window
 
-Said = Mapping[str, Any]
-"""What a record says, as JSON has it."""
+Fields = Mapping[str, Any]
+"""A record's JSON."""
 
 
 @dataclass(frozen=True)
-class Line:
+class AuditLine:
     """A record as people read it; ``what`` was done by ``user``."""
 
     number: int
@@ -38,53 +39,51 @@ class Line:
     details: Sequence[tuple[str, str]] = ()
 
 
-def line(row: Any, *, call: Any = None, outcome: Any = None) -> Line:
+def make_line(row: Any, *, call: Any = None, outcome: Any = None) -> AuditLine:
     """Return a row of the audit as a line, with the call or the outcome that belongs to it."""
-    said = json.loads(row.record)
-    about = json.loads(call.record) if call else said
-    ended = json.loads(outcome.record) if outcome else said
-    return Line(
+    fields = json.loads(row.record)
+    of_call = json.loads(call.record) if call else fields
+    of_outcome = json.loads(outcome.record) if outcome else fields
+    return AuditLine(
         *(row.number, row.made, row.kind, row.user),
-        what=_what(row.kind, said, about),
+        what=_what(row.kind, fields, of_call),
         conversation=row.conversation or (call.conversation if call else ""),
         call=row.call,
         hash=row.hash,
-        model=about.get("model", ""),
-        sha256=about.get("sha256", ""),
-        text=about.get("text", ""),
-        outcome=ended.get("outcome", ""),
-        approval=ended.get("approval", ""),
-        approver=ended.get("approver", ""),
-        complete=bool(about.get("complete", True)),
-        details=[*_details(said), ("hash", row.hash)],
+        model=of_call.get("model", ""),
+        sha256=of_call.get("sha256", ""),
+        text=of_call.get("text", ""),
+        outcome=of_outcome.get("outcome", ""),
+        approval=of_outcome.get("approval", ""),
+        approver=of_outcome.get("approver", ""),
+        complete=bool(of_call.get("complete", True)),
+        details=[*_details(fields), ("hash", row.hash)],
     )
 
 
-def _what(kind: str, said: Said, about: Said) -> str:
+def _what(kind: str, fields: Fields, of_call: Fields) -> str:
     match kind:
         case "budget":
-            whose = formatting.whose(said["scope"], said["name"])
-            name = f"{whose}, {formatting.window(said['window'])}"
-            return f"{name}: {_change(said)}"
+            whose = formatting.whose(fields["scope"], fields["name"])
+            return f"{whose}, {per_window(fields['window'])}: {_change(fields)}"
         case "cut":
-            return f"the records up to number {said['cut_to']} were deleted"
+            return f"the records up to number {fields['cut_to']} were deleted"
         case "key":
             return "records are signed with this key from here on"
         case _:
-            return str(about.get("tool", ""))
+            return str(of_call.get("tool", ""))
 
 
-def _change(said: Said) -> str:
-    now, before = formatting.limit(said["tokens"], said["nanos"]), said["before"]
+def _change(fields: Fields) -> str:
+    now, before = formatting.limit(fields["tokens"], fields["nanos"]), fields["before"]
     return f"{formatting.limit(before['tokens'], before['nanos'])} → {now}" if before else now
 
 
-def _details(said: Said) -> list[tuple[str, str]]:
-    """Return what else a record says; money as money, and the code apart."""
-    apart = ("number", "made", "kind", "user", "text", "before")
-    shown = [(name, value) for name, value in said.items() if name not in apart]
+def _details(fields: Fields) -> list[tuple[str, str]]:
+    """Return what else a record says; money in dollars."""
+    shown_elsewhere = ("number", "made", "kind", "user", "text", "before")
     return [
         ("dollars", formatting.exact(value)) if name == "nanos" else (name, str(value))
-        for name, value in shown
-        if value not in ("", None)
+        for name, value in fields.items()
+        if name not in shown_elsewhere and value not in ("", None)
     ]

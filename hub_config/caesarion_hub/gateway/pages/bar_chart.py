@@ -1,8 +1,8 @@
 """
-Bars as SVG, for pages without JavaScript: pure functions.
+Bar charts as SVG, for pages without JavaScript: pure functions.
 
-Called by the templates. Across, all is in percent and up in pixels, so that a plot
-is as wide as its place and its letters stay as they are.
+Called by the templates. Widths are in percent and heights in pixels, so that a chart is as
+wide as its place and its letters keep their size.
 """
 
 import math
@@ -11,14 +11,14 @@ from collections.abc import Callable, Sequence
 from markupsafe import Markup
 
 _HEIGHT = 128
-_BELOW = 20  # for the labels of the days
+_LABELS_HEIGHT = 20
 _TICKS = 4  # at most, above zero
 _DAYS = 7  # between two labels
 
 
-def ticks(most: float, whole: float = 1) -> list[float]:
-    """Return round numbers from 0 to ``most`` or just above; they are ``whole`` apart, or more."""
-    step = max(most / _TICKS, whole)
+def ticks(most: float, smallest_step: float = 1) -> list[float]:
+    """Return round numbers from 0 to ``most`` or just above, in equal steps."""
+    step = max(most / _TICKS, smallest_step)
     power = 10.0 ** math.floor(math.log10(step))
     step = next(one * power for one in (1, 2, 5, 10) if one * power >= step * 0.999999)
     return [number * step for number in range(math.ceil(most / step * 0.999999) + 1)]
@@ -27,34 +27,34 @@ def ticks(most: float, whole: float = 1) -> list[float]:
 def bars(
     title: str,
     values: Sequence[tuple[str, float, str]],
-    word: Callable[[float], str],
-    whole: float = 1,
+    in_words: Callable[[float], str],
+    smallest_step: float = 1,
 ) -> Markup:
     """
-    Return a bar for each of ``(label, value, value in words)``, and the greatest in words.
+    Return a chart with a bar for each of ``(label, value, value in words)``.
 
-    ``word`` says a number of the axis, whose steps are no smaller than ``whole``.
+    ``in_words`` writes the numbers of the axis. The highest value is in the caption, for
+    people who cannot point at a bar.
     """
-    most = max(values, key=lambda value: value[1], default=("", 0.0, ""))
-    if not most[1]:
-        return Markup('<p class="quiet">{}: nothing in these days.</p>').format(title)
-    axis = ticks(most[1], whole)
-    top = axis[-1]
-    lines = [_line(_HEIGHT * (1 - tick / top)) for tick in axis]
-    step = 100 / len(values)
-    drawn = [_bar(number * step, step, value, top) for number, value in enumerate(values)]
+    highest = max(values, key=lambda value: value[1], default=("", 0.0, ""))
+    if not highest[1]:
+        return Markup('<p class="quiet">{}: none on these days.</p>').format(title)
+    axis = ticks(highest[1], smallest_step)
+    lines = [_line(_HEIGHT * (1 - tick / axis[-1])) for tick in axis]
+    width = 100 / len(values)
+    drawn = [_bar(number * width, width, value, axis[-1]) for number, value in enumerate(values)]
     labels = [
-        _label((number + 0.5) * step, values[number][0])
+        _label((number + 0.5) * width, values[number][0])
         for number in range(len(values) - 1, 0, -_DAYS)
     ]
-    numbers = [Markup("<span>{}</span>").format(word(tick)) for tick in reversed(axis)]
+    numbers = [Markup("<span>{}</span>").format(in_words(tick)) for tick in reversed(axis)]
     return Markup(
-        '<figure class="bars"><figcaption><strong>{}</strong> <span>most: {} on {}</span>'
+        '<figure class="bars"><figcaption><strong>{}</strong> <span>highest: {} on {}</span>'
         '</figcaption><div class="axis" aria-hidden="true">{}</div>'
-        '<svg height="{}" role="img" aria-label="{}, most: {} on {}">{}</svg></figure>'
+        '<svg height="{}" role="img" aria-label="{}, highest: {} on {}">{}</svg></figure>'
     ).format(
-        *(title, word(most[1]), most[0], Markup("").join(numbers)),
-        *(_HEIGHT + _BELOW, title, word(most[1]), most[0]),
+        *(title, in_words(highest[1]), highest[0], Markup("").join(numbers)),
+        *(_HEIGHT + _LABELS_HEIGHT, title, in_words(highest[1]), highest[0]),
         Markup("").join([*lines, *drawn, *labels]),
     )
 
@@ -63,21 +63,22 @@ def _line(y: float) -> Markup:
     return Markup('<line x1="0" x2="100%" y1="{0:.1f}" y2="{0:.1f}"/>').format(y)
 
 
-def _bar(x: float, step: float, value: tuple[str, float, str], top: float) -> Markup:
-    label, number, words = value
+def _bar(x: float, width: float, value: tuple[str, float, str], top: float) -> Markup:
+    label, number, in_words = value
     height = max(1.0, number / top * _HEIGHT) if number else 0.0
-    # The first rectangle is seen, the second one is what a pointer finds.
+    # The first rectangle is the bar; the second one, as high as the chart, shows its title.
     return Markup(
         '<g><rect x="{:.2f}%" y="{:.1f}" width="{:.2f}%" height="{:.1f}"/>'
         '<rect class="all" x="{:.2f}%" y="0" width="{:.2f}%" height="{}"/>'
         "<title>{}: {}</title></g>"
     ).format(
-        *(x + step * 0.1, _HEIGHT - height, step * 0.8, height),
-        *(x, step, _HEIGHT, label, words),
+        *(x + width * 0.1, _HEIGHT - height, width * 0.8, height),
+        *(x, width, _HEIGHT, label, in_words),
     )
 
 
 def _label(x: float, label: str) -> Markup:
     return Markup('<text x="{:.2f}%" y="{}" text-anchor="{}">{}</text>').format(
-        *(100 if x > 95 else x, _HEIGHT + _BELOW - 4, "end" if x > 95 else "middle", label),
+        *(100 if x > 95 else x, _HEIGHT + _LABELS_HEIGHT - 4, "end" if x > 95 else "middle"),
+        label,
     )

@@ -1,7 +1,7 @@
 """
-A budget from a form, as an administrator types it.
+Read a budget from the form in which an administrator typed it.
 
-Called by ``budgeting``. Pure; what is no budget is refused in a sentence.
+Called by ``budgets``. Pure; what is not a budget is refused in a sentence.
 """
 
 import re
@@ -24,70 +24,75 @@ _TOKENS = re.compile(_WHOLE, re.ASCII)
 _DOLLARS = re.compile(rf"(?=\.?\d)({_WHOLE}|)(?:\.(\d*))?", re.ASCII)
 
 
-def budget(form: Mapping[str, str]) -> Budget:
+def read_budget(form: Mapping[str, str]) -> Budget:
     """
-    Return the budget that a form says; one that is to be deleted limits nothing.
+    Return the budget of a form, without limits if it is to be deleted.
 
-    Raises GatewayError if it says none.
+    Raises GatewayError if the form holds none.
     """
     scope, window = form.get("scope", ""), form.get("window", "")
-    name = name_of(scope, form.get("name", ""), form.get("deed", ""))
+    name = read_name(scope, form.get("name", ""), form.get("action", ""))
     if scope not in get_args(Scope) or window not in get_args(Window):
-        raise _unusable("A budget is for a user, a group or everyone, and for a window.")
+        raise _invalid("Choose a user, a group or everyone, and a window.")
     if scope == "everyone" and name:
-        raise _unusable(f"The budget of everyone has no name, and '{name}' is one.")
+        raise _invalid(f"A budget for everyone has no name: delete '{name}'.")
     if len(name) > _LONGEST:
-        raise _unusable(f"A name has at most {_LONGEST} characters, and this one has {len(name)}.")
+        raise _invalid(f"A name has at most {_LONGEST} characters, and this one has {len(name)}.")
     tokens = nanos = None
-    if form.get("deed") != "delete":
+    if form.get("action") != "delete":
         tokens, nanos = _tokens(form.get("tokens", "")), _nanos(form.get("dollars", ""))
         if tokens is None and nanos is None:
-            raise _unusable("A budget limits tokens or dollars: one of them must be there.")
+            raise _invalid("Set a limit in tokens, in dollars, or both.")
     return Budget(cast(Scope, scope), name, cast(Window, window), tokens, nanos)
 
 
-def name_of(scope: str, typed: str, deed: str) -> str:
-    """Return whose a budget is; users' names are new ones' as the hub has them."""
-    name = typed.strip()
-    return name.lower() if scope == "user" and deed == "add" else name
+def read_name(scope: str, entered: str, action: str) -> str:
+    """Return the name that a budget is for; JupyterHub has users' names in lower case."""
+    name = entered.strip()
+    return name.lower() if scope == "user" and action == "add" else name
 
 
-def query(of: Budget, done: str, typed: str = "") -> str:
+def result_query(budget: Budget, result: str, entered: str = "") -> str:
     """
-    Return the query of the page that says what was done with a budget.
+    Return the query of the page that shows what was done with a budget.
 
-    ``typed`` is the name as it was typed, where the hub has another one.
+    ``entered`` is the name as it was typed, which JupyterHub may have in lower case.
     """
-    asked = {"done": done, "scope": of.scope, "name": of.name, "window": of.window}
-    return urlencode(asked | ({"typed": typed} if typed != of.name else {}))
+    fields = {
+        "result": result,
+        "scope": budget.scope,
+        "name": budget.name,
+        "window": budget.window,
+    }
+    return urlencode(fields | ({"entered": entered} if entered != budget.name else {}))
 
 
-def _tokens(said: str) -> int | None:
-    text = said.strip()
+def _tokens(entered: str) -> int | None:
+    text = entered.strip()
     if not text:
         return None
     if not _TOKENS.fullmatch(text):
-        raise _unusable(f"'{said}' is no whole number of tokens. Write it like 1000 or 1,000.")
+        raise _invalid(f"'{entered}' is not a whole number of tokens. Write it like 1000 or 1,000.")
     number = Decimal(text.replace(",", ""))
     if number > _MOST_TOKENS:
-        raise _unusable(f"'{said}' is too large: at most {_MOST_TOKENS:,} tokens can be a limit.")
+        raise _invalid(f"'{entered}' is too large: a limit is at most {_MOST_TOKENS:,} tokens.")
     return int(number)
 
 
-def _nanos(said: str) -> int | None:
-    text = said.strip().removeprefix("$")
+def _nanos(entered: str) -> int | None:
+    text = entered.strip().removeprefix("$")
     if not text:
         return None
     match = _DOLLARS.fullmatch(text)
     if not match:
-        raise _unusable(f"'{said}' is no amount of dollars. Write it like 1.50 or 1,000.50.")
+        raise _invalid(f"'{entered}' is not an amount of dollars. Write it like 1.50 or 1,000.50.")
     if len((match[2] or "").rstrip("0")) > 9:
-        raise _unusable(f"'{said}' is too fine: a billionth of a dollar is the least, 0.000000001.")
-    money = Decimal(text.replace(",", ""))
-    if money >= _MOST_DOLLARS:
-        raise _unusable(f"'{said}' is too large: a limit is below ${_MOST_DOLLARS:,}.")
-    return int(money * NANOS)
+        raise _invalid(f"'{entered}' is too precise: amounts have at most nine decimals.")
+    amount = Decimal(text.replace(",", ""))
+    if amount >= _MOST_DOLLARS:
+        raise _invalid(f"'{entered}' is too large: a limit is below ${_MOST_DOLLARS:,}.")
+    return int(amount * NANOS)
 
 
-def _unusable(message: str) -> GatewayError:
+def _invalid(message: str) -> GatewayError:
     return GatewayError(400, "invalid_budget", message)

@@ -1,7 +1,8 @@
 """
 Numbers, money, times and budgets as people read them: pure functions.
 
-Called by the templates and by all of the pages.
+Called by the templates and by all of the pages. Sentences about money and windows share
+``policy.budgets``' words.
 """
 
 from datetime import UTC, date, datetime
@@ -12,19 +13,10 @@ from caesarion_hub.gateway.policy import budgets
 from caesarion_hub.gateway.policy.budgets import Budget
 from caesarion_hub.gateway.policy.prices import NANOS
 
-_WINDOWS = {"day": "a day", "week": "a week", "month": "a month", "total": "in all"}
-_SPANS = {
-    "today": "Today",
-    "month": "This month",
-    "last-month": "Last month",
-    "total": "All time",
-}
-
-
-_ENDED = {
+_RESULTS = {
     "stop": "answered",
-    "tool_calls": "asked for a tool",
-    "length": "reached its longest length",
+    "tool_calls": "called a tool",
+    "length": "reached the length limit",
     "content_filter": "stopped by the provider's filter",
 }
 _RULES = {
@@ -32,12 +24,13 @@ _RULES = {
     "ask": "by rule: no approval was needed, or none was given",
     "read-only": "by rule: read-only mode",
 }
+_ADJECTIVES = {"day": "daily", "week": "weekly", "month": "monthly", "total": "overall"}
 _DECISIONS = {"run": "approved", "refuse": "refused"}
 
 
-def ended(reason: str) -> str:
-    """Return how an answer ended, by its ``finish_reason``; what is none stays as it is."""
-    return _ENDED.get(reason, reason)
+def result(finish_reason: str) -> str:
+    """Return how an answer ended; an unknown finish reason stays as it is."""
+    return _RESULTS.get(finish_reason, finish_reason)
 
 
 def approved(approval: str, approver: str) -> str:
@@ -54,19 +47,19 @@ def approved(approval: str, approver: str) -> str:
 
 
 def count(number: float) -> str:
-    """Return a whole number with its thousands apart."""
+    """Return a whole number with commas between its thousands."""
     return f"{number:,.0f}"
 
 
 def money(nanos: float) -> str:
-    """Return an amount of money: to the cent, or to its second digit if that is beyond."""
+    """Return an amount of money, rounded to the cent, or to two digits if it is smaller."""
     amount = Decimal(nanos) / NANOS
     digits = max(2, 1 - amount.adjusted()) if nanos % (NANOS // 100) else 2
-    return _dollars(f"{amount:,.{digits}f}")
+    return budgets.dollars(int(round(amount, digits) * NANOS))
 
 
 def exact(nanos: int) -> str:
-    """Return an amount of money for a spreadsheet, all of its digits."""
+    """Return an amount of money for a spreadsheet, with all of its digits."""
     return format((Decimal(nanos) / NANOS).normalize(), "f")
 
 
@@ -82,9 +75,9 @@ class Paid(Protocol):
         """Tokens that are not in them."""
 
 
-def paid(of: Paid) -> str:
-    """Return what was paid, for a spreadsheet; nothing where only models without a price were."""
-    return exact(of.nanos) if of.nanos or not of.unpriced_tokens else ""
+def paid(sums: Paid) -> str:
+    """Return what was paid, for a spreadsheet; empty if only models without a price were used."""
+    return exact(sums.nanos) if sums.nanos or not sums.unpriced_tokens else ""
 
 
 def date_of(milliseconds: int) -> str:
@@ -97,7 +90,7 @@ def time(milliseconds: int) -> str:
     return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d %H:%M:%S}"
 
 
-def midnight(when: datetime | None) -> str:
+def renewal(when: datetime | None) -> str:
     """Return when a budget renews."""
     return f"{when:%Y-%m-%d %H:%M}" if when else "never"
 
@@ -107,9 +100,9 @@ def day(name: str) -> str:
     return f"{date.fromisoformat(name):%-d %b}"
 
 
-def percent(part: float) -> str:
-    """Return a part of a whole; what is left over is not rounded away."""
-    return f"{min(99, round(part * 100)) if part < 1 else 100}%"
+def percent(fraction: float) -> str:
+    """Return a fraction in percent, 100% only if it is the whole."""
+    return f"{min(99, round(fraction * 100)) if fraction < 1 else 100}%"
 
 
 def short(text: str, most: int = 12) -> str:
@@ -117,21 +110,16 @@ def short(text: str, most: int = 12) -> str:
     return text if len(text) <= most + 2 else f"{text[:most]}…"
 
 
-def span(name: str) -> str:
-    """Return a span of time."""
-    return _SPANS[name]
-
-
-def window(name: str) -> str:
-    """Return a budget's window, as it follows an amount."""
-    return _WINDOWS[name]
-
-
 def whose(scope: str, name: str) -> str:
-    """Return whose a budget is."""
+    """Return whom a budget is for."""
     if scope == "everyone":
         return "everyone"
     return f"{scope} {name}" if name else f"each {scope}"
+
+
+def budget_name(scope: str, name: str, window: str) -> str:
+    """Return what a budget is called in a sentence: ``daily budget for user ada``."""
+    return f"{_ADJECTIVES[window]} budget for {whose(scope, name)}"
 
 
 def limit(tokens: int | None, nanos: int | None) -> str:
@@ -145,19 +133,11 @@ def limit(tokens: int | None, nanos: int | None) -> str:
     return " or ".join(parts) or "no budget"
 
 
-def allows(tokens: int | None, nanos: int | None) -> str:
-    """Return what a budget allows, as a sentence ends with it."""
-    if 0 in (tokens, nanos):
-        return "who has it may not ask at all"
-    return limit(tokens, nanos)
+def allowance(tokens: int | None, nanos: int | None) -> str:
+    """Return what a budget allows, at the end of a sentence."""
+    return "it allows no requests" if 0 in (tokens, nanos) else limit(tokens, nanos)
 
 
-def is_nothing(budget: Budget) -> bool:
-    """Return whether who has this budget may not ask at all."""
+def allows_nothing(budget: Budget) -> bool:
+    """Return whether a budget allows no request at all."""
     return 0 in (budget.tokens, budget.nanos)
-
-
-def _dollars(amount: str) -> str:
-    """Return an amount without the zeros that say nothing; cents are said in full."""
-    whole, _, part = amount.partition(".")
-    return f"${whole}.{part.rstrip('0'):0<2}"

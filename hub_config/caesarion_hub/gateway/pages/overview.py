@@ -1,7 +1,7 @@
 """
-What happens now, who spends most, who was refused, and whether anybody can ask.
+The administrators' overview: the gateway's state, answers in progress, spending, refusals.
 
-``views`` says where it is. The page brings itself up to date.
+``routes`` has its address. The page updates itself (``static/live.js``).
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from caesarion_hub.gateway.errors import GatewayError
-from caesarion_hub.gateway.pages import lists, process_stats, queries
+from caesarion_hub.gateway.pages import budget_status, process_stats, rows, spans, sums
 from caesarion_hub.gateway.pages.page import Page
 from caesarion_hub.gateway.policy import budgets
 from caesarion_hub.gateway.store.commands import milliseconds
@@ -18,7 +18,7 @@ from caesarion_hub.gateway.store.commands import milliseconds
 _BUDGETS = 10  # those nearest to their limits
 
 
-class Overview(Page):
+class OverviewPage(Page):
     """The page."""
 
     for_admins = True
@@ -26,48 +26,49 @@ class Overview(Page):
     async def get(self) -> None:
         """Show it."""
         everyone: budgets.Account = ("everyone", "")
-        kept, day = self.shared.write_queue.ledger.budgets, queries.today()
+        in_force, today = self.context.write_queue.ledger.budgets, spans.today()
+        first_of_month = budgets.window_start("month", today)
 
         def query(connection: Connection) -> dict[str, Any]:
             return {
-                "days": queries.by_day(connection, everyone),
-                "today": queries.whole(connection, everyone, "today"),
-                "month": queries.whole(connection, everyone, "month"),
-                "models": queries.by_model(connection, everyone, "month"),
-                "users": queries.by_name(connection, "user", "month", rows=10)[:10],
-                "groups": queries.by_name(connection, "group", "month", rows=10)[:10],
-                "standings": queries.standings(connection, kept),
-                "under_way": lists.requests(connection, under_way=True),
-                "refused": lists.refusals(connection, rows=10),
-                "refused_today": lists.refused(connection, day),
-                "refused_this_month": lists.refused(connection, day.replace(day=1)),
-                "failed": lists.requests(connection, failed=True, rows=10),
+                "days": sums.by_day(connection, everyone),
+                "today": sums.total(connection, everyone, "today"),
+                "month": sums.total(connection, everyone, "month"),
+                "models": sums.by_model(connection, everyone, "month"),
+                "users": sums.by_name(connection, "user", "month", rows=10)[:10],
+                "groups": sums.by_name(connection, "group", "month", rows=10)[:10],
+                "statuses": budget_status.statuses(connection, in_force),
+                "in_progress": rows.requests(connection, in_progress=True),
+                "refused": rows.refusals(connection, rows=10),
+                "refused_today": rows.number_refused(connection, today),
+                "refused_this_month": rows.number_refused(connection, first_of_month),
+                "failed": rows.requests(connection, failed=True, rows=10),
             }
 
-        servers, loads, told = await asyncio.gather(
-            self.servers(), asyncio.to_thread(process_stats.loads), self.read(query)
+        servers, stats, values = await asyncio.gather(
+            self.servers(), asyncio.to_thread(process_stats.of_servers), self.read(query)
         )
-        standings = told.pop("standings")
-        self.show(
+        statuses: list[budget_status.BudgetStatus] = values.pop("statuses")
+        self.render_page(
             "overview.html",
             here="admin",
             now=milliseconds(),
             xsrf=self.xsrf_token.decode(),
             servers=servers,
-            loads=loads,
-            trouble=self.shared.backend.problem(),
-            conditions=list(self.shared.backend.conditions()),
-            standings=standings[:_BUDGETS],
-            has_more=len(standings) > _BUDGETS,
-            left=[
-                one.fullest for one in standings if one.budget.scope == "everyone" and one.fullest
+            stats=stats,
+            problem=self.context.backend.problem(),
+            conditions=list(self.context.backend.conditions()),
+            statuses=statuses[:_BUDGETS],
+            has_more=len(statuses) > _BUDGETS,
+            everyones=[
+                one.highest for one in statuses if one.budget.scope == "everyone" and one.highest
             ],
-            **told,
+            **values,
         )
 
     async def servers(self) -> list[dict[str, Any]] | None:
-        """Return the servers that run; nothing if the hub does not tell."""
+        """Return the servers that run; None if the hub does not say."""
         try:
-            return await self.shared.hub.servers()
+            return await self.context.hub.servers()
         except GatewayError:
             return None

@@ -1,8 +1,8 @@
 """
-What all pages have in common: who looks, what may be loaded, a template.
+The base of all pages: who the viewer is, what a page may load, and its template.
 
-Built upon by all of them. The hub says who it is, by OAuth; reading takes place in
-a thread.
+The hub tells the viewer, by OAuth; queries run in a thread. Pages are readable without
+JavaScript, in JupyterHub's look.
 """
 
 import hashlib
@@ -19,13 +19,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from tornado.web import HTTPError, RequestHandler
 
 from caesarion_hub.gateway.authentication import HubClient
-from caesarion_hub.gateway.pages import formatting, plots, queries
+from caesarion_hub.gateway.pages import bar_chart, formatting, spans
 from caesarion_hub.gateway.policy import budgets
 from caesarion_hub.gateway.store.write_queue import WriteQueue
 from caesarion_hub.gateway.upstream.backend import Backend
 
 ADMIN_SCOPE = "admin-ui"
-"""Who may see the hub's admin page may see the gateway's."""
+"""The scope of the hub's admin page; it opens the gateway's pages for administrators, too."""
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -34,7 +34,7 @@ POLICY = (
 )
 
 STATIC = Path(__file__).with_name("static")
-"""Our style, and what keeps a page up to date; the switch to dark is JupyterHub's own."""
+"""Our style sheet and script; the switch to dark is JupyterHub's own."""
 
 _Read = TypeVar("_Read")
 
@@ -42,9 +42,9 @@ log = logging.getLogger("gateway")
 
 
 @dataclass(frozen=True)
-class Shared:
+class PageContext:
     """
-    What all pages share.
+    What all pages use.
 
     ``base_url`` is the hub's, such as ``/hub/``; ``priced`` are the models that
     have a price.
@@ -59,31 +59,31 @@ class Shared:
     base_url: str
 
 
-def settings(token: str) -> dict[str, Any]:
-    """Return the application's settings that the pages need; replicas share the token."""
+def application_settings(token: str) -> dict[str, Any]:
+    """Return Tornado's settings for the pages; replicas derive one cookie secret of a token."""
     return {"cookie_secret": hashlib.sha256(b"cookies of " + token.encode()).digest()}
 
 
-class Callback(HubOAuthCallbackHandler):  # type: ignore[misc]
-    """Where the hub sends somebody who has logged in."""
+class OAuthCallback(HubOAuthCallbackHandler):  # type: ignore[misc]
+    """The address to which the hub sends a viewer who has logged in."""
 
-    def initialize(self, shared: Shared) -> None:
-        """Begin."""
-        self.hub_auth = shared.oauth
+    def initialize(self, context: PageContext) -> None:
+        """Use the pages' OAuth client."""
+        self.hub_auth = context.oauth
 
 
 class Page(HubOAuthenticated, RequestHandler):  # type: ignore[misc]
-    """A page for those who may use the gateway; ``for_admins`` for those only."""
+    """A page for people who may use the gateway; ``for_admins`` for administrators only."""
 
     for_admins: ClassVar[bool] = False
 
-    def initialize(self, shared: Shared) -> None:
-        """Begin."""
-        self.shared = shared
-        self.hub_auth = shared.oauth
+    def initialize(self, context: PageContext) -> None:
+        """Use the pages' OAuth client."""
+        self.context = context
+        self.hub_auth = context.oauth
 
     def set_default_headers(self) -> None:
-        """Let nothing in that is not ours."""
+        """Allow nothing from elsewhere, and no copies in caches."""
         self.clear_header("Server")
         self.set_header("Content-Security-Policy", POLICY)
         self.set_header("X-Content-Type-Options", "nosniff")
@@ -91,11 +91,11 @@ class Page(HubOAuthenticated, RequestHandler):  # type: ignore[misc]
         self.set_header("Cache-Control", "no-store")
 
     async def prepare(self) -> None:
-        """Find out who it is; send who is nobody yet to the hub."""
+        """Identify the viewer; redirect anonymous viewers to the hub's login page."""
         self.model = await self.hub_auth.get_user(self, sync=False)
         if self.model is None:
             if self.request.method not in ("GET", "HEAD"):
-                raise HTTPError(403, "This form is too old. Load the page again.")
+                raise HTTPError(403, "This form has expired. Reload the page.")
             self.redirect(self.get_login_url())
             return
         if not self.hub_auth.check_scopes(self.hub_auth.access_scopes, self.model):
@@ -105,61 +105,61 @@ class Page(HubOAuthenticated, RequestHandler):  # type: ignore[misc]
             raise HTTPError(403, "This page is for administrators of the hub.")
 
     @property
-    def name(self) -> str:
-        """Who looks at the page."""
+    def viewer(self) -> str:
+        """The name of the user who views the page."""
         return str(self.model["name"])
 
     async def read(self, query: Callable[[Connection], _Read]) -> _Read:
         """Run ``query`` in a thread."""
         try:
-            return await self.shared.write_queue.ledger.database.read(query)
+            return await self.context.write_queue.ledger.database.read(query)
         except SQLAlchemyError as error:
-            raise HTTPError(503, "The database does not answer. Load the page again.") from error
+            raise HTTPError(503, "The database does not answer. Reload the page.") from error
 
-    def show(self, template: str, *, here: str = "", **told: Any) -> None:
-        """Answer with a page; ``here`` is what the navigation calls it, by its path."""
+    def render_page(self, template: str, *, here: str = "", **values: Any) -> None:
+        """Answer with a page; ``here`` is its path in the navigation."""
         model = getattr(self, "model", None)
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.finish(
             _TEMPLATES.get_template(template).render(
-                base_url=self.shared.base_url,
-                prefix=self.shared.prefix,
+                base_url=self.context.base_url,
+                prefix=self.context.prefix,
                 static=self._static,
                 here=here,
-                user=model["name"] if model else "",
+                viewer=model["name"] if model else "",
                 is_admin=getattr(self, "is_admin", False),
-                **told,
+                **values,
             )
         )
 
     def _static(self, name: str) -> str:
-        return f"{self.shared.prefix}static/{name}?v={_VERSIONS[name]}"
+        return f"{self.context.prefix}static/{name}?v={_VERSIONS[name]}"
 
     def argument(self, name: str) -> str:
-        """Return what the query says, nothing if it says nothing."""
-        return str(self.get_query_argument(name, ""))
+        """Return a field of the query, empty if it is not there; databases take no NUL."""
+        return str(self.get_query_argument(name, "")).replace("\0", "")
 
-    def span(self) -> queries.Span:
+    def span(self) -> spans.Span:
         """Return the span of time that is asked for."""
-        said = self.argument("span")
-        return next((span for span in queries.SPANS if span == said), "month")
+        asked = self.argument("span")
+        return next((span for span in spans.LABELS if span == asked), "month")
 
     def number(self, name: str) -> int:
         """Return a whole number of the query, 0 without one."""
-        said = self.argument(name)
-        return int(said) if said.isdecimal() and len(said) < 16 else 0
+        text = self.argument(name)
+        return int(text) if text.isdecimal() and len(text) < 16 else 0
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer with a page that says what is wrong."""
         error = kwargs.get("exc_info", (None, None, None))[1]
-        said = error.log_message if isinstance(error, HTTPError) else ""
+        sentence = error.log_message if isinstance(error, HTTPError) else ""
         if status_code < 500:
-            said = said or "This page takes no such request."
-        said = said or "The gateway failed; its log says why."
-        self.show("error.html", status=status_code, said=said)
+            sentence = sentence or "This page does not accept that request."
+        sentence = sentence or "The gateway failed; its log says why."
+        self.render_page("error.html", status=status_code, sentence=sentence)
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        """Log what is our fault."""
+        """Log our own defects."""
         if not isinstance(value, HTTPError):
             log.error("%s failed", self.request.path, exc_info=(typ, value, tb))
 
@@ -176,26 +176,26 @@ _TEMPLATES = Environment(
     lstrip_blocks=True,
 )
 _TEMPLATES.globals |= {
+    "allows_nothing": formatting.allows_nothing,
     "approved": formatting.approved,
-    "bars": plots.bars,
+    "bars": bar_chart.bars,
     "count": formatting.count,
-    "is_nothing": formatting.is_nothing,
     "limit": formatting.limit,
     "money": formatting.money,
+    "span_labels": spans.LABELS,
     "whose": formatting.whose,
 }
 _TEMPLATES.filters |= {
     "count": formatting.count,
     "date": formatting.date_of,
     "day": formatting.day,
-    "ended": formatting.ended,
     "dollars": formatting.exact,
-    "midnight": formatting.midnight,
     "money": formatting.money,
     "percent": formatting.percent,
+    "per_window": budgets.per_window,
+    "renewal": formatting.renewal,
+    "result": formatting.result,
     "short": formatting.short,
-    "span": formatting.span,
-    "tokens": budgets.tokens,
     "time": formatting.time,
-    "window": formatting.window,
+    "tokens": budgets.tokens,
 }

@@ -1,8 +1,8 @@
 """
-What users' servers take of this machine, where they run on it: memory and CPU time.
+Memory and CPU time of users' servers that run on the gateway's own machine.
 
-Called by ``views`` in a thread. A server and its kernels are the processes whose
-environment names its user; in a cluster there are none here, and nothing is known.
+Called by ``overview`` in a thread. A server and its kernels are the processes whose
+environment names its user; in a cluster none of them is here, and nothing is known.
 """
 
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ import psutil
 
 
 @dataclass(frozen=True)
-class Load:
+class ServerStats:
     """Bytes of memory, and seconds of CPU since the start, of a server with its kernels."""
 
     memory: int = 0
     seconds: float = 0.0
 
 
-def loads() -> dict[tuple[str, str], Load]:
-    """Return the load of each server that runs here, by user and server."""
-    found: dict[tuple[str, str], Load] = {}
+def of_servers() -> dict[tuple[str, str], ServerStats]:
+    """Return the stats of each server that runs here, by user and server."""
+    found: dict[tuple[str, str], ServerStats] = {}
     for process in psutil.process_iter():
         try:
             variables = process.environ()
@@ -28,9 +28,9 @@ def loads() -> dict[tuple[str, str], Load]:
                 continue
             memory, times = process.memory_info().rss, process.cpu_times()
         except psutil.Error:
-            continue  # It has ended, or it is somebody else's.
+            continue  # It has ended, or it is another operating-system user's.
         key = (variables["JUPYTERHUB_USER"], variables.get("JUPYTERHUB_SERVER_NAME", ""))
-        before = found.get(key, Load())
+        before = found.get(key, ServerStats())
         seconds = before.seconds + times.user + times.system
-        found[key] = Load(before.memory + memory, seconds)
+        found[key] = ServerStats(before.memory + memory, seconds)
     return found

@@ -1,93 +1,91 @@
 """
-The pages: what is at which address.
+The addresses of the pages.
 
-``__main__`` adds them to the gateway's routes. Who may use the gateway sees
-their own usage; who may see the hub's admin page (the scope ``admin-ui``) sees
-everybody's, edits budgets and searches the audit.
+Called by ``__main__``, which adds them to the gateway's routes. Users of the gateway see
+their own usage; administrators, who have the scope ``admin-ui``, see everybody's, edit
+budgets and search the audit.
 """
 
 from typing import Any
 
 from tornado.web import HTTPError, RequestHandler, StaticFileHandler
 
-from caesarion_hub.gateway.pages.auditing import Audit, AuditCsv, AuditJson
-from caesarion_hub.gateway.pages.budgeting import Budgets, BudgetsCsv, Deletion
-from caesarion_hub.gateway.pages.overview import Overview
-from caesarion_hub.gateway.pages.page import STATIC, Callback, Page, Shared, settings
-from caesarion_hub.gateway.pages.spending import Spending, SpendingCsv
+from caesarion_hub.gateway.pages.audit import AuditCsv, AuditJson, AuditPage
+from caesarion_hub.gateway.pages.budgets import BudgetsCsv, BudgetsPage, DeletionPage
+from caesarion_hub.gateway.pages.overview import OverviewPage
+from caesarion_hub.gateway.pages.page import STATIC, OAuthCallback, Page, PageContext
+from caesarion_hub.gateway.pages.spending import SpendingCsv, SpendingPage
 from caesarion_hub.gateway.pages.usage import (
-    EverybodysRefusals,
-    EverybodysRequests,
-    Refusals,
-    Requests,
-    Usage,
+    AllRefusalsCsv,
+    AllRequestsCsv,
+    RefusalsCsv,
+    RequestsCsv,
     UsageCsv,
+    UsagePage,
 )
 
-__all__ = ["Shared", "routes", "settings"]
 
-
-def routes(shared: Shared) -> list[tuple[str, type[RequestHandler], dict[str, Any]]]:
+def routes(context: PageContext) -> list[tuple[str, type[RequestHandler], dict[str, Any]]]:
     """Return the pages' routes."""
-    given = {"shared": shared}
+    given = {"context": context}
     pages: dict[str, type[RequestHandler]] = {
-        "": Front,
-        "oauth_callback": Callback,
-        "usage": Usage,
+        "": Index,
+        "oauth_callback": OAuthCallback,
+        "usage": UsagePage,
         "usage.csv": UsageCsv,
-        "usage/requests.csv": Requests,
-        "usage/refusals.csv": Refusals,
-        "admin": Overview,
-        "admin/spending": Spending,
+        "usage/requests.csv": RequestsCsv,
+        "usage/refusals.csv": RefusalsCsv,
+        "admin": OverviewPage,
+        "admin/spending": SpendingPage,
         "admin/spending.csv": SpendingCsv,
-        "admin/requests.csv": EverybodysRequests,
-        "admin/refusals.csv": EverybodysRefusals,
-        "admin/budgets": Budgets,
+        "admin/requests.csv": AllRequestsCsv,
+        "admin/refusals.csv": AllRefusalsCsv,
+        "admin/budgets": BudgetsPage,
         "admin/budgets.csv": BudgetsCsv,
-        "admin/budgets/delete": Deletion,
-        "admin/audit": Audit,
+        "admin/budgets/delete": DeletionPage,
+        "admin/audit": AuditPage,
         "admin/audit.csv": AuditCsv,
         "admin/audit.jsonl": AuditJson,
     }
     return [
-        (f"{shared.prefix}static/([a-z.]+)", Static, {"path": str(STATIC)}),
-        *((f"{shared.prefix}{path}", page, given) for path, page in pages.items()),
-        (f"{shared.prefix}((?:admin|usage)[a-z/.]*)/", Slash, given),
-        (f"{shared.prefix}(?:admin|usage)[/.].*", Missing, given),
+        (f"{context.prefix}static/([a-z.]+)", Static, {"path": str(STATIC)}),
+        *((f"{context.prefix}{path}", page, given) for path, page in pages.items()),
+        (f"{context.prefix}((?:admin|usage)[a-z/.]*)/", TrailingSlash, given),
+        (f"{context.prefix}(?:admin|usage)[/.].*", NotFound, given),
     ]
 
 
 class Static(StaticFileHandler):
-    """Our style and script, for anybody."""
+    """Our style sheet and script, for everybody."""
 
     def set_default_headers(self) -> None:
-        """Do not tell which server this is, nor let a browser guess what a file is."""
+        """Hide the server's version, and let browsers guess no content type."""
         self.clear_header("Server")
         self.set_header("X-Content-Type-Options", "nosniff")
 
 
-class Slash(Page):
-    """A page's address with a slash too many."""
+class TrailingSlash(Page):
+    """A page's address with a trailing slash."""
 
     def get(self, path: str) -> None:
-        """Go to the page."""
+        """Redirect to the page."""
         query = f"?{self.request.query}" if self.request.query else ""
-        self.redirect(f"{self.shared.prefix}{path.rstrip('/')}{query}")
+        self.redirect(f"{self.context.prefix}{path.rstrip('/')}{query}")
 
 
-class Missing(Page):
-    """Where there is no page."""
+class NotFound(Page):
+    """Any other address below the pages'."""
 
     async def prepare(self) -> None:
-        """Say so, to who is somebody."""
+        """Return 404 to an authenticated user."""
         await super().prepare()
         if self.model is not None:
             raise HTTPError(404, "There is no such page.")
 
 
-class Front(Page):
-    """Where the gateway's name leads."""
+class Index(Page):
+    """The gateway's own address."""
 
     def get(self) -> None:
-        """Go to one's own usage."""
-        self.redirect(f"{self.shared.prefix}usage")
+        """Redirect to the viewer's own usage."""
+        self.redirect(f"{self.context.prefix}usage")

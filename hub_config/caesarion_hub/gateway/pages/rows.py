@@ -1,18 +1,20 @@
 """
-Rows for the pages, read from the ledger by its indexes: requests, refusals, the audit.
+Rows for the pages, read by the tables' indexes: requests, refusals, records of the audit.
 
-Called by the pages in a thread. Lists come in pages, and files in batches, each of
-which begins after the last row of the one before.
+Called by the pages in a thread. Tables on pages come in pages, and files in batches, each
+of which begins after the last row of the one before.
 """
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, func, select, tuple_
 
-from caesarion_hub.gateway.pages.queries import PAGE, Span, starting, today
+from caesarion_hub.gateway.pages import spans
+from caesarion_hub.gateway.pages.spans import Span
+from caesarion_hub.gateway.pages.sums import PAGE, starts_with
 from caesarion_hub.gateway.store import tables
 
 BATCH = 1000
@@ -22,12 +24,12 @@ _request, _refusal, _audit = tables.request.c, tables.refusal.c, tables.audit.c
 
 
 @dataclass(frozen=True)
-class Search:
+class AuditSearch:
     """
-    What is searched for in the audit; times are milliseconds, 0 for any.
+    Which records of the audit to find; times are milliseconds, 0 for any.
 
-    ``user`` is how the name begins.
-    Where no kind is, outcomes are left out unless ``outcomes``: each stands with its call.
+    ``user`` is the beginning of a name. Without a ``kind`` outcomes are left out unless
+    ``outcomes`` is set: the pages show each beside its call.
     """
 
     user: str = ""
@@ -44,91 +46,92 @@ def requests(
     *,
     user: str = "",
     failed: bool = False,
-    under_way: bool = False,
+    in_progress: bool = False,
     rows: int = PAGE,
 ) -> Sequence[Row[Any]]:
     """Return the latest requests."""
-    asked = select(tables.request).order_by(_request.started.desc()).limit(rows)
+    query = select(tables.request).order_by(_request.started.desc()).limit(rows)
     if user:
-        asked = asked.where(_request.user == user)
+        query = query.where(_request.user == user)
     if failed:
-        asked = asked.where(_request.error != "")
-    if under_way:
-        asked = asked.where(_request.finished.is_(None))
-    return connection.execute(asked).all()
+        query = query.where(_request.error != "")
+    if in_progress:
+        query = query.where(_request.finished.is_(None))
+    return connection.execute(query).all()
 
 
 def requests_after(
     connection: Connection, last: Row[Any] | None, *, user: str, span: Span
 ) -> Sequence[Row[Any]]:
-    """Return a batch of requests in the order in which they came."""
-    begin, end = _milliseconds(span)
-    asked = select(tables.request).order_by(_request.started, _request.id).limit(BATCH)
-    asked = asked.where(_request.started >= begin, _request.started < end)
+    """Return the batch of requests after ``last``, the earliest first."""
+    begin, end = spans.milliseconds(span)
+    query = select(tables.request).order_by(_request.started, _request.id).limit(BATCH)
+    query = query.where(_request.started >= begin, _request.started < end)
     if user:
-        asked = asked.where(_request.user == user)
+        query = query.where(_request.user == user)
     if last:
-        asked = asked.where(
+        query = query.where(
             _request.started >= last.started,
             tuple_(_request.started, _request.id) > (last.started, last.id),
         )
-    return connection.execute(asked).all()
+    return connection.execute(query).all()
 
 
 def refusals(connection: Connection, *, user: str = "", rows: int = PAGE) -> Sequence[Row[Any]]:
-    """Return who was not let in, by day and reason, the latest first."""
-    asked = select(tables.refusal).order_by(_refusal.last.desc()).limit(rows)
+    """Return refused requests by day, user and reason, the latest first."""
+    query = select(tables.refusal).order_by(_refusal.last.desc()).limit(rows)
     if user:
-        asked = asked.where(_refusal.user == user)
-    return connection.execute(asked).all()
+        query = query.where(_refusal.user == user)
+    return connection.execute(query).all()
 
 
 def refusals_after(
     connection: Connection, last: Row[Any] | None, *, user: str, span: Span
 ) -> Sequence[Row[Any]]:
-    """Return a batch of who was not let in, by day, name and reason."""
-    begin, end = _days(span)
+    """Return the batch of refused requests after ``last``, by day, user and reason."""
+    first, end = spans.days(span)
     key = (_refusal.day, _refusal.user, _refusal.code)
-    asked = select(tables.refusal).order_by(*key).limit(BATCH).where(_refusal.day < end.isoformat())
-    if begin:
-        asked = asked.where(_refusal.day >= begin.isoformat())
+    query = select(tables.refusal).order_by(*key).limit(BATCH)
+    query = query.where(_refusal.day < end.isoformat())
+    if first:
+        query = query.where(_refusal.day >= first.isoformat())
     if user:
-        asked = asked.where(_refusal.user == user)
+        query = query.where(_refusal.user == user)
     if last:
-        asked = asked.where(tuple_(*key) > (last.day, last.user, last.code))
-    return connection.execute(asked).all()
+        query = query.where(tuple_(*key) > (last.day, last.user, last.code))
+    return connection.execute(query).all()
 
 
-def refused(connection: Connection, since: date) -> int:
-    """Return how many requests were not let in since a day."""
-    asked = select(func.sum(_refusal.requests)).where(_refusal.day >= since.isoformat())
-    return int(connection.execute(asked).scalar() or 0)
+def number_refused(connection: Connection, since: date) -> int:
+    """Return how many requests were refused since a day."""
+    query = select(func.sum(_refusal.requests)).where(_refusal.day >= since.isoformat())
+    return int(connection.execute(query).scalar() or 0)
 
 
 def audit(
-    connection: Connection, search: Search, *, before: int = 0, after: int = 0, rows: int = PAGE
+    connection: Connection, search: AuditSearch, *, before: int = 0, after: int = 0
 ) -> Sequence[Row[Any]]:
     """
-    Return the audit's latest records, the last one first, one more than a page has.
+    Return the latest records of the audit, the last one first: one more than a page has.
 
-    Those ``before`` or just ``after`` a number, where one is given.
+    With ``before`` those before that number, with ``after`` those just after it.
     """
-    asked = select(tables.audit).where(*_found(search)).limit(rows + 1)
+    query = select(tables.audit).where(*_matches(search)).limit(PAGE + 1)
     if after:
-        asked = asked.where(_audit.number > after).order_by(_audit.number)
-        return connection.execute(asked).all()[::-1]
+        query = query.where(_audit.number > after).order_by(_audit.number)
+        return connection.execute(query).all()[::-1]
     if before:
-        asked = asked.where(_audit.number < before)
-    return connection.execute(asked.order_by(_audit.number.desc())).all()
+        query = query.where(_audit.number < before)
+    return connection.execute(query.order_by(_audit.number.desc())).all()
 
 
 def audit_after(
-    connection: Connection, last: Row[Any] | None, search: Search
+    connection: Connection, last: Row[Any] | None, search: AuditSearch
 ) -> Sequence[Row[Any]]:
-    """Return a batch of the audit in the order of its chain."""
+    """Return the batch of records after ``last``, in the order of the chain."""
     number = last.number if last else 0
-    asked = select(tables.audit).where(*_found(search), _audit.number > number)
-    return connection.execute(asked.order_by(_audit.number).limit(BATCH)).all()
+    query = select(tables.audit).where(*_matches(search), _audit.number > number)
+    return connection.execute(query.order_by(_audit.number).limit(BATCH)).all()
 
 
 def outcomes_of(connection: Connection, calls: Collection[Row[Any]]) -> dict[int, Row[Any]]:
@@ -136,7 +139,7 @@ def outcomes_of(connection: Connection, calls: Collection[Row[Any]]) -> dict[int
     by_user: dict[str, list[Row[Any]]] = {}
     for row in calls:
         by_user.setdefault(row.user, []).append(row)
-    # A user at a time: so SQLite finds the index of users and calls.
+    # One user at a time: with several SQLite does not use the index of users and calls.
     return {
         row.call_number: row
         for user, rows in by_user.items()
@@ -152,59 +155,33 @@ def outcomes_of(connection: Connection, calls: Collection[Row[Any]]) -> dict[int
 
 
 def calls_of(connection: Connection, outcomes: Collection[Row[Any]]) -> dict[int, Row[Any]]:
-    """Return the records of the calls that ``outcomes`` are of, by their numbers."""
+    """Return the records of the calls that ``outcomes`` belong to, by their numbers."""
     numbers = [row.call_number for row in outcomes if row.call_number is not None]
     rows = connection.execute(select(tables.audit).where(_audit.number.in_(numbers)))
     return {row.number: row for row in rows}
 
 
 def groups_of(connection: Connection, user: str) -> str:
-    """Return the groups, as JSON, that somebody was in at their last request."""
-    asked = select(_request.groups).where(_request.user == user)
-    last = connection.execute(asked.order_by(_request.started.desc()).limit(1)).scalar()
+    """Return the groups, as JSON, that a user was in at their last request."""
+    query = select(_request.groups).where(_request.user == user)
+    last = connection.execute(query.order_by(_request.started.desc()).limit(1)).scalar()
     return last or "[]"
 
 
-def _found(search: Search) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
+def _matches(search: AuditSearch) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
     if search.user:
-        found.append(starting(_audit.user, search.user))
+        conditions.append(starts_with(_audit.user, search.user))
     if search.kind:
-        found.append(_audit.kind == search.kind)
+        conditions.append(_audit.kind == search.kind)
     elif not search.outcomes:
-        found.append(_audit.kind != "outcome")
+        conditions.append(_audit.kind != "outcome")
     if search.conversation:
-        found.append(_audit.conversation == search.conversation)
+        conditions.append(_audit.conversation == search.conversation)
     if search.text:
-        found.append(_audit.record.contains(search.text, autoescape=True))
+        conditions.append(_audit.record.contains(search.text, autoescape=True))
     if search.since:
-        found.append(_audit.made >= search.since)
+        conditions.append(_audit.made >= search.since)
     if search.until:
-        found.append(_audit.made < search.until)
-    return found
-
-
-def _milliseconds(span: Span) -> tuple[int, int]:
-    """Return when a span begins, and when it is over."""
-    begin, end = _days(span)
-    return _midnight(begin) if begin else 0, _midnight(end)
-
-
-def _days(span: Span) -> tuple[date | None, date]:
-    """Return the first day of a span, if it has one, and the first one after it."""
-    day = today()
-    end = day + timedelta(days=1)
-    match span:
-        case "today":
-            return day, end
-        case "month":
-            return day.replace(day=1), end
-        case "last-month":
-            end = day.replace(day=1)
-            return (end - timedelta(days=1)).replace(day=1), end
-        case _:
-            return None, end
-
-
-def _midnight(day: date) -> int:
-    return round(datetime.combine(day, time(), UTC).timestamp() * 1000)
+        conditions.append(_audit.made < search.until)
+    return conditions

@@ -1,36 +1,36 @@
 """
-The spending of each user or group.
+The page of what each user or group has spent, and its file.
 
-``views`` says where it is.
+``routes`` has their addresses.
 """
 
-from caesarion_hub.gateway.pages import queries
-from caesarion_hub.gateway.pages.download import Download, cut
+from caesarion_hub.gateway.pages import sums
+from caesarion_hub.gateway.pages.download import Download, in_batches
 from caesarion_hub.gateway.pages.page import Page
-from caesarion_hub.gateway.pages.usage import SUMS, sums
+from caesarion_hub.gateway.pages.usage import SUMS_HEADER, sums_row
 
 
-class Spending(Page):
-    """The page: the dearest first, in pages."""
+class SpendingPage(Page):
+    """Users or groups, the most expensive first, in pages."""
 
     for_admins = True
 
     async def get(self) -> None:
-        """Show it."""
+        """Show a page of them."""
         span, page, scope = self.span(), self.number("page"), self.scope()
-        begins = self.argument("begins")
-        name = begins.lower() if scope == "user" else begins  # as the hub has users' names
+        prefix = self.argument("prefix")
+        names = prefix.lower() if scope == "user" else prefix  # as JupyterHub has users' names
         rows = await self.read(
-            lambda connection: queries.by_name(connection, scope, span, begins=name, page=page)
+            lambda connection: sums.by_name(connection, scope, span, prefix=names, page=page)
         )
-        self.show(
+        self.render_page(
             "spending.html",
             here="admin/spending",
-            rows=rows[: queries.PAGE],
-            more=len(rows) > queries.PAGE,
+            rows=rows[: sums.PAGE],
+            has_more=len(rows) > sums.PAGE,
             page=page,
             span=span,
-            begins=begins,
+            name_prefix=prefix,
             scope=scope,
         )
 
@@ -39,17 +39,15 @@ class Spending(Page):
         return "group" if self.argument("scope") == "group" else "user"
 
 
-class SpendingCsv(Spending, Download):
-    """The file."""
+class SpendingCsv(SpendingPage, Download):
+    """All users or all groups."""
 
     async def get(self) -> None:
-        """Send it."""
+        """Send the file."""
         span, scope = self.span(), self.scope()
-        rows = await self.read(
-            lambda connection: queries.by_name(connection, scope, span, rows=None)
-        )
+        rows = await self.read(lambda connection: sums.by_name(connection, scope, span, rows=None))
         await self.send_csv(
             f"spending-{scope}-{span}.csv",
-            ("name", *SUMS),
-            ([sums(row) for row in rows] for rows in cut(rows)),
+            ("name", *SUMS_HEADER),
+            ([sums_row(row) for row in batch] for batch in in_batches(rows)),
         )

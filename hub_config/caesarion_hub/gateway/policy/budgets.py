@@ -12,6 +12,7 @@ by one answer of each user.)
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Literal, overload
 
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.policy.prices import NANOS
@@ -85,6 +86,10 @@ def applicable(budgets: Mapping[Key, Budget], account: Account) -> Iterator[Budg
             yield budget
 
 
+@overload
+def window_start(window: Literal["day", "week", "month"], today: date) -> date: ...
+@overload
+def window_start(window: Window, today: date) -> date | None: ...
 def window_start(window: Window, today: date) -> date | None:
     """Return the first day of the window that ``today`` is in; all time has none."""
     match window:
@@ -126,7 +131,7 @@ def refusal(
         if limit == 0:
             return _error("budget_reached", f"{_whose(account)} allows nothing; {_REMEDY}.")
         shown_limit, used = amounts(limit, spent.used)
-        whose = f"{_whose(account)} of {shown_limit} {_EACH[budget.window]}"
+        whose = f"{_whose(account)} of {shown_limit} {per_window(budget.window)}"
         if spent.used >= limit:
             return _used_up(f"{whose} is used up: {used} used.", budget.window, now)
         if spent.used + spent.reserved >= limit:
@@ -162,6 +167,11 @@ def _room(limit: int, account: Account, spent: Spent) -> int:
     return min(left - spent.reserved, share - spent.own)
 
 
+def per_window(window: Window) -> str:
+    """Return a window in words as they follow an amount: ``100 tokens a day``."""
+    return "in total" if window == "total" else f"a {window}"
+
+
 def tokens(number: int) -> str:
     """Return a number of tokens as people read it."""
     return f"{number:,} {'token' if number == 1 else 'tokens'}"
@@ -174,7 +184,6 @@ def dollars(nanos: int) -> str:
     return f"${whole:,}.{digits:0<2}"
 
 
-_EACH = {"day": "a day", "week": "a week", "month": "a month", "total": "in all"}
 _REMEDY = "the operator can raise it"
 
 

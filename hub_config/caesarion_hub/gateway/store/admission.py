@@ -168,7 +168,6 @@ class Admission:
 
     def _read_spent(self, accounts: Sequence[Account], today: date) -> None:
         monday = budgets.window_start("week", today)
-        assert monday is not None
         for begin in range(0, len(accounts), _ACCOUNTS):
             some = accounts[begin : begin + _ACCOUNTS]
             values = {"monday": monday.isoformat()}

@@ -111,7 +111,6 @@ def _sums(settlements: Sequence[Settlement]) -> list[dict[str, Any]]:
         reservation = settlement.reservation
         day = day_of(reservation.started)
         month = budgets.window_start("month", day)
-        assert month is not None
         for scope, name in budgets.accounts(reservation.user, reservation.groups):
             for period, start in (("day", day), ("month", month)):
                 key = (period, start.isoformat(), scope, name, reservation.model)

@@ -1,6 +1,6 @@
 "use strict";
-// Keeps a page up to date, unless somebody is at work in it: reads the page again and
-// puts what is new in the place of what was. Without JavaScript the page loads itself anew.
+// Updates the page, unless somebody is using it: fetches it again and replaces its content.
+// Without JavaScript the page reloads itself.
 (() => {
   const EVERY = 10000; // ms
   const main = document.querySelector("main");
@@ -10,22 +10,22 @@
     main.contains(document.activeElement) ||
     main.querySelector("details[open]") ||
     !document.getSelection().isCollapsed;
-  const say = () => {
+  const showPace = () => {
     part("paused").hidden = !busy();
     part("pace").hidden = !part("paused").hidden;
   };
-  const doubt = () => {
+  const showStale = () => {
     part("stale").hidden = false;
     part("state").className = "alert alert-secondary";
     part("state").textContent =
-      "Whether requests are answered is not known: the gateway did not answer.";
+      "The gateway did not answer, so its state is unknown.";
   };
-  const renew = async () => {
+  const update = async () => {
     if (busy()) {
       return;
     }
     try {
-      // JupyterHub's cookies are not believed from a script without the page's own token.
+      // JupyterHub 6 accepts its cookies from a script only with the page's own token.
       const headers = { "X-XSRFToken": part("live").dataset.token };
       const answer = await fetch(location.href, { headers, cache: "no-store", redirect: "error" });
       if (!answer.ok) {
@@ -36,12 +36,12 @@
         main.replaceChildren(...page.querySelector("main").childNodes);
       }
     } catch (_) {
-      doubt();
+      showStale();
     }
   };
   for (const event of ["selectionchange", "focusin", "focusout", "toggle", "visibilitychange"]) {
-    // Who loses the focus has it until afterwards.
-    document.addEventListener(event, () => setTimeout(say), true);
+    // An element that loses the focus has it until after the event.
+    document.addEventListener(event, () => setTimeout(showPace), true);
   }
-  setInterval(renew, EVERY);
+  setInterval(update, EVERY);
 })();
