@@ -1,10 +1,13 @@
 """A user's server under a real hub: whole, though it is started without what it never uses."""
 
 import fcntl
+import json
 import os
 import re
 import subprocess
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,6 +65,38 @@ def test_a_setting_that_cannot_be_used_is_told_and_leaves_the_lab(
         server.wait()
         assert server.get("lab")[0] == 200
     assert "CAESARION_KERNEL_TIME_LIMIT is 'soon'" in server.log.read_text()
+
+
+def test_a_configuration_file_of_the_users_does_not_raise_what_the_hub_allows(
+    hub: BareHub, tmp_path: Path
+) -> None:
+    file = tmp_path / "home" / ".jupyter" / "jupyter_server_config.py"
+    file.parent.mkdir(parents=True)
+    file.write_text(
+        "import os\n"
+        "os.environ['CAESARION_AGENT_MAX_APPROVAL'] = 'auto'\n"
+        "os.environ['CAESARION_AGENT_PROGRAM_APPROVALS'] = 'true'\n"
+        "c.CaesarionAgent.max_approval = 'auto'\n"
+        "c.CaesarionAgent.approval = 'auto'\n"
+        "c.CaesarionAgent.program_approvals = True\n"
+        "open('was-read', 'w').close()\n"
+    )
+    hubs = {
+        "CAESARION_AGENT_MAX_APPROVAL": "ask",
+        "CAESARION_AGENT_PROGRAM_APPROVALS": "false",
+    }
+    with singleuser(tmp_path, hub, "ada", environment=hubs) as server:
+        server.wait()
+        status = json.loads(server.get("caesarion/api/status")[1])
+        assert status["approval"] == {"default": "ask", "allowed": ["read-only", "ask"]}
+        request = urllib.request.Request(
+            f"{server.url}caesarion/api/approvals/any",
+            data=b'{"decision": "run"}',
+            headers={"Authorization": f"token {server.token}"},
+        )
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(request)
+    assert (tmp_path / "home" / "was-read").exists()
 
 
 def test_it_stops_when_it_is_told_to_in_the_middle_of_a_line_of_its_log(

@@ -16,8 +16,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from caesarion.chat import store
-from caesarion.chat.store import DurableChat, flush_all, good_copy, install, stop
+from caesarion.chat import chat_file, store
+from caesarion.chat.chat_file import good_copy
+from caesarion.chat.store import DurableChat, flush_all, install, stop
 from jupyter_events import EventLogger
 from jupyterlab_chat import chat_manager
 from jupyterlab_chat.chat_manager import ChatManager
@@ -84,7 +85,7 @@ def disk_full(path: Path, content: str, *, new: bool) -> None:
 def say_during_a_write(chat: DurableChat, body: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a message come while the next write, in its thread, is under way."""
     loop = asyncio.get_running_loop()
-    write = store._write
+    write = chat_file.write
 
     async def speak() -> None:
         if body not in said(chat):
@@ -94,7 +95,7 @@ def say_during_a_write(chat: DurableChat, body: str, monkeypatch: pytest.MonkeyP
         asyncio.run_coroutine_threadsafe(speak(), loop).result(10)
         write(path, content, new=new)
 
-    monkeypatch.setattr(store, "_write", meanwhile)
+    monkeypatch.setattr(chat_file, "write", meanwhile)
 
 
 def test_this_is_written_against_jupyterlab_chat_0_25() -> None:
@@ -155,7 +156,7 @@ async def test_what_is_read_back_is_what_was_written(path: Path) -> None:
 
 async def test_many_changes_are_one_write(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
-    monkeypatch.setattr(store, "_write", lambda path, content, *, new: written.append(content))
+    monkeypatch.setattr(chat_file, "write", lambda path, content, *, new: written.append(content))
     chat = opened(path)
     say(chat, *(str(number) for number in range(100)))
     await nothing_waits()
@@ -175,7 +176,7 @@ async def test_a_write_that_is_torn_leaves_the_file_as_it_was(
 
     monkeypatch.setattr(os, "fsync", killed)
     with pytest.raises(KeyboardInterrupt):
-        store._write(path, chat._encode(), new=False)
+        chat_file.write(path, chat._encode(), new=False)
     assert stored(path) == ["old"]
 
 
@@ -242,7 +243,7 @@ async def test_on_a_full_disk_the_chat_waits_and_is_written_later(
     chat = await saved(path, "old")
     monkeypatch.setattr(store, "_RETRY", 0.1)
     with monkeypatch.context() as disk:
-        disk.setattr(store, "_write", disk_full)
+        disk.setattr(chat_file, "write", disk_full)
         say(chat, "new")
         await chat.flush()
         assert chat in DurableChat.waiting
@@ -259,7 +260,7 @@ async def test_a_full_disk_loses_nothing_of_a_chat_that_is_closed_and_opened_aga
 ) -> None:
     chat = await saved(path, "old")
     with monkeypatch.context() as disk:
-        disk.setattr(store, "_write", disk_full)
+        disk.setattr(chat_file, "write", disk_full)
         say(chat, "new")
         await chat.flush()
         chat.dispose()
@@ -291,14 +292,14 @@ async def test_what_is_being_written_is_seen_by_a_second_model_and_not_written_o
     chat = await saved(path, "one")
     began, go_on = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    write = store._write
+    write = chat_file.write
 
     def slowly(path: Path, content: str, *, new: bool) -> None:
         loop.call_soon_threadsafe(began.set)
         asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(10)
         write(path, content, new=new)
 
-    monkeypatch.setattr(store, "_write", slowly)
+    monkeypatch.setattr(chat_file, "write", slowly)
     say(chat, "two")
     under_way = asyncio.ensure_future(chat.flush())
     await began.wait()
@@ -352,7 +353,7 @@ async def test_when_the_server_stops_on_a_full_disk_that_is_one_warning(
 ) -> None:
     chat = await saved(path, "old")
     await stop()
-    monkeypatch.setattr(store, "_write", disk_full)
+    monkeypatch.setattr(chat_file, "write", disk_full)
     say(chat, "new")
     assert stored(path) == ["old"]
     assert caplog.messages == [

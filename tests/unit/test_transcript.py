@@ -35,7 +35,7 @@ from caesarion.events import (
     Usage,
 )
 from caesarion.message_metadata import OUTPUT_MIME, REASONING_MIME, describe_call
-from caesarion.notebooks.export import make
+from caesarion.notebooks.export import make_notebook
 from caesarion.text import without_commands
 from hypothesis import given
 from hypothesis import strategies as st
@@ -827,7 +827,7 @@ def test_whatever_happened_the_chat_can_be_saved_as_a_notebook(
         return chat.to_dict()
 
     spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    notebook = make(asyncio.run(write()), "a.chat", spec)
+    notebook = make_notebook(asyncio.run(write()), "a.chat", spec)
     nbformat.validate(notebook)
     asked = [cell for cell in notebook.cells if cell.source.endswith("question")]
     assert len(asked) == len(turns)

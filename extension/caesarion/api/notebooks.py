@@ -49,10 +49,10 @@ class NotebooksHandler(BaseHandler):
         """Answer 201, its path and its code's kernel; 400, 404, 409, 413 or 507 in a sentence."""
         path = self.body(Chat).chat.strip("/")
         content = self.services.read_chat(self._file(path))
-        if content is None or not export.read(content):
+        if content is None or not export.read_messages(content):
             self.refuse(409, f"There is nothing in the chat {path!r} to save yet.")
             return
-        place = export.place(content)
+        place = export.notebook_path(content)
         chat_id = str((content.get("metadata") or {}).get("id", ""))
         kernels, storage = self.services.kernels, self.services.notebooks
         kernel_id = await kernels.kernel_id_of(chat_id, place)
@@ -62,7 +62,7 @@ class NotebooksHandler(BaseHandler):
         name = f"{posixpath.basename(path).removesuffix('.chat')}.ipynb"
         try:
             saved = await storage.save_new(
-                folder, name, export.make(content, path, kernels.kernelspec(kernel_id))
+                folder, name, export.make_notebook(content, path, kernels.kernelspec(kernel_id))
             )
         except NotebookError as error:
             self.refuse(_status(error), str(error))

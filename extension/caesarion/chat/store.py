@@ -1,18 +1,15 @@
 """
-Chats are saved whole or not at all.
+The store of chats: they are saved whole or not at all, and only what is ours counts in them.
 
 jupyterlab-chat's own model rewrites a chat's file in place, on the event loop,
 at every change: a server that is killed while it streams leaves a torn file,
-which then opens empty and is overwritten. :func:`install` (called by
-:mod:`caesarion.extension`) puts a model in its place that writes a moment
-later, to a temporary file, in a thread, and keeps the last good copy.
+which then opens empty and is overwritten. :func:`install`, called by
+:mod:`caesarion.extension`, puts a model in its place that writes a moment
+later, in a thread, by :mod:`caesarion.chat.chat_file`; each message is signed by
+:mod:`caesarion.chat.provenance`.
 
-Jupyter Server's contents manager, through which notebooks are saved, would not do: it
-writes in place too, beside a copy that it moves back when a write fails, but not when
-the process is killed.
-
-Written against jupyterlab-chat 0.25; ``tests/unit/test_chatstore.py`` fails
-when what is overridden here changes upstream.
+jupyterlab-chat 0.25 has no setting for its model's class; ``tests/unit/test_chatstore.py``
+fails when what is overridden or relied upon here changes upstream.
 """
 
 import asyncio
@@ -20,7 +17,6 @@ import contextlib
 import copy
 import json
 import logging
-import os
 import secrets
 import time
 from collections.abc import Iterable
@@ -32,7 +28,7 @@ from jupyterlab_chat import chat_manager
 from jupyterlab_chat.models import ChatMessageAction, Message
 from jupyterlab_chat.websocket_model import CONTENTS_EVENT_SCHEMA_ID, WsChatModel
 
-from caesarion.chat import provenance
+from caesarion.chat import chat_file, provenance
 
 _log = logging.getLogger(__name__)
 
@@ -59,20 +55,15 @@ def install(events: EventLogger, root: Path, key: bytes) -> None:
     """
 
     async def follow(logger: EventLogger, schema_id: str, data: dict[str, Any]) -> None:
-        _follow(root, data)
+        chat_file.follow(root, data)
 
-    # Else the browser makes it, under another name first, which whoever lists the root
-    # in that moment finds and does not find: a new user was greeted by an error.
+    # Otherwise the browser makes the folder, under another name first, and JupyterLab shows an
+    # error if it lists the root in that moment.
     with contextlib.suppress(OSError):
         (root / FOLDER).mkdir(exist_ok=True)
     DurableChat.key = key
     chat_manager.WsChatModel = DurableChat  # type: ignore[attr-defined]
     events.add_listener(schema_id=CONTENTS_EVENT_SCHEMA_ID, listener=follow)
-
-
-def good_copy(path: Path) -> Path:
-    """Return where the copy before the last one of the chat at ``path`` is kept."""
-    return path.with_name(f".{path.name}.last")
 
 
 def content(file: Path, open_chats: Iterable[object]) -> dict[str, Any] | None:
@@ -85,7 +76,7 @@ def content(file: Path, open_chats: Iterable[object]) -> dict[str, Any] | None:
     for chat in (*open_chats, *DurableChat.waiting):
         if isinstance(chat, DurableChat) and chat._file.resolve() == file:
             return chat.to_dict()
-    read = _read(file)
+    read = chat_file.read(file)
     return None if read is None else provenance.admit(DurableChat.key, read)
 
 
@@ -143,14 +134,14 @@ class DurableChat(WsChatModel):
         if before:
             self._succeed(before)
             return
-        read = _read(path)
+        read = chat_file.read(path)
         if read is None and path.exists():
             if path.stat().st_size:  # An empty file is a new chat, or all that a crash left.
-                aside = _set_aside(path)
+                aside = chat_file.set_aside(path)
                 _log.warning("The chat %s could not be read; it is kept as %s.", path, aside.name)
-            read = _read(good_copy(path))
+            read = chat_file.read(chat_file.good_copy(path))
             if read is not None:
-                good_copy(path).replace(path)
+                chat_file.good_copy(path).replace(path)
         self._stored = path.exists()
         self._take(provenance.admit(self.key, read or {}))
         if self._stored and not path.stat().st_size:
@@ -209,7 +200,9 @@ class DurableChat(WsChatModel):
                 self._changed = False
                 content = self._encode()
                 try:
-                    await asyncio.to_thread(_write, self._file, content, new=not self._stored)
+                    await asyncio.to_thread(
+                        chat_file.write, self._file, content, new=not self._stored
+                    )
                 except OSError as error:
                     _log.warning("The chat %s could not be saved yet: %s", self.path, error)
                     self._pause = _RETRY
@@ -229,7 +222,7 @@ class DurableChat(WsChatModel):
         if self._writing.locked():
             return  # The write under way goes on until nothing has changed.
         try:
-            _write(self._file, self._encode(), new=not self._stored)
+            chat_file.write(self._file, self._encode(), new=not self._stored)
         except OSError as error:
             _log.warning("The chat %s could not be saved: %s", self.path, error)
             return
@@ -242,7 +235,7 @@ class DurableChat(WsChatModel):
         if self._stored and not self._file.exists():
             self._deleted = True
             self._forget()
-            good_copy(self._file).unlink(missing_ok=True)
+            chat_file.good_copy(self._file).unlink(missing_ok=True)
 
     def _succeed(self, before: "DurableChat") -> None:
         self._messages, self._indexes_by_id = before._messages, before._indexes_by_id
@@ -280,66 +273,3 @@ class DurableChat(WsChatModel):
         task = asyncio.ensure_future(self.flush())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _follow(root: Path, data: dict[str, Any]) -> None:
-    """Let a good copy go where its chat goes: a new chat of the old name must not find it."""
-    path = root / data["path"]
-    if data["action"] == "delete" and path.suffix == ".chat":
-        good_copy(path).unlink(missing_ok=True)
-    elif data["action"] == "rename" and path.suffix == ".chat":
-        copy = good_copy(root / data["source_path"])
-        if copy.exists():
-            copy.replace(good_copy(path))
-        else:
-            good_copy(path).unlink(missing_ok=True)
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """Return what is in the file of a chat, or None if that cannot be read."""
-    try:
-        chat = json.loads(path.read_text("utf-8"))
-    except (FileNotFoundError, ValueError, RecursionError):
-        return None
-    readable = isinstance(chat, dict) and isinstance(chat.get("messages", []), list)
-    return chat if readable else None
-
-
-def _set_aside(path: Path) -> Path:
-    """Rename an unreadable file to the first free name like "a (unreadable).txt"."""
-    number = 1
-    while True:
-        suffix = "" if number == 1 else f" {number}"
-        # Not as a chat: the list of chats would offer it, and it cannot be opened.
-        aside = path.with_name(f"{path.stem} (unreadable{suffix}).txt")
-        if not aside.exists():
-            return path.rename(aside)
-        number += 1
-
-
-def _write(path: Path, content: str, *, new: bool) -> None:
-    """
-    Replace the file, keeping what it was as the last good copy.
-
-    Raises OSError; FileNotFoundError where there is none and it is not ``new``,
-    as it was deleted or moved.
-    """
-    if new:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            copy = good_copy(path)
-            with contextlib.suppress(OSError):  # A file system without hard links has no copy.
-                copy.unlink(missing_ok=True)
-                os.link(path, copy)
-        elif not new:
-            raise FileNotFoundError(f"{path} was deleted or moved")
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -1,11 +1,11 @@
 """
-A chat as a notebook: pure functions from the chat's content to nbformat 4.
+Export of a chat as a notebook: pure functions from the chat's content to nbformat 4.
 
-Called by :mod:`caesarion.api.notebooks`. What was said becomes Markdown,
-Python that ran becomes code cells with their outputs, any other call Markdown.
-The notebook is made to be run again from top to bottom, so code that was
-stopped, refused or never ended is kept as text: to run it again is to hang again.
-Code that failed is run again, and may fail: what it did before it failed counts.
+Called by :mod:`caesarion.api.notebooks`. Words become Markdown cells, Python that ran
+becomes code cells with their outputs, other calls become Markdown. The notebook is made to
+be run from top to bottom, so code that was stopped, refused or never ended is kept as text:
+it would hang again. Code that failed stays code that may fail, since what it did before it
+failed counts.
 """
 
 import json
@@ -48,8 +48,8 @@ _NOT_ENDED = "This had not ended when the notebook was made, so it is not run ag
 
 
 @dataclass(frozen=True)
-class Said:
-    """One message of a chat as its file has it."""
+class ChatMessage:
+    """One message of a chat's file."""
 
     id: str
     sender: str = ""
@@ -60,12 +60,12 @@ class Said:
     deleted: bool | None = None
 
 
-def read(content: dict[str, Any]) -> list[Said]:
+def read_messages(content: dict[str, Any]) -> list[ChatMessage]:
     """Return the messages of a chat's content, answers behind their questions."""
     files = content.get("attachments") or {}
     return in_order(
         [
-            Said(
+            ChatMessage(
                 id=str(message.get("id", number)),
                 sender=str(message.get("sender", "")),
                 body=str(message.get("body", "")),
@@ -83,19 +83,20 @@ def read(content: dict[str, Any]) -> list[Said]:
     )
 
 
-def place(content: dict[str, Any]) -> str:
+def notebook_path(content: dict[str, Any]) -> str:
     """
     Return the path of the notebook whose kernel ran all the code of a chat.
 
-    Empty if there is no such notebook: the conversation's own kernel ran it, which
-    works in the root, or several did.
+    It is empty if several kernels ran code, or the conversation's own, which works in the
+    root.
     """
-    calls = [record(said) for said in read(content) if record(said).get("kind") == "call"]
-    places = {str(ours.get("place", "")) for ours in calls if code_of(call_of(ours)) is not None}
-    return places.pop() if len(places) == 1 else ""
+    records = map(record, read_messages(content))
+    calls = [ours for ours in records if ours.get("kind") == "call"]
+    paths = {str(ours.get("place", "")) for ours in calls if code_of(call_of(ours)) is not None}
+    return paths.pop() if len(paths) == 1 else ""
 
 
-def make(content: dict[str, Any], path: str, kernelspec: dict[str, str]) -> NotebookNode:
+def make_notebook(content: dict[str, Any], path: str, kernelspec: dict[str, str]) -> NotebookNode:
     """
     Return the notebook of a chat's ``content``; ``path`` is the chat's.
 
@@ -105,19 +106,19 @@ def make(content: dict[str, Any], path: str, kernelspec: dict[str, str]) -> Note
     title = posixpath.basename(path).removesuffix(".chat")
     cells = [_markdown(f"# {title}\n\nFrom the chat `{path}`.")]
     speaker = ""
-    messages = read(content)
+    messages = read_messages(content)
     outputs = _outputs(messages)
-    for said in messages:
-        if record(said).get("kind") == "output":
-            continue  # With its call.
-        cell = _cell(said, outputs.get(said.id, []))
+    for message in messages:
+        if record(message).get("kind") == "output":
+            continue  # It is a part of its call's cell.
+        cell = _cell(message, outputs.get(message.id, []))
         if cell is None:
             continue
         if cell.cell_type == "markdown":
-            if said.sender != speaker:
-                cell.source = f"**{names.get(said.sender, said.sender)}**\n\n{cell.source}"
-            speaker = said.sender
-        cell.metadata[KEY] = {"chat": path, "message": said.id}
+            if message.sender != speaker:
+                cell.source = f"**{names.get(message.sender, message.sender)}**\n\n{cell.source}"
+            speaker = message.sender
+        cell.metadata[KEY] = {"chat": path, "message": message.id}
         cells.append(cell)
     metadata = {
         "kernelspec": kernelspec,
@@ -135,41 +136,41 @@ def _names(content: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _outputs(messages: list[Said]) -> dict[str, list[Said]]:
+def _outputs(messages: list[ChatMessage]) -> dict[str, list[ChatMessage]]:
     """Return the outputs of each call, by its message's id: those that follow it in its turn."""
-    found: dict[str, list[Said]] = {}
-    calls: dict[str, list[Said]] = {}
-    for said in messages:
-        ours = record(said)
+    found: dict[str, list[ChatMessage]] = {}
+    calls: dict[str, list[ChatMessage]] = {}
+    for message in messages:
+        ours = record(message)
         question = str(ours.get("question"))
         if ours.get("kind") == "call":
-            calls[question] = found[said.id] = []
+            calls[question] = found[message.id] = []
         elif ours.get("kind") == "output" and question in calls:
-            calls[question].append(said)
+            calls[question].append(message)
     return found
 
 
-def _cell(said: Said, shown: list[Said]) -> NotebookNode | None:
-    ours = record(said)
+def _cell(message: ChatMessage, shown: list[ChatMessage]) -> NotebookNode | None:
+    ours = record(message)
     if ours.get("kind") == "call":
         return _call(ours, shown)
-    if is_persons(said.sender) and said.attachments:
-        files = ", ".join(f"`{path}`" for path in said.attachments)
-        return _markdown(without_commands(f"{said.body}\n\nAttached: {files}").strip())
-    if is_foreign(said.sender) and not said.body.strip():
-        return _markdown(without_commands(text)) if (text := _text(said)) else None
-    if said.sender.startswith("hidden::") or not said.body.strip():
+    if is_persons(message.sender) and message.attachments:
+        files = ", ".join(f"`{path}`" for path in message.attachments)
+        return _markdown(without_commands(f"{message.body}\n\nAttached: {files}").strip())
+    if is_foreign(message.sender) and not message.body.strip():
+        return _markdown(without_commands(text)) if (text := _text(message)) else None
+    if message.sender.startswith("hidden::") or not message.body.strip():
         return None
-    return _markdown(without_commands(said.body))
+    return _markdown(without_commands(message.body))
 
 
-def _call(ours: dict[str, Any], shown: list[Said]) -> NotebookNode:
+def _call(ours: dict[str, Any], shown: list[ChatMessage]) -> NotebookNode:
     call, status = call_of(ours), ours.get("status")
     code = code_of(call)
     if code is None:
         parts = [describe_call(call)]
     elif status in ("ok", "error"):
-        outputs = [output for said in shown for output in _output(said)]
+        outputs = [output for message in shown for output in _output(message)]
         count = ours.get("execution_count")
         cell: NotebookNode = v4.new_code_cell(
             code, outputs=outputs, execution_count=count if isinstance(count, int) else None
@@ -180,16 +181,18 @@ def _call(ours: dict[str, Any], shown: list[Said]) -> NotebookNode:
     else:
         why = _NOT_AGAIN.get(str(status), _NOT_ENDED)
         parts = [describe_call(call), f"*{why}*"]
-    told = "\n\n".join(filter(None, [*parts, *map(_text, shown)]))
-    return _markdown(without_commands(told))
+    text = "\n\n".join(filter(None, [*parts, *map(_text, shown)]))
+    return _markdown(without_commands(text))
 
 
-def _output(said: Said) -> Iterator[NotebookNode]:
+def _output(message: ChatMessage) -> Iterator[NotebookNode]:
     """Yield what a message shows as an output of a cell; nothing if it was cleared."""
-    mark = said.data.get(OUTPUT_MIME) or {}
+    mark = message.data.get(OUTPUT_MIME) or {}
     kind = mark.get("output_type", "display_data")
     data = {
-        mime: _value(mime, value) for mime, value in said.data.items() if not mime.startswith(_OURS)
+        mime: _value(mime, value)
+        for mime, value in message.data.items()
+        if not mime.startswith(_OURS)
     }
     only = next(iter(data)) if len(data) == 1 else ""
     if only == _STDERR and kind == "error":
@@ -197,27 +200,27 @@ def _output(said: Said) -> Iterator[NotebookNode]:
     elif only == _STDERR or (only == "text/plain" and kind == "stream"):
         if text := str(data[only]):
             name = "stderr" if only == _STDERR else "stdout"
-            yield _shown("stream", name=name, text=text)
+            yield _make_output("stream", name=name, text=text)
     elif kind == "execute_result":
-        yield _shown(kind, data=data, execution_count=mark.get("execution_count"))
+        yield _make_output(kind, data=data, execution_count=mark.get("execution_count"))
     elif data:
-        yield _shown("display_data", data=data)
+        yield _make_output("display_data", data=data)
 
 
-def _error(told: str) -> NotebookNode:
-    """Return the error whose traceback is ``told``; its last line says what it was."""
-    last = ANSI.sub("", told).rstrip().rpartition("\n")[2]
+def _error(traceback: str) -> NotebookNode:
+    """Return the error of ``traceback``, whose last line has its name and value."""
+    last = ANSI.sub("", traceback).rstrip().rpartition("\n")[2]
     name, _, value = last.partition(": ")
-    return _shown("error", ename=name, evalue=value, traceback=told.split("\n"))
+    return _make_output("error", ename=name, evalue=value, traceback=traceback.split("\n"))
 
 
-def _text(said: Said) -> str:
-    """Return what a message shows as Markdown, if it can be said in words."""
-    if isinstance(words := said.data.get("text/markdown"), str):
-        return words
+def _text(message: ChatMessage) -> str:
+    """Return what a message shows as Markdown, if it has any text."""
+    if isinstance(text := message.data.get("text/markdown"), str):
+        return text
     for mime in ("text/plain", _STDERR):
-        if isinstance(words := said.data.get(mime), str) and words:
-            return code_block(ANSI.sub("", words).rstrip())
+        if isinstance(text := message.data.get(mime), str) and text:
+            return code_block(ANSI.sub("", text).rstrip())
     return ""
 
 
@@ -233,6 +236,6 @@ def _markdown(text: str) -> NotebookNode:
     return cell
 
 
-def _shown(kind: str, **fields: Any) -> NotebookNode:
+def _make_output(kind: str, **fields: Any) -> NotebookNode:
     output: NotebookNode = v4.new_output(kind, **fields)
     return output

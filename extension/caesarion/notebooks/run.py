@@ -26,7 +26,7 @@ _MORE = "\n[... the rest was left out ...]\n"
 
 @dataclass(frozen=True)
 class CellStart:
-    """Code cell ``cell`` of ``of`` begins to run; the first is 1."""
+    """Code cell ``cell`` of ``of`` begins to run; cells are counted from 1."""
 
     cell: int
     of: int
@@ -34,7 +34,7 @@ class CellStart:
 
 @dataclass(frozen=True)
 class RunOver:
-    """How the run ended; if with an error, in which code cell, and a sentence on it."""
+    """The end of a run; of an error also the code cell, counted from 1, and a sentence."""
 
     status: Literal["ok", "error"]
     cell: int | None = None
@@ -74,7 +74,7 @@ async def run(
         await client.connect()
         for number, (index, cell) in enumerate(cells, 1):
             yield CellStart(number, len(cells))
-            over = await _ran(client, process, cell, index, number, settings.time_limit)
+            over = await _run_cell(client, process, cell, index, number, settings.time_limit)
             if not over and client.exits and number < len(cells):
                 over = RunOver("error", number, _EXITED.format(number))
             if over:
@@ -85,7 +85,7 @@ async def run(
     yield RunOver("ok")
 
 
-async def _ran(
+async def _run_cell(
     client: "_Client",
     process: KernelProcess,
     cell: NotebookNode,
@@ -97,8 +97,8 @@ async def _ran(
     try:
         await client.async_execute_cell(cell, index)
     except CellExecutionError as error:
-        told = ": ".join(filter(None, (error.ename, error.evalue)))
-        return RunOver("error", number, f"Cell {number} failed. {told}")
+        reason = ": ".join(filter(None, (error.ename, error.evalue)))
+        return RunOver("error", number, f"Cell {number} failed. {reason}")
     except CellTimeoutError:
         return RunOver(
             "error", number, f"Cell {number} ran for longer than {limit:g} seconds and was stopped."
@@ -137,13 +137,13 @@ class _Client(NotebookClient):
                 "Shut down kernels that are not in use, and try again."
             ) from error
         self.kc.allow_stdin = False
-        # Else the lab would add it when the notebook is opened, and call that a change.
-        told = await self.async_wait_for_reply(self.kc.kernel_info())
-        if told:
-            self.nb.metadata["language_info"] = told["content"]["language_info"]
+        # Otherwise JupyterLab adds it when the notebook is opened, and counts that as a change.
+        reply = await self.async_wait_for_reply(self.kc.kernel_info())
+        if reply:
+            self.nb.metadata["language_info"] = reply["content"]["language_info"]
 
     def disconnect(self) -> None:
-        """Close the channels; the kernel is not ours."""
+        """Close the channels; the caller shuts the kernel down."""
         if self._watch:
             self._watch.cancel()
         if self.kc:
@@ -153,22 +153,22 @@ class _Client(NotebookClient):
         self.exits = asks_to_exit(execute_reply["content"])
 
     async def _async_poll_kernel_alive(self) -> None:
-        # nbclient leaves this behind when a run is cut off.
+        # nbclient 0.11 leaves this task behind when a run is cancelled.
         self._watch = asyncio.current_task()
         await super()._async_poll_kernel_alive()
 
     def output(
         self, outs: list[NotebookNode], msg: dict[str, Any], display_id: str | None, cell_index: int
     ) -> NotebookNode | None:
-        """Keep an output, unless there are too many."""
+        """Keep an output, within the limits of text and of other outputs."""
         content = msg["content"]
         if msg["msg_type"] == "stream":
             shown = sum(len(out["text"]) for out in outs if out["output_type"] == "stream")
-            room = self.shown_text - shown
-            if room <= 0:
+            left = self.shown_text - shown
+            if left <= 0:
                 return None
-            if len(content["text"]) > room:
-                content["text"] = f"{content['text'][:room]}{_MORE}"
+            if len(content["text"]) > left:
+                content["text"] = f"{content['text'][:left]}{_MORE}"
             last = outs[-1] if outs and not self.clear_before_next_output else None
             if last and last["output_type"] == "stream" and last["name"] == content["name"]:
                 last["text"] += content["text"]

@@ -5,7 +5,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from caesarion.notebooks.export import make, place, read
+from caesarion.notebooks.export import make_notebook, notebook_path, read_messages
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,7 +57,7 @@ def shows(data: Json, kind: str = "display_data", question: str = "m0", **mark: 
 
 def cells(content: Json) -> list[Json]:
     """Return the cells of a chat's notebook, which is valid, without the title and ids."""
-    notebook = make(content, "chats/Rain.chat", SPEC)
+    notebook = make_notebook(content, "chats/Rain.chat", SPEC)
     nbformat.validate(notebook)
     made: list[Json] = json.loads(nbformat.writes(notebook))["cells"]
     for cell in made:
@@ -123,7 +123,7 @@ def test_words_are_markdown_with_who_said_them_and_code_is_a_cell_with_its_outpu
 
 
 def test_the_notebook_says_where_it_came_from_and_which_kernel_it_wants() -> None:
-    notebook = make(chat(asks("hello")), "chats/Rain.chat", SPEC)
+    notebook = make_notebook(chat(asks("hello")), "chats/Rain.chat", SPEC)
     assert notebook.metadata == {
         "kernelspec": SPEC,
         "language_info": {"name": "python"},
@@ -228,7 +228,7 @@ def test_what_would_run_a_command_of_the_lab_is_taken_out() -> None:
     ],
 )
 def test_a_notebook_that_ran_all_the_code_is_known(places: list[str], expected: str) -> None:
-    assert place(chat(asks("?"), *(python("1", place=one) for one in places))) == expected
+    assert notebook_path(chat(asks("?"), *(python("1", place=one) for one in places))) == expected
 
 
 _texts = st.text(max_size=30)
@@ -260,8 +260,10 @@ _messages = st.one_of(
 @given(st.lists(_messages, max_size=12))
 def test_whatever_is_in_a_chat_its_notebook_is_valid(messages: list[Json]) -> None:
     content = chat(*messages)
-    notebook = make(content, "chats/Rain.chat", SPEC)
+    notebook = make_notebook(content, "chats/Rain.chat", SPEC)
     nbformat.validate(nbformat.reads(nbformat.writes(notebook), as_version=4))
-    asked = [said.id for said in read(content) if said.sender == "ada" and said.body.strip()]
+    asked = [
+        said.id for said in read_messages(content) if said.sender == "ada" and said.body.strip()
+    ]
     kept = [cell.metadata["caesarion"]["message"] for cell in notebook.cells[1:]]
     assert [message for message in kept if message in asked] == asked
