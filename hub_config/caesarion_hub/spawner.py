@@ -5,6 +5,8 @@ Called by ``jupyterhub_config.py``; calls ``local_spawner`` on one machine and
 ``pods`` in a cluster, which choose the spawner class.
 """
 
+import json
+
 from traitlets.config import Config
 
 from caesarion_hub import local_spawner
@@ -49,6 +51,12 @@ def configure(c: Config, values: Values) -> None:
 
         configuration.configure(c, values, values.place)
     c.Spawner.environment.update(values.singleuser.extra_env)
+    if values.singleuser.content_security_policy.enabled:
+        header = values.singleuser.content_security_policy.header
+        settings = {"headers": {"Content-Security-Policy": header}}
+        # On the command line, which overrides the user's configuration files.
+        option = f"--ServerApp.tornado_settings={json.dumps(settings)}"
+        c.Spawner.args = [*c.Spawner.get("args", []), option]
 
 
 def gateway_url(values: Values) -> str:

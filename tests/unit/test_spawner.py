@@ -366,3 +366,25 @@ async def test_what_no_start_could_read_keeps_the_hub_from_starting(text: str) -
         "username, servername, user_server, unescaped_username, userid. "
         "Write {{ and }} for literal braces."
     )
+
+
+async def test_a_closed_lab_is_told_so_on_its_command_line() -> None:
+    policy = {"enabled": True, "hosts": ["https://cdn.example.org", "*.example.org"]}
+    pod = await manifest_of(singleuser={"contentSecurityPolicy": policy})
+    command, option = container_of(pod)["args"]
+    assert command == "caesarion-singleuser"
+    settings = json.loads(option.removeprefix("--ServerApp.tornado_settings="))
+    hosts = "https://cdn.example.org *.example.org"
+    assert settings["headers"]["Content-Security-Policy"] == (
+        f"default-src 'self' data: blob: {hosts}; "
+        f"script-src 'self' 'unsafe-inline' 'unsafe-eval' blob: {hosts}; "
+        f"style-src 'self' 'unsafe-inline' {hosts}; form-action 'self' {hosts}; "
+        "base-uri 'self'; frame-ancestors 'none'"
+    )
+
+
+@pytest.mark.parametrize("host", ["x; script-src *", "a b", "'self'", ""])
+async def test_a_host_adds_no_directive_to_the_policy(host: str) -> None:
+    policy = {"enabled": True, "hosts": [host]}
+    with pytest.raises(ValuesError, match=r"contentSecurityPolicy\.hosts"):
+        make_spawner(singleuser={"contentSecurityPolicy": policy})

@@ -1,6 +1,6 @@
 """The section ``singleuser``: a user's server and the pod that it runs in. Used by ``schema``."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -121,11 +121,40 @@ class Profile(SnakeSection):
     profile_options: dict[str, Option] = Field({}, description="options by name")
 
 
+class ContentSecurityPolicy(Section):
+    """What the browser may load in users' servers: their own origin, and named hosts."""
+
+    enabled: bool = Field(False, description="true or false")
+    hosts: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9*][A-Za-z0-9.:/*_-]*$")], ...] = Field(
+        (), description="a list of hosts such as https://cdn.example.org"
+    )
+
+    @property
+    def header(self) -> str:
+        """
+        The value of the HTTP header.
+
+        JupyterLab needs inline styles and evaluates scripts. ``frame-ancestors`` is
+        what JupyterHub 6.1 sets without this.
+        """
+        hosts = "".join(f" {host}" for host in self.hosts)
+        directives = {
+            "default-src": f"'self' data: blob:{hosts}",
+            "script-src": f"'self' 'unsafe-inline' 'unsafe-eval' blob:{hosts}",
+            "style-src": f"'self' 'unsafe-inline'{hosts}",
+            "form-action": f"'self'{hosts}",
+            "base-uri": "'self'",
+            "frame-ancestors": "'none'",
+        }
+        return "; ".join(f"{name} {sources}" for name, sources in directives.items())
+
+
 class Singleuser(Section):
-    """A user's Jupyter server; all keys but the first three are about its pod."""
+    """A user's Jupyter server; all keys but the first four are about its pod."""
 
     default_url: str = Field("/lab", pattern="^/", description="a path such as /lab")
     start_timeout: int = Field(60, ge=1, description="whole seconds, 1 or more")
+    content_security_policy: ContentSecurityPolicy = ContentSecurityPolicy()
     extra_env: dict[str, str] = Field({}, description='texts by variable, numbers quoted: "600"')
     image: Image = Image()
     cpu: Cpu = Cpu()
