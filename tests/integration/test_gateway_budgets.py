@@ -449,7 +449,7 @@ async def test_who_writes_the_database_cannot_rewrite_a_signed_audit_unseen(
     status, said, _ = run("verify", key=key)
     assert status == 0
     assert " is whole. Its records: 5; its head: 5:" in said
-    assert "Records 1 to 2 are of before the key and not signed; all others are." in said
+    assert "Records 1 to 2 are older than the key and not signed; all others are." in said
     assert "Its signatures were not checked: no key is set." in run("verify")[1]
     assert [one["kind"] for one in gateways.records()] == ["call", "call", "key", "call", "call"]
     head = said.partition("its head: ")[2].partition(".")[0]

@@ -143,11 +143,14 @@ def test_signed_records_are_verified_with_the_key_and_with_its_public_half() -> 
 @pytest.mark.parametrize(
     ("keys", "sentence"),
     [
-        ((None, KEY), "Record 1 is of before the key and not signed; all others are."),
-        ((None, None, KEY), "Records 1 to 2 are of before the key and not signed; all others are."),
+        ((None, KEY), "Record 1 is older than the key and not signed; all others are."),
+        (
+            (None, None, KEY),
+            "Records 1 to 2 are older than the key and not signed; all others are.",
+        ),
     ],
 )
-def test_records_of_before_the_key_are_said_to_be_unsigned(
+def test_records_older_than_the_key_are_said_to_be_unsigned(
     keys: tuple[AuditKey | None, ...], sentence: str
 ) -> None:
     whole, said = verify(chain(*keys), KEY)

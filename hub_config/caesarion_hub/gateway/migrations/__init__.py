@@ -1,1 +1,1 @@
-"""How the gateway's database comes to its present tables; ``database`` runs it at start."""
+"""The migrations of the gateway's database, which ``store.database`` runs at start."""

@@ -94,7 +94,7 @@ class BudgetsPage(BudgetHandler):
             name_prefix=prefix,
             has_money=any(budget.nanos is not None for budget in in_force.values()),
             has_prices=bool(priced),
-            # Tokens of a model that has a price by now are of before it had one.
+            # A model that has a price may have tokens from the time before it had one.
             unpriced=[one for one in models if one.unpriced_tokens and one.name not in priced],
             xsrf=self.xsrf_token.decode(),
             scopes=get_args(Scope),

@@ -45,7 +45,7 @@ class Verifier:
         self._count = 0
         self._head: Head = (0, START_HASH)
         self._begin: Head | None = None  # the last record that a cut must have deleted
-        self._unsigned = (0, 0)  # the first and the last record of before the key
+        self._unsigned = (0, 0)  # the first and the last record older than the key
         self._is_signed = False
 
     def verify(self, records: Iterable[AuditRecord], of: str = "") -> tuple[bool, str]:
@@ -94,7 +94,7 @@ class Verifier:
         if not last:
             return "All records are signed."
         which = f"Record {first} is" if first == last else f"Records {first} to {last} are"
-        return f"{which} of before the key and not signed; all others are."
+        return f"{which} older than the key and not signed; all others are."
 
     def _check_place(self, record: AuditRecord) -> None:
         number, previous = self._head
@@ -182,7 +182,7 @@ def _content(record: AuditRecord) -> dict[str, Any]:
         said = dict(json.loads(record.record))
     except (ValueError, RecursionError, TypeError) as error:
         raise BrokenAuditError(f"Record {record.number} was changed: it is no JSON.") from error
-    # Outcomes of before version 0004 of the tables do not name their call: the migration did.
+    # Outcomes older than migration 0004 do not name their call: the migration filled the column.
     names = (*COLUMNS, "call_number") if "call_number" in said else COLUMNS
     for name in names:
         if said.get(name) != getattr(record, name):

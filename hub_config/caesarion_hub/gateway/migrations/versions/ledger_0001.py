@@ -1,4 +1,4 @@
-"""The ledger, what was spent, budgets edited in place, replicas, the audit's chain."""
+"""Create the first tables: requests, spending, edited budgets, replicas, the audit."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Create the tables."""
     op.create_table(
         "audit",
         sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),

@@ -1,4 +1,4 @@
-"""Requests that were not let in, counted by day, user and reason; conversations are found."""
+"""Count refused requests by day, user and reason; index the audit by conversation."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Make the table, and the index of conversations."""
+    """Create the table and the index."""
     op.create_table(
         "refusal",
         sa.Column("day", sa.String(length=10), nullable=False),
