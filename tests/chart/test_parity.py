@@ -11,6 +11,7 @@ from caesarion import __version__
 from caesarion.config import CaesarionUploads
 from caesarion_hub import auth, spawner
 from caesarion_hub.pods.pod_security import violations
+from caesarion_hub.values.gateway import Gateway
 from traitlets.config import Config
 
 from tests.helm import CHART, ROOT, Manifest, render
@@ -97,6 +98,8 @@ def test_the_gateway_beside_another_hub_is_the_charts_but_for_its_keys() -> None
     assert others.pop("JUPYTERHUB_API_TOKEN")["valueFrom"] == {
         "secretKeyRef": {"name": "hub", "key": "hub.services.gateway.apiToken"}
     }
+    # In the chart the model stands with the other values.
+    assert others.pop("CAESARION_GATEWAY_DEFAULT_MODEL")["value"] == Gateway().model
     assert others.pop("OPENAI_API_KEY")["valueFrom"]["secretKeyRef"]["optional"] is True
     assert others.items() <= variables.items()
     # What stands in the chart's values would be a Secret of the operator's there.

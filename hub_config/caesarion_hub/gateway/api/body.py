@@ -78,7 +78,7 @@ class Body:
         return data
 
     def close(self) -> None:
-        """Forget the body."""
+        """Release the memory."""
         self._data.clear()
         self._memory.release(self._user, self._taken)
         self._taken = 0

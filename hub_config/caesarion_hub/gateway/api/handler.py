@@ -8,7 +8,6 @@ of this package; calls ``authentication``.
 
 import asyncio
 import logging
-import sys
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -98,9 +97,9 @@ class UserHandler(BaseHandler):
 
     async def prepare(self) -> None:
         """
-        Admit the caller, and with it the body.
+        Authenticate the caller, and check what can be checked before the body.
 
-        A refusal waits until the body was received, and discarded: a client that is still
+        A refusal is sent after the body was received and discarded: a client that is still
         sending may not read an answer.
         """
         application = self.application
@@ -119,7 +118,7 @@ class UserHandler(BaseHandler):
         self._body = Body(application.body_memory, self.caller.name, self.longest)
 
     async def admit(self) -> None:
-        """Raise GatewayError to a caller whose request need not be read; by default never."""
+        """Raise GatewayError for a caller whose request need not be read; by default never."""
 
     def data_received(self, chunk: bytes) -> None:
         """Keep a piece of the body, unless the request is refused already."""
@@ -140,24 +139,22 @@ class UserHandler(BaseHandler):
         return self._body.read() if self._body else b""
 
     def on_finish(self) -> None:
-        """Forget the body."""
+        """Release the body's memory."""
         if self._deadline:
             self._deadline.cancel()
         if self._body:
             self._body.close()
 
     def _time_out(self) -> None:
-        """Give up a body that does not come; tornado closes the connection with the answer."""
+        """Answer 408 to a body that does not arrive; tornado then closes the connection."""
         seconds = self.application.config.values.requests.timeout
-        try:
-            raise GatewayError(
-                408,
-                "request_timeout",
-                f"The request was not received within {seconds:g} seconds. Send it again, "
-                "or send less.",
-            )
-        except GatewayError:
-            self.send_error(408, exc_info=sys.exc_info())
+        error = GatewayError(
+            408,
+            "request_timeout",
+            f"The request was not received within {seconds:g} seconds. Send it again, or send "
+            "less.",
+        )
+        self.send_error(error.status, exc_info=(GatewayError, error, None))
 
     def on_connection_close(self) -> None:
         """Cancel the answer when the client disconnects."""
