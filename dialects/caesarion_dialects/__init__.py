@@ -1,9 +1,9 @@
 """
-Speak with model servers, whatever dialect of OpenAI's protocol they speak.
+Talk to model servers in any dialect of OpenAI's protocol.
 
-The gateway and the extension both read answers with this package, so that the
-client, the audit and the chat see the same. Nothing here does I/O or imports
-anything of the two. Bytes go in, OpenAI's own form comes out::
+The gateway and the extension both read answers with this package, so that the client, the audit
+and the chat see the same. It does no I/O, and imports neither of the two. Bytes go in, OpenAI's
+own form comes out::
 
     reader, assembler = AnswerReader(), Assembler()
     async for data in response:             # bytes, cut anywhere

@@ -1,8 +1,8 @@
 """
-The whole answer, put together from canonical chunks.
+The complete answer, put together from canonical chunks.
 
-Called by the gateway for its audit and by the extension for the chat; calls
-``usage``. It reads OpenAI's form alone: ``canonical`` has made that of all others.
+Called by the gateway for its audit and by the extension for the chat; calls ``usage``. It reads
+OpenAI's own form only, which ``canonical`` makes of all others.
 """
 
 from dataclasses import dataclass, field
@@ -15,13 +15,13 @@ Json = dict[str, Any]
 
 _TEXTS = ("content", "reasoning_content", "refusal")
 _CALL_READ = frozenset(("index", "id", "type", "function"))
-# Fields of a part that name it, and are no text that goes on.
+# Fields of a part that identify it, and are never continued.
 _NAMES = frozenset(("type", "id", "format", "index"))
 
 
 @dataclass
 class Call:
-    """A tool call; ``extras`` are the provider's own fields, to be sent back with it."""
+    """A tool call; ``extras`` are the provider's own fields, which are sent back with it."""
 
     id: str = ""
     name: str = ""
@@ -30,11 +30,11 @@ class Call:
 
     @property
     def arguments(self) -> str:
-        """The arguments, as JSON text if the model wrote such."""
+        """The arguments: JSON, unless the model wrote something else."""
         return "".join(self.pieces)
 
     def as_json(self) -> Json:
-        """Return the call as it stands in a message."""
+        """Return the call in the form of a message's ``tool_calls``."""
         function = {"name": self.name, "arguments": self.arguments}
         return {"id": self.id, "type": "function", "function": function, **self.extras}
 
@@ -42,10 +42,10 @@ class Call:
 @dataclass
 class Answer:
     """
-    One choice's answer so far; it is whole as soon as it has a ``finish_reason``.
+    One choice's answer so far; it is complete once it has a ``finish_reason``.
 
-    ``extras`` are fields that only the provider knows (``reasoning_details``,
-    signatures), to be sent back with the message.
+    ``extras`` are fields that only the provider knows (``reasoning_details``, signatures),
+    which are sent back with the message. ``is_legacy``: the call is a ``function_call``.
     """
 
     calls: list[Call] = field(default_factory=list)
@@ -56,26 +56,26 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """The answer's words."""
+        """The answer's text."""
         return "".join(self.pieces.get("content", ()))
 
     @property
     def reasoning(self) -> str:
-        """What the model thought before it answered, if the provider shows that."""
+        """The model's reasoning, if the provider sends it."""
         return "".join(self.pieces.get("reasoning_content", ()))
 
     @property
     def refusal(self) -> str:
-        """The words in which the model refused to answer."""
+        """The model's refusal to answer."""
         return "".join(self.pieces.get("refusal", ()))
 
     @property
     def is_complete(self) -> bool:
-        """Whether the answer came to its end."""
+        """Whether the answer has ended."""
         return bool(self.finish_reason)
 
     def message(self) -> Json:
-        """Return the answer as a message of the assistant, with all that providers want back."""
+        """Return the answer as an assistant message, with the fields that providers want back."""
         message: Json = {"role": "assistant", "content": self.text or None}
         if self.refusal:
             message["refusal"] = self.refusal
@@ -88,9 +88,9 @@ class Answer:
         return message | self.extras
 
     def add(self, delta: Json) -> bool:
-        """Take a delta; return whether it said something."""
+        """Take a delta; return whether it had text or a piece of a call."""
         if delta.get(MARKER):
-            # See canonical: the content so far was reasoning, and this is its closing tag.
+            # The content so far was reasoning, and this is its closing tag: see ``choice``.
             said = self.pieces.pop("content", [])
             self.pieces.setdefault("reasoning_content", []).extend(said)
             return False
@@ -129,8 +129,8 @@ class Assembler:
     """
     Puts canonical chunks together.
 
-    ``usage`` is what the provider counted. ``deltas`` is how many deltas said
-    something, each of them a token or more.
+    ``usage`` is the provider's count. ``deltas`` is the number of deltas with text or a piece
+    of a call, each of which has at least one token.
     """
 
     def __init__(self) -> None:
@@ -140,16 +140,16 @@ class Assembler:
 
     @property
     def answer(self) -> Answer:
-        """The first choice's answer, an empty one if nothing came."""
+        """The first choice's answer; an empty one if there is none."""
         return next(iter(self.answers()), Answer())
 
     @property
     def is_complete(self) -> bool:
-        """Whether each answer that began came to its end."""
+        """Whether there is an answer, and each one has ended."""
         return bool(self._answers) and all(one.is_complete for one in self._answers.values())
 
     def answers(self) -> list[Answer]:
-        """Return each choice's answer, in their order."""
+        """Return the answers in the order of their choices."""
         return [self._answers[number] for number in sorted(self._answers)]
 
     def add(self, chunk: Json) -> None:
@@ -167,7 +167,7 @@ class Assembler:
                 answer.finish_reason = reason
 
     def size(self) -> int:
-        """Return how many bytes of UTF-8 the answers have: texts, calls' names, arguments."""
+        """Return the bytes of UTF-8 in all texts, and in the names and arguments of calls."""
         return sum(
             len(text.encode("utf-8", "surrogatepass"))
             for answer in self._answers.values()
@@ -180,11 +180,10 @@ class Assembler:
 
 def merged(old: Any, new: Any) -> Any:
     """
-    Return a provider's field with what a later delta says of it.
+    Return a provider's field, continued by that of a later delta.
 
-    Texts follow each other; parts of a list belong together by their
-    ``index``, and unsigned blocks of thinking follow each other, too; of
-    anything else the last counts.
+    Texts are concatenated. Parts of lists are continued by those with the same ``index``, and a
+    block of thinking without a signature by the next one. Of other values the last one counts.
     """
     if isinstance(old, str) and isinstance(new, str):
         return old + new
@@ -214,7 +213,7 @@ def _joined(old: list[Any], new: list[Any]) -> list[Any]:
 
 
 def _place(parts: list[Any], part: Any) -> int | None:
-    """Return which of the parts ``part`` goes on, if it goes on one."""
+    """Return the place of the part that ``part`` continues, or None."""
     if not isinstance(part, dict):
         return None
     if (index := part.get("index")) is not None:

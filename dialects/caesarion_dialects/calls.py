@@ -1,8 +1,8 @@
 """
-Tool calls, put together from whatever pieces a server sends.
+Tool calls, put together from the pieces that a server sends.
 
-Called by ``canonical``; calls nobody. Each piece comes out in OpenAI's form:
-with the number of its call, and the first of each call with its id, type and name.
+Called by ``choice``; calls ``reasoning``. Each piece is returned in OpenAI's form: with the
+number of its call, and the first one of a call with its id, type and name.
 """
 
 import json
@@ -22,7 +22,7 @@ _ARGUMENTS = ("arguments", "input", "parameters", "args")
 
 @dataclass
 class _Call:
-    """A call under way; ``is_quoted`` says that its arguments are JSON within a JSON string."""
+    """A call so far; ``is_quoted``: its arguments are JSON within a JSON string."""
 
     number: int
     id: str = ""
@@ -42,11 +42,11 @@ class _Call:
 
 class CallPieces:
     """
-    Gives each piece to its call.
+    Assigns each piece to its call.
 
-    A piece belongs to the call of its index, or to the last one if it has none.
-    Where servers count wrongly, another id together with a name, or arguments
-    that begin anew behind whole ones, begin another call.
+    A piece belongs to the call of its index, or to the last call if it has no index. Some
+    servers give every call the same index: there another id together with a name, or
+    arguments behind complete ones, begin another call.
     """
 
     def __init__(self) -> None:
@@ -59,9 +59,9 @@ class CallPieces:
 
     def take_canonical(self, pieces: list[Any]) -> bool:
         """
-        Take ``pieces`` if they are OpenAI's own already, and say whether they are.
+        Take ``pieces`` if they are in OpenAI's own form; return whether they are.
 
-        Almost all are: one piece, of the call under way or of the next.
+        The usual delta has one piece, of the last call or of the next one.
         """
         if len(pieces) != 1 or not isinstance(piece := pieces[0], dict):
             return False
@@ -95,7 +95,7 @@ class CallPieces:
         return True
 
     def feed(self, pieces: Any) -> Iterator[Piece]:
-        """Yield the canonical pieces that ``pieces`` make."""
+        """Yield ``pieces`` in the canonical form."""
         if isinstance(pieces, dict):
             pieces = [pieces]
         touched: list[_Call] = []
@@ -106,7 +106,7 @@ class CallPieces:
                 yield from self._add(call, piece)
 
     def end(self) -> Iterator[Piece]:
-        """Yield what was held back, and no arguments as an empty table of them."""
+        """Yield what was held back, and ``{}`` for a call without arguments."""
         for call in self._calls:
             rest, half = joined(_unquoted(call.held) if call.is_quoted else call.held)
             rest += "\ufffd" if half else ""
@@ -148,7 +148,7 @@ class CallPieces:
         call.extras |= {key: piece[key] for key in piece if key not in _KNOWN}
         arguments = _arguments(function)
         if arguments == call.arguments and call.is_whole:
-            arguments = ""  # said again by a server that ends each call with the whole of it
+            arguments = ""  # Some servers repeat the complete arguments at the end.
         if not call.arguments and not call.held and _is_quoted(arguments):
             call.is_quoted = True
         call.held += arguments
@@ -182,13 +182,13 @@ class CallPieces:
 
 
 def _is_another(call: _Call, piece: Piece, *, is_second: bool) -> bool:
-    """Whether a piece that seems to be of ``call`` begins another one."""
+    """Whether a piece with the index of ``call`` begins another call."""
     given, name = _text(piece.get("id")), _text(_function(piece).get("name"))
     if given and given == call.id:
         return False
     arguments = _arguments(_function(piece))
     if not name:
-        # Another id in each delta is no other call; arguments behind whole ones are.
+        # Some servers send another id in each delta of a call.
         return arguments.lstrip()[:1] == "{" and call.is_whole and arguments != call.arguments
     if not call.name:
         return False
@@ -207,7 +207,7 @@ def _is_json(text: str) -> bool:
 
 
 def _function(piece: Piece) -> Piece:
-    """Return the table with the name and the arguments; some servers have it flat."""
+    """Return the table with the name and the arguments; some servers have no table."""
     function = piece.get("function")
     return function if isinstance(function, dict) else piece
 
@@ -225,7 +225,7 @@ def _is_quoted(arguments: str) -> bool:
 
 
 def _unquoted(arguments: str) -> str:
-    """Return the arguments within a JSON string, however often they are wrapped."""
+    """Return arguments that are encoded as a JSON string, once or several times."""
     said: Any = arguments
     while isinstance(said, str) and _is_quoted(said) and _is_json(said):
         arguments = said = json.loads(said)
@@ -233,7 +233,7 @@ def _unquoted(arguments: str) -> str:
 
 
 def _text(value: Any) -> str:
-    """Return an id or a name; a number is taken for its digits."""
+    """Return an id or a name as text; some servers send numbers."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return value if isinstance(value, str) else ""

@@ -1,8 +1,8 @@
 """
-One provider's chunks, turned into OpenAI's own.
+A provider's chunks in OpenAI's own form.
 
-Called by ``reader``; calls ``choice`` and ``usage``. Its law: a chunk that is
-canonical comes out as the very same object, and none is changed.
+Called by ``reader``; calls ``choice`` and ``usage``. Its law: a canonical chunk is returned as
+the same object, and no chunk is modified.
 """
 
 import time
@@ -26,14 +26,13 @@ _CHOICE_ODD = frozenset(("message", "text", "usage", "error"))
 
 class Canonicaliser:
     """
-    One answer's chunks made canonical.
+    Makes the chunks of one answer canonical.
 
-    ``choices`` is how many the request asked for: some servers spread one
-    answer over several. ``model`` stands for the name that a server leaves
-    out. ``is_thinking`` says that the answer begins within reasoning, as
-    :attr:`thinks` found of an earlier one. ``legacy``: the request has
-    ``functions``, so that its client expects a ``function_call``. Without
-    ``with_usage`` no chunk counts the tokens, for clients that did not ask.
+    ``choices`` is the number that the request asked for: some servers split one answer over
+    several. ``model`` is used if a server does not name the model. ``is_thinking``: the answer
+    begins within reasoning, as :attr:`thinks` said of an earlier one. ``legacy``: the request
+    has ``functions``, so that its client expects a ``function_call``. Without ``with_usage``
+    no chunk has the usage, for clients that did not ask for it.
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class Canonicaliser:
         self._settings = {"is_thinking": is_thinking, "legacy": legacy}
         self._with_usage = with_usage
         self._choices: dict[int, Choice] = {}
-        # Of each choice that is finished, and that nothing has followed yet, the last chunk.
+        # The last chunk of each finished choice, until another delta follows.
         self._finishes: dict[int, Chunk] = {}
         self._counting: Chunk | None = None
         self._last: Chunk = {}
@@ -64,22 +63,22 @@ class Canonicaliser:
 
     @property
     def is_finished(self) -> bool:
-        """Whether each choice has a finish reason that nothing has followed yet."""
+        """Whether each choice has a finish reason, and no delta has followed it."""
         return bool(self._choices) and len(self._finishes) == len(self._choices)
 
     @property
     def thinks(self) -> bool:
-        """Whether the model's answers begin within reasoning that they do not open."""
+        """Whether the model's answers begin within reasoning, without an opening tag."""
         found = [one.thinks for one in self._choices.values()] or [self._settings["is_thinking"]]
         return any(found)
 
     @property
     def reasoning_field(self) -> str:
-        """The field that the server has reasoning in, if it has one."""
+        """The server's field for reasoning; "" if it has none."""
         return next((field for one in self._choices.values() if (field := one.reasoning_field)), "")
 
     def feed(self, chunk: Chunk) -> list[Chunk]:
-        """Return the canonical chunks that ``chunk`` makes: often itself, sometimes none."""
+        """Return ``chunk`` as canonical chunks: usually itself, sometimes none."""
         choices = chunk.get("choices")
         if type(choices) is list and len(choices) == 1:
             taken = self._take_canonical(chunk, choices[0])
@@ -98,7 +97,7 @@ class Canonicaliser:
         return made
 
     def end(self) -> list[Chunk]:
-        """Return what ends the answer: what was held back, the finish reasons, and the usage."""
+        """Return the end of the answer: what was held back, finish reasons and usage."""
         self._keep_head(self._last)
         made: list[Chunk] = []
         for number in sorted(self._choices):
@@ -110,11 +109,11 @@ class Canonicaliser:
         return made
 
     def keeps(self, chunk: Chunk) -> bool:
-        """Whether ``chunk`` itself is kept for the end."""
+        """Whether ``chunk`` itself will be returned at the end."""
         return chunk is self._counting or any(chunk is one for one in self._finishes.values())
 
     def _take_canonical(self, chunk: Chunk, choice: Any) -> list[Chunk] | None:
-        """Take a chunk of one choice that is OpenAI's own already; return None if it is not."""
+        """Take a chunk with one choice in OpenAI's own form; return None for any other."""
         if (
             type(choice) is not dict
             or chunk.get("object") != OBJECT
@@ -169,7 +168,7 @@ class Canonicaliser:
         return self._headed(chunk, [{"index": number, "delta": delta, "finish_reason": None}])
 
     def _headed(self, chunk: Chunk, choices: list[Chunk]) -> Chunk:
-        """Return a chunk with these choices and the fields of ``chunk`` that are no answer."""
+        """Return a chunk with these choices and the other fields of ``chunk``."""
         self._keep_head(chunk)
         kept = {
             name: said for name, said in chunk.items() if name not in _READ and said is not None
@@ -180,7 +179,7 @@ class Canonicaliser:
         self._head |= {name: chunk[name] for name in _HEAD if chunk.get(name)}
 
     def _count(self, counted: Any, chunk: Chunk) -> None:
-        """Keep what the tokens are counted as; the last count is the answer's."""
+        """Keep the counts, of which the last ones are the answer's."""
         read = usage.read(counted, sum(one.size for one in self._choices.values()))
         if read is None:
             return
@@ -200,7 +199,7 @@ class Canonicaliser:
 
 
 def _delta_of(choice: Chunk, state: Choice) -> Chunk:
-    """Return what a choice says: its delta, or the message of an answer that is whole."""
+    """Return a choice's delta; of an answer that is no stream, its message."""
     for name in ("delta", "message"):
         delta = choice.get(name)
         if isinstance(delta, str):
@@ -212,5 +211,5 @@ def _delta_of(choice: Chunk, state: Choice) -> Chunk:
 
 
 def _kept(choice: Chunk) -> Chunk:
-    """Return the fields of a choice that belong to its provider, and logprobs."""
+    """Return the fields of a choice that only its provider knows, and logprobs."""
     return {name: said for name, said in choice.items() if name not in _CHOICE_READ}

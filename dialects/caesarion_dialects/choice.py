@@ -1,5 +1,5 @@
 """
-One choice of an answer: a server's deltas, turned into OpenAI's own.
+One choice of an answer: a server's deltas in OpenAI's own form.
 
 Called by ``canonical``; calls ``calls`` and ``reasoning``.
 """
@@ -23,10 +23,10 @@ Delta = dict[str, Any]
 
 MARKER = "content_was_reasoning"
 """
-Marks the delta of a closing tag that nothing opened: the content before it was reasoning.
+Marks the delta of a closing tag without an opening one: the content before it was reasoning.
 
-It cannot be taken back from whoever reads the stream, but need not be taken for
-the answer either. Clients that do not know the mark see the tag as the model wrote it.
+The content was sent already; a client that knows the mark takes it for reasoning from here on.
+Other clients see the tag as the model wrote it.
 """
 
 # Fields of a delta whose value is a text or null in OpenAI's own form.
@@ -79,7 +79,7 @@ class Choice:
         self._speaker: int | None = None
 
     def take_canonical(self, delta: Delta, index: int) -> bool:
-        """Take a delta that is OpenAI's own already, and say whether it is."""
+        """Take ``delta`` if it is in OpenAI's own form; return whether it is."""
         if self._halves or delta.get("role") != (None if self.has_role else "assistant"):
             return False
         for name, value in delta.items():
@@ -110,7 +110,7 @@ class Choice:
         return True
 
     def feed(self, delta: Delta, index: int) -> list[Delta]:
-        """Return the canonical deltas of one; ``index`` is the server's number of the choice."""
+        """Return ``delta`` as canonical deltas; ``index`` is the server's number of the choice."""
         said = [one for one in of_delta(delta) if self._is_of_speaker(one, index)]
         fields = (name for name in FIELDS if isinstance(delta.get(name), str) and delta[name])
         self.reasoning_field = next(fields, self.reasoning_field)
@@ -130,7 +130,7 @@ class Choice:
         return made
 
     def note_reason(self, said: Any) -> bool:
-        """Take a finish reason, and say whether it is one."""
+        """Take a finish reason; return whether ``said`` is one."""
         if not isinstance(said, str) or said.lower() in _NO_REASONS:
             return False
         small = said.lower()
@@ -140,10 +140,10 @@ class Choice:
         return True
 
     def end(self) -> list[Delta]:
-        """Return what was held back; afterwards there is a reason, if need be one of ours."""
+        """Return what was held back, and make a finish reason if the server sent none."""
         said = [*self._tags.end(), *(Said(kind, "\ufffd") for kind in self._halves)]
         if self._tags.is_open and self._is_thinking:
-            # The model was taken for one that begins within reasoning, and did not end it.
+            # Not reasoning after all, since the model did not end it.
             self.thinks = False
             if self.reason != "length" and not self._calls:
                 said.append(Said("content", "".join(self._thoughts).strip()))
@@ -153,7 +153,7 @@ class Choice:
         return made
 
     def _is_of_speaker(self, said: Said, index: int) -> bool:
-        """Whether a text counts: where one answer is spread over choices, one of them speaks."""
+        """Whether a text counts: of an answer that is split over choices, one has the text."""
         if self._speaker is None and said.text.strip():
             self._speaker = index
         return self._speaker in (None, index)
@@ -191,7 +191,7 @@ class Choice:
         return made
 
     def _extras(self, delta: Delta) -> Delta:
-        """Return the fields of a delta that belong to its provider."""
+        """Return the fields of a delta that only its provider knows."""
         read = _READ - {"function_call"} if self._legacy else _READ
         return {name: said for name, said in delta.items() if name not in read and said is not None}
 

@@ -1,7 +1,7 @@
 """
-An answer as one ``chat.completion``, for requests that want no stream.
+An answer as one ``chat.completion``, for requests without a stream. Pure.
 
-Called by ``reader``; calls ``assembler``. Pure.
+Called by the gateway; calls ``assembler``.
 """
 
 from typing import Any
@@ -18,10 +18,10 @@ _SAID = ("content", "reasoning_content", "refusal", "tool_calls", "function_call
 
 def completion(head: dict[str, Any], assembler: Assembler) -> dict[str, Any]:
     """
-    Return what ``assembler`` has as a ``chat.completion``.
+    Return the answers of ``assembler`` as a ``chat.completion``.
 
-    ``head`` is the provider's own, or a chunk: what it has beside the answer
-    stays. If it is canonical already it is returned itself.
+    ``head`` is the provider's body, or its first chunk, whose other fields are kept. A body in
+    OpenAI's own form is returned itself.
     """
     made = {name: said for name, said in head.items() if name not in ("choices", "usage")}
     answers = assembler.answers()
@@ -51,7 +51,7 @@ def _choice(answer: Answer, number: int, said: list[dict[str, Any]]) -> dict[str
 
 
 def _is_same(head: dict[str, Any], made: dict[str, Any]) -> bool:
-    """Whether ``head`` says in OpenAI's own form what was made of it."""
+    """Whether ``head`` is in OpenAI's own form, so that ``made`` says nothing else."""
     counted = head.get("usage")
     said, theirs = made["choices"], _choices(head)
     return (

@@ -1,9 +1,9 @@
 """
-Errors in the bodies of model servers, in whatever shape, and the words in them.
+Errors of model servers in any shape, and the words in them. Pure.
 
-Called by ``reader`` for errors within an answer, and by whoever has an error's
-body; calls nobody. Pure. The words are the provider's own: they may quote its
-key, which the caller removes.
+Called by ``reader`` for errors within an answer, and by the gateway and the extension for
+bodies of errors; calls no other module. The words are the provider's own: they may quote its
+key, which the caller has to redact.
 """
 
 import html
@@ -15,8 +15,8 @@ from typing import Any
 MAX_WORDS = 500
 """Characters that the words of an error have at most; a made-up number."""
 
-# Where the words of an error stand, the most telling first. OpenRouter hands on
-# the words of the provider behind it as "raw", below its own "Provider returned error".
+# The fields of an error that hold its words, the most specific first. OpenRouter has the words
+# of the provider behind it in "raw", below its own "Provider returned error".
 _WORDS = (
     *("raw", "error", "message", "msg", "detail", "details", "errors", "error_msg"),
     *("errorMessage", "error_description", "description", "status_msg", "reason", "title"),
@@ -44,10 +44,10 @@ def parse(body: bytes | str) -> Any:
 
 def words(said: Any) -> str:
     """
-    Return the words of an error: one line, or "" if there are none.
+    Return the words of an error as one line; "" if there are none.
 
-    ``said`` is a body's bytes, its text, or a JSON value. JSON within a string,
-    lists, FastAPI's ``detail`` and pages of HTML are looked into.
+    ``said`` is a body's bytes, its text, or a JSON value. The words are also found in JSON
+    within a string, in lists, in FastAPI's ``detail`` and in HTML.
     """
     if isinstance(said, bytes):
         said = parse(said)
@@ -56,7 +56,7 @@ def words(said: Any) -> str:
 
 
 def field(said: Any, name: str) -> str:
-    """Return an error's ``code``, ``type`` or ``param``, wherever in the error it stands."""
+    """Return an error's ``code``, ``type`` or ``param``, at any depth; "" if it has none."""
     if isinstance(said, bytes):
         said = parse(said)
     for table in _tables(said, _LEVELS):
@@ -67,12 +67,12 @@ def field(said: Any, name: str) -> str:
 
 
 def find(chunk: dict[str, Any]) -> Any:
-    """Return the error that a chunk of an answer is, or None; see :func:`words`."""
+    """Return the error in a chunk of an answer, or None; :func:`words` reads it."""
     if error := chunk.get("error"):
         return error
     choices = chunk.get("choices")
     if isinstance(choices, list):
-        # OpenRouter's, where the model broke off.
+        # OpenRouter's, if the model fails during the answer.
         errors = (one["error"] for one in choices if isinstance(one, dict) and one.get("error"))
         return next(errors, None)
     if chunk.get("object") == "error" or chunk.get("type") == "error":
@@ -117,7 +117,7 @@ def _text(text: str, levels: int) -> str:
 
 
 def _tables(said: Any, levels: int) -> Iterator[dict[str, Any]]:
-    """Yield the tables of an error, the outermost last, since the inner say more."""
+    """Yield the tables of an error, the inner ones first, since they are more specific."""
     if isinstance(said, str) and said.lstrip()[:1] in ("{", "["):
         said = parse(said)
     if not levels:

@@ -1,9 +1,9 @@
 """
-Any answer of a model server as canonical events, read once.
+Reads any answer of a model server, and returns it as canonical events.
 
-Called by the gateway and by the extension; calls ``sse`` and ``canonical``. What
-the bytes are is seen from themselves, since servers send streams as JSON, JSON
-as streams, and both under any content type.
+Called by the gateway and by the extension; calls ``sse``, ``canonical`` and ``errors``. The
+format is found in the bytes themselves: servers send JSON for a stream, a stream for JSON, and
+both under any content type.
 """
 
 import json
@@ -42,9 +42,9 @@ _ALIVE = b": keep-alive\n\n"
 
 class Piece(NamedTuple):
     """
-    Whole events as bytes, and the canonical chunks that they are.
+    Complete events as bytes, and the canonical chunks in them.
 
-    ``usage`` is what the server has counted so far, though it is sent at the end.
+    ``usage`` is the server's count so far; the client gets it at the end.
     """
 
     data: bytes
@@ -55,10 +55,10 @@ class Piece(NamedTuple):
 @dataclass(frozen=True)
 class Failure:
     """
-    Why an answer is none, or not whole.
+    Why there is no answer, or no complete one.
 
-    "error": the server says so, in ``said`` (see :mod:`caesarion_dialects.errors`);
-    "garbled": the bytes are no answer of this protocol; "cut": they end too early.
+    "error": the server sent an error, which is ``said`` (see :mod:`caesarion_dialects.errors`);
+    "garbled": the bytes are not of this protocol; "cut": they end too early.
     """
 
     kind: Literal["error", "garbled", "cut"]
@@ -69,9 +69,8 @@ class AnswerReader:
     """
     Reads one answer. The settings are those of :class:`Canonicaliser`.
 
-    After each :meth:`feed` look at ``failure``: what came before it is in the
-    piece, and nothing more is read. ``is_done`` says that the answer is whole
-    and its end is in the piece, whatever the connection does.
+    Check ``failure`` after each :meth:`feed`: the piece has what came before it, and nothing
+    more is read. ``is_done``: the answer is complete, and the piece has its end.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -90,16 +89,16 @@ class AnswerReader:
         self._begun = b""  # of a body in which no event was found yet
         self._data: list[bytes] = []
         self._chunks: list[Chunk] = []
-        # Chunks that the canonicaliser keeps until the end, with their bytes.
+        # Chunks that the canonicaliser holds until the end, with their bytes.
         self._kept: list[tuple[Chunk, bytes]] = []
 
     @property
     def is_finished(self) -> bool:
-        """Whether each choice is finished, so that the answer is whole if nothing follows."""
+        """Whether each choice is finished, so that the answer is complete if nothing follows."""
         return self.canonicaliser.is_finished
 
     def feed(self, data: bytes) -> Piece:
-        """Return what ``data`` completes."""
+        """Return the events that ``data`` completes."""
         if self.failure or self.is_done or not data:
             return Piece(b"", [])
         if not self._format:
@@ -124,7 +123,7 @@ class AnswerReader:
         return self._piece()
 
     def end(self) -> Piece:
-        """Return what ends the answer, once its connection has ended; or find out why it is cut."""
+        """Return the end of the answer when the connection has ended, or set ``failure``."""
         if self.failure or self.is_done:
             return Piece(b"", [])
         if self._format == "events":
@@ -142,7 +141,7 @@ class AnswerReader:
         return self._piece()
 
     def _no_answer(self) -> Failure:
-        """Return what to say of a body without an end: it is cut, or it never was an answer."""
+        """Return the failure of a body without an end: cut, or not of this protocol."""
         if self._format == "events":
             return Failure("cut") if self._is_any else Failure("garbled", bytes(self._begun))
         if self._format == "page":
@@ -150,7 +149,7 @@ class AnswerReader:
         return Failure("cut" if self.head else "garbled")
 
     def _find_format(self) -> bytes:
-        """Find out what the bytes are by the first that is no blank; return them all."""
+        """Find the format by the first byte that is no white space; return the bytes so far."""
         begun = bytes(self._rest).removeprefix(b"\xef\xbb\xbf").lstrip()
         if not begun or (len(self._rest) < 3 and b"\xef\xbb\xbf".startswith(self._rest)):
             return b""
@@ -159,7 +158,7 @@ class AnswerReader:
         return begun
 
     def _take_lines(self) -> None:
-        """Take lines of JSON, as they are whole; a body over several lines waits for its end."""
+        """Take complete lines of JSON; a body over several lines has to be complete first."""
         while self._format == "lines" and not self.failure and b"\n" in self._rest:
             line, _, rest = bytes(self._rest).partition(b"\n")
             if not line.strip():
@@ -208,7 +207,7 @@ class AnswerReader:
             self._data.append(_ALIVE)
 
     def _take_several(self, said: Any, data: bytes) -> None:
-        """Take several chunks of one event: a list, or one a line, against the specification."""
+        """Take an event with several chunks: a list, or one in each line of data."""
         for one in said if isinstance(said, list) else data.split(b"\n"):
             if isinstance(one, bytes) and _is_done(one):
                 self._finish()
@@ -221,7 +220,7 @@ class AnswerReader:
                 self.failure = Failure("garbled", _said(data))
 
     def _take_chunk(self, chunk: Chunk, raw: bytes) -> None:
-        """Take a chunk; ``raw`` is the event that it came as, if that can go on as it is."""
+        """Take a chunk; ``raw`` is its event, if that can be forwarded unchanged."""
         if error := errors.find(chunk):
             self.failure = Failure("error", error)
             return
@@ -256,7 +255,7 @@ class AnswerReader:
 
 
 def encoded(chunk: Chunk) -> bytes:
-    """Return the event of a chunk."""
+    """Return ``chunk`` as a server-sent event."""
     try:
         text = json.dumps(chunk, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:  # half a surrogate pair, which JSON can write and UTF-8 cannot
@@ -265,7 +264,7 @@ def encoded(chunk: Chunk) -> bytes:
 
 
 def _is_whole(said: Chunk) -> bool:
-    """Whether a JSON object is the whole of an answer."""
+    """Whether a JSON object is a complete answer."""
     choices = said.get("choices")
     return isinstance(choices, list) and (
         not choices or any(isinstance(one, dict) and "message" in one for one in choices)
@@ -277,7 +276,7 @@ def _is_done(data: bytes) -> bool:
 
 
 def _said(data: bytes) -> bytes:
-    """Return what may be words of an error; broken JSON is none."""
+    """Return ``data`` if it may be the words of an error; incomplete JSON is not."""
     return b"" if data[:1] in (b"{", b"[") else data
 
 

@@ -1,7 +1,7 @@
 """
-Text, reasoning and refusals, in whichever field, part or tag a server puts them.
+Text, reasoning and refusals, in any of the fields, parts and tags of model servers.
 
-Called by ``canonical``; calls nobody.
+Called by ``choice`` and ``calls``; calls no other module.
 """
 
 import json
@@ -13,19 +13,19 @@ Kind = Literal["content", "reasoning_content", "refusal", "unopened"]
 
 
 class Said(NamedTuple):
-    """A piece of an answer, and the canonical field of a delta that it belongs to."""
+    """A text of an answer, and the canonical field of a delta for it."""
 
     kind: Kind
     text: str
 
 
-# Fields of a delta that hold reasoning as text; a delta that has several repeats
-# itself in them (OpenRouter, LiteLLM), so the first one counts.
+# Fields of a delta with reasoning as text. If a delta has several, they repeat each other
+# (OpenRouter, LiteLLM), so the first one counts.
 FIELDS = (
     *("reasoning_content", "reasoning", "reasoning_text", "thinking", "thinking_content"),
     *("thought", "thoughts"),
 )
-# Fields whose parts are sent back to the provider as they came, and hold reasoning, too.
+# Fields with reasoning in parts, which are also sent back to the provider as they came.
 DETAILS = ("reasoning_details", "thinking_blocks")
 
 _INNER = ("text", "content", "thinking", "reasoning", "summary", "value", "refusal", "output_text")
@@ -40,12 +40,12 @@ TAGS = (
     ("[THINK]", "[/THINK]"),  # Mistral's Magistral
     ("◁think▷", "◁/think▷"),  # Moonshot's Kimi-VL
 )
-"""Tags around reasoning at the beginning of an answer, in servers that do not part them."""
+"""Tags around reasoning in the content of servers that do not separate the two."""
 
 _FIRST = frozenset(opening[0] for opening, _ in TAGS)
 
 UNOPENED = "</think>"
-"""Ends reasoning whose opening tag stands in the prompt's template (DeepSeek-R1, QwQ, Qwen3)."""
+"""Ends reasoning whose opening tag is in the prompt's template (DeepSeek-R1, QwQ, Qwen3)."""
 
 _UNOPENED_LINE = re.compile(r"^</think>[ \t]*\n", re.MULTILINE)
 
@@ -73,7 +73,7 @@ def texts(value: Any, kind: Kind = "content", levels: int = _LEVELS) -> Iterator
 
 
 def of_delta(delta: dict[str, Any]) -> Iterator[Said]:
-    """Yield what a delta says, reasoning first."""
+    """Yield the texts of a delta, reasoning first."""
     for name in (*FIELDS, *DETAILS):
         found = [Said("reasoning_content", one.text) for one in texts(delta.get(name))]
         if found:
@@ -85,13 +85,12 @@ def of_delta(delta: dict[str, Any]) -> Iterator[Said]:
 
 class ThinkTags:
     """
-    Parts content into reasoning and text at its tags, which may come in pieces.
+    Separates reasoning and text at their tags, which may be split over deltas.
 
-    An opening tag counts at the beginning of the answer and behind another
-    block of reasoning; elsewhere it is text about tags. A closing tag that
-    nothing opened counts on a line of its own: what came before it was
-    reasoning, and the piece of the kind "unopened" says so. ``is_open``: the
-    answer begins within reasoning, as that of such a model does.
+    An opening tag counts at the beginning of the answer and behind another block of
+    reasoning; elsewhere it is text about tags. A closing tag without an opening one counts on a
+    line of its own: the content before it was reasoning, and a piece of the kind "unopened"
+    says so. ``is_open``: the answer begins within reasoning.
     """
 
     def __init__(self, *, is_open: bool = False) -> None:
@@ -109,7 +108,7 @@ class ThinkTags:
         return bool(self._close)
 
     def take_plain(self, content: str) -> bool:
-        """Take ``content`` if it is text and passes as it is, and say whether it is."""
+        """Take ``content`` if it is text that passes unchanged; return whether it does."""
         if self._held or self._close:
             return False
         if not self._is_text:
@@ -125,7 +124,7 @@ class ThinkTags:
         return True
 
     def feed(self, content: str) -> Iterator[Said]:
-        """Yield what ``content`` completes."""
+        """Yield the texts that ``content`` completes."""
         self._held += content
         before = None
         while self._held and before != (before := (self._held, self._close, self._is_text)):
@@ -137,7 +136,7 @@ class ThinkTags:
                 self._begin()
 
     def end(self) -> Iterator[Said]:
-        """Yield what was held back, since it might have become a tag."""
+        """Yield what was held back as the possible beginning of a tag."""
         if self._may_be_unopened and self._held.rstrip() == UNOPENED:
             yield from self.feed("\n")
         held, self._held = self._held, ""
@@ -145,7 +144,7 @@ class ThinkTags:
             yield Said("reasoning_content" if self._close else "content", held)
 
     def only_text(self) -> None:
-        """Expect no more closing tag: reasoning came in a field of its own."""
+        """Take a closing tag for text from now on: reasoning has a field of its own."""
         self._may_be_unopened = False
 
     def _begin(self) -> None:
@@ -192,7 +191,7 @@ class ThinkTags:
         yield Said("content", text)
 
     def _without_half_a_line(self, text: str) -> tuple[str, str]:
-        """Return ``text`` without a last line that may yet become the tag's, and that line."""
+        """Return ``text`` without a last line that may become the tag's line, and that line."""
         before, feed, line = text.rpartition("\n")
         if not line or not (feed or self._at_line_start) or line[0] != "<":
             return text, ""
@@ -209,7 +208,7 @@ def _without_half_of(tag: str, text: str) -> tuple[str, str]:
 
 
 def is_whole(text: str) -> bool:
-    """Whether ``text`` has no half of a surrogate pair, which JSON can write and UTF-8 cannot."""
+    """Whether ``text`` has no lone surrogate, which JSON can escape and UTF-8 cannot encode."""
     if text.isascii():
         return True
     try:
@@ -221,9 +220,9 @@ def is_whole(text: str) -> bool:
 
 def joined(text: str) -> tuple[str, str]:
     """
-    Return ``text`` with its surrogate pairs joined, and the half at its end that may be one yet.
+    Return ``text`` with its surrogate pairs joined, and a first half of a pair at its end.
 
-    A half that stays alone becomes the sign for what cannot be shown.
+    Any other lone surrogate becomes the replacement character.
     """
     half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
     text = text[: len(text) - len(half)]

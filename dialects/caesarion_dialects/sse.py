@@ -1,9 +1,8 @@
 """
 Server-sent events, read as the WHATWG specifies them.
 
-Called by ``reader``; calls nobody. Lines end with LF, CR or CRLF, wherever the
-network cuts them; a byte order mark is skipped; several ``data`` lines make one
-event. https://html.spec.whatwg.org/multipage/server-sent-events.html
+Called by ``reader``; calls no other module. Lines end with LF, CR or CRLF, also where the
+network splits them; a byte order mark is skipped; several ``data`` lines make one event. https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
 from collections.abc import Iterator
@@ -19,8 +18,7 @@ class Event(NamedTuple):
     """
     One event: its data, its name, and its bytes with LF as the end of each line.
 
-    A block of comments alone has no ``data`` and no name; a block whose ``data``
-    is empty has ``b""``.
+    ``data`` is None if the event consists of comments.
     """
 
     data: bytes | None
@@ -29,7 +27,7 @@ class Event(NamedTuple):
 
 
 class EventReader:
-    """Cuts a byte stream into events; raises ValueError when one grows beyond ``MAX_EVENT``."""
+    """Splits a byte stream into events; raises ValueError if one is longer than ``MAX_EVENT``."""
 
     def __init__(self) -> None:
         self._rest = bytearray()
@@ -60,8 +58,8 @@ class EventReader:
         """
         Return the last event if only its empty line is missing.
 
-        The specification drops it. Many servers end their last line with the
-        connection, so the caller decides whether the event is whole.
+        The specification discards it. Many servers end their last line by closing the
+        connection, so the caller decides whether the event is complete.
         """
         last = bytes(self._rest)
         self._rest.clear()
@@ -78,9 +76,11 @@ class EventReader:
 
 
 def _event(block: bytes) -> Event | None:
-    """Return what a block of lines says; nothing if it has neither data nor comments."""
+    """Return the event of a block of lines; None if it has neither data nor comments."""
     if block.startswith(b"data: ") and b"\n" not in block:
-        return Event(block[6:], "", block + b"\n\n")  # the usual one, about three times as fast
+        return Event(
+            block[6:], "", block + b"\n\n"
+        )  # The usual event; this takes a third of the time.
     lines = block.strip(b"\n").split(b"\n")
     data, name, is_comment = list[bytes](), b"", False
     for line in lines:

@@ -1,8 +1,8 @@
 """
-Token counts, whatever they are called and wherever they stand.
+Token counts, under any of their names and in any of their places. Pure.
 
-Called by ``canonical`` to write them in OpenAI's form, and by ``assembler`` to
-read that; calls nobody. Pure.
+Called by ``canonical``, which writes them in OpenAI's form, and by ``assembler``, which reads
+that form; calls no other module.
 """
 
 from collections.abc import Mapping
@@ -11,18 +11,18 @@ from math import ceil
 from typing import Any
 
 MAX_COUNT = 2**40
-"""Tokens that no answer has: a number beyond is no count."""
+"""A number of tokens that no answer has: from there on a number is ignored."""
 
 BYTES_PER_TOKEN = 3
 """
-Bytes of UTF-8 that are taken for a token where nobody has counted.
+Bytes of UTF-8 to a token, for estimates.
 
-No tokenizer knows every model without a download: English and code have about
-four bytes to a token, Chinese three. So this is rather too much than too little.
+No tokenizer knows every model without a download. English and code have about four bytes to a
+token, Chinese three, so that an estimate is rather too high than too low.
 """
 
-# Each count's names; a dot leads into a table. OpenAI's come first, then those of
-# OpenAI's Responses and Anthropic, of JavaScript's SDKs, Gemini, and Ollama.
+# The names of each count; a dot separates a table and its field. OpenAI's come first, then those
+# of OpenAI's Responses API and Anthropic, of SDKs in JavaScript, of Gemini and of Ollama.
 _PROMPT = (
     *("prompt_tokens", "input_tokens", "promptTokens", "inputTokens", "promptTokenCount"),
     *("prompt_token_count", "inputTokenCount", "prompt_eval_count"),
@@ -43,14 +43,14 @@ _REASONING = (
     *("completion_tokens_details.reasoning_tokens", "output_tokens_details.reasoning_tokens"),
     *("reasoning_tokens", "reasoningTokens", "thoughtsTokenCount", "thoughts_token_count"),
 )
-# Anthropic and Bedrock count tokens of the cache beside the input, not within.
+# Anthropic and Bedrock do not include the cache's tokens in the input's.
 _BESIDE_INPUT = ("cache_read_input_tokens", "cache_creation_input_tokens")
 _BESIDE_INPUT_BEDROCK = ("cacheReadInputTokens", "cacheWriteInputTokens")
 _BESIDE = {"input_tokens": _BESIDE_INPUT, "inputTokens": _BESIDE_INPUT_BEDROCK}
-# Gemini counts thoughts beside the candidates, not within.
+# Gemini does not include the thoughts in the candidates.
 _CANDIDATES = ("candidatesTokenCount", "candidates_token_count")
 _FOREIGN = frozenset(name for name in _CACHED + _REASONING if "." not in name)
-# Where counts stand beside "usage": Groq's, Gemini's.
+# The places of the counts: OpenAI's, Groq's, Gemini's.
 _PLACES = ("usage", "x_groq.usage", "usageMetadata", "usage_metadata")
 
 OTHER_PLACES = frozenset(("x_groq", "usageMetadata", "usage_metadata"))
@@ -83,19 +83,19 @@ class Usage:
 
 
 def tokens_of(size: int) -> int:
-    """Return how many tokens a text of ``size`` bytes has at most, or nearly so."""
+    """Return an upper estimate of the number of tokens in a text of ``size`` bytes."""
     return ceil(size / BYTES_PER_TOKEN)
 
 
 def find(chunk: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the counts of a chunk: its own, or those within a choice or another table."""
+    """Return the counts of a chunk, which may be in a choice or in another table; or None."""
     for place in _PLACES:
         found = _look(chunk, place)
         if isinstance(found, Mapping) and found:
             return found
     choices = chunk.get("choices")
     for choice in choices if isinstance(choices, list) else ():
-        # Moonshot's; others hang it on the delta.
+        # Moonshot has them in the choice, others in its delta.
         for place in ("usage", "delta.usage", "message.usage"):
             found = _look(choice, place)
             if isinstance(found, Mapping) and found:
@@ -104,7 +104,7 @@ def find(chunk: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def is_canonical(said: Any) -> bool:
-    """Whether ``said`` is OpenAI's ``usage`` and needs no other reading."""
+    """Whether ``said`` is OpenAI's ``usage``."""
     if not isinstance(said, dict):
         return False
     prompt, completion = said.get("prompt_tokens"), said.get("completion_tokens")
@@ -120,9 +120,9 @@ def is_canonical(said: Any) -> bool:
 
 def read(said: Any, size: int = 0) -> Usage | None:
     """
-    Return the counts that ``said`` holds; None if it holds none, or zeros alone.
+    Return the counts in ``said``; None if there are none but zeros.
 
-    ``size`` is how many bytes the answer has, which divides a bare total.
+    ``size`` is the answer's number of bytes, by which a total without parts is divided.
     """
     if is_canonical(said):
         return _read_canonical(said)
@@ -140,7 +140,7 @@ def read(said: Any, size: int = 0) -> Usage | None:
         if not completion_name:
             completion = min(total, tokens_of(size))
         prompt = max(0, total - completion)
-    # xAI and Gemini count reasoning in the total alone.
+    # xAI and Gemini include reasoning in the total only.
     completion = max(completion, total - prompt)
     if not prompt and not completion:
         return None
@@ -158,7 +158,7 @@ def _read_canonical(said: Mapping[str, Any]) -> Usage | None:
 
 
 def merge(old: Usage | None, new: Usage) -> Usage:
-    """Return the later counts; one that is zero does not replace one that is not."""
+    """Return the later counts; a zero does not replace another number."""
     old = old or Usage()
     prompt, completion = new.prompt or old.prompt, new.completion or old.completion
     cached, reasoning = new.cached or old.cached, new.reasoning or old.reasoning
@@ -166,7 +166,7 @@ def merge(old: Usage | None, new: Usage) -> Usage:
 
 
 def count(said: Any) -> int | None:
-    """Return ``said`` if it is a number of tokens; some servers send whole ones as floats."""
+    """Return ``said`` as a number of tokens, or None; some servers send integers as floats."""
     if isinstance(said, float) and said.is_integer():
         said = int(said)
     is_count = isinstance(said, int) and not isinstance(said, bool) and 0 <= said < MAX_COUNT
@@ -174,7 +174,7 @@ def count(said: Any) -> int | None:
 
 
 def _first(said: Mapping[str, Any], names: tuple[str, ...]) -> tuple[int, str]:
-    """Return the first of the counts that is above 0, or the first at all, and its name."""
+    """Return the first count that is not 0, or else the first one, and its name."""
     known = [(number, name) for name in names if (number := count(_look(said, name))) is not None]
     return next((one for one in known if one[0]), known[0] if known else (0, ""))
 

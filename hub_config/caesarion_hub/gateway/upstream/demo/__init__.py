@@ -1,8 +1,8 @@
 """
-The demo model: answers by a few rules when no provider is set, and says so.
+The demo model: answers by a few rules if no provider is set, and says so.
 
-It lets a newcomer see the whole system at work, and tests cross the real wire.
-``model`` is what the gateway calls; ``turn`` reads a request, ``rules`` answer
-it (with ``plot``, ``files`` and ``reading``), ``chunks`` makes the protocol of
-the answer. All but ``model`` is pure.
+A newcomer sees the whole system at work with it, and tests use it over HTTP. ``model`` is the
+backend, called by the gateway; ``turn`` reads a request, ``rules`` answers it with ``chart``,
+``plot``, ``files`` and ``results``, and ``chunks`` writes the answer in OpenAI's protocol. All
+modules but ``model`` are pure.
 """

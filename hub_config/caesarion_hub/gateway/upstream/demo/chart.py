@@ -1,8 +1,8 @@
 """
-What the demo model can plot of an attached table: a column by another, or by time. Pure.
+Code that plots an attached table: one column by another, or by time. Pure.
 
-Called by ``rules``. What is known of a file is the digest that came with it, whose
-lines ``  name: type`` are its columns.
+Called by ``rules``. The columns come from the digest that the message has of the file, in
+lines such as ``  name: type``.
 """
 
 import re
@@ -34,9 +34,9 @@ _plot({reader})"""
 
 def chart_code(words: str, files: Sequence[tuple[str, tuple[str, ...]]]) -> str | None:
     """
-    Return Python that plots what ``words`` ("sales by month") name of the first table in ``files``.
+    Return Python code that plots ``words`` ("sales by month") from the first table in ``files``.
 
-    None if there is no table, nothing behind "by" that it has, or no number to add up.
+    Returns None if there is no table, no such column, or no column of numbers to add up.
     """
     wanted = re.fullmatch(r"(?P<what>.*?)\bby\s+(?P<by>.+?)[\s.?!]*", words.strip(), re.I | re.S)
     table = next((file for file in files if _reader(file[0])), None)
@@ -70,5 +70,5 @@ def _reader(path: str) -> str:
 
 
 def _named(words: str, columns: Sequence[str] | dict[str, str]) -> str | None:
-    """Return the first column whose name stands in ``words``."""
+    """Return the first column whose name is in ``words``."""
     return next((c for c in columns if re.search(rf"\b{re.escape(c)}\b", words, re.I)), None)

@@ -27,20 +27,20 @@ class Call:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a model says, and the call it makes after that, if any."""
+    """An answer: its text, and the tool call behind it, if any."""
 
     text: str
     call: Call | None = None
 
     @property
     def finish_reason(self) -> str:
-        """OpenAI's word for how the answer ended."""
+        """OpenAI's finish reason."""
         return "tool_calls" if self.call else "stop"
 
 
 @dataclass(frozen=True)
 class Frame:
-    """What every chunk of one answer repeats."""
+    """The fields that are the same in every chunk of one answer."""
 
     id: str
     created: int

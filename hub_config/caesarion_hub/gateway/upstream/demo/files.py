@@ -1,8 +1,8 @@
 """
-How the demo model looks at the user's files: list, inspect, preview. Pure.
+The steps by which the demo model looks at the user's files: list, inspect, preview. Pure.
 
-Called by ``rules``. Each step's code is made from what the results before
-it say; all of it runs in functions, so that no variable of the user's changes.
+Called by ``rules``. The code of each step depends on the results of the steps before. All code
+is in functions, so that no variable of the user's changes.
 """
 
 import re
@@ -48,7 +48,7 @@ _head({path!r})"""
 
 
 def look(results: tuple[str, ...]) -> Reply:
-    """Return the next step, or at the end a sentence about what was found."""
+    """Return the next step, or a sentence about the file after the last one."""
     if not results:
         return _step("I list your files.", _LIST)
     if failure(results[-1]):

@@ -1,10 +1,9 @@
 """
 The demo model behind the OpenAI protocol, streamed at a readable pace.
 
-Called by the gateway's ``handlers``, as a
-:class:`~caesarion_hub.gateway.upstream.backend.Backend`. Its usage counts words, not
-tokens: one for each run of letters and digits, one for each other character
-that is not a space.
+Called by ``api.metering`` as a :class:`~caesarion_hub.gateway.upstream.backend.Backend`. Its
+usage counts words in the place of tokens: one for each run of letters and digits, and one for
+each other character that is not a space.
 """
 
 import asyncio
@@ -28,14 +27,14 @@ from caesarion_hub.values.gateway import Timeouts
 MODEL = "caesarion-demo"
 
 PACE = 0.02
-"""Seconds from word to word: quick, yet seen to stream."""
+"""Seconds between two words: fast, but visibly streamed."""
 
 
 _PIECE = 65_536  # letters
 
 
 class DemoModel:
-    """Answers whatever model is asked for. ``pace`` is the seconds from word to word."""
+    """Answers for any model's name. ``pace`` is the number of seconds between two words."""
 
     def __init__(self, pace: float = PACE) -> None:
         self._pace = pace
@@ -46,24 +45,24 @@ class DemoModel:
         return Timeouts().silence
 
     def model_name(self, model: str) -> str:
-        """Return its own name: in the ledger and the audit stands who has answered."""
+        """Return the demo model's own name, for the ledger and the audit."""
         return MODEL
 
     def extra_fields(self, model: str) -> tuple[str, ...]:
-        """Return nothing: it would not read them."""
+        """Return no field: the rules read none."""
         return ()
 
     def problem(self) -> str:
-        """Return nothing: it can be asked."""
+        """Return "": it can always answer."""
         return ""
 
     def conditions(self) -> tuple[Condition, ...]:
-        """Return nothing: there is no upstream."""
+        """Return no health: there is no upstream."""
         return ()
 
     @contextlib.asynccontextmanager
     async def complete(self, raw: bytes, body: dict[str, Any]) -> AsyncIterator[Answer]:
-        """Answer by the rules."""
+        """Answer with the rules' reply."""
         # In a thread: a long conversation takes the loop's time otherwise.
         reply, counted = await asyncio.to_thread(_answer, body)
         frame = Frame(f"chatcmpl-{uuid4().hex}", int(time.time()), MODEL)
@@ -122,7 +121,7 @@ def usage(messages: Any, reply: Reply) -> dict[str, int]:
 
 
 def _without_images(value: Any) -> Any:
-    """Return ``value`` without the data of images, which are no words."""
+    """Return ``value`` without images, whose data has no words."""
     if isinstance(value, list):
         return [_without_images(item) for item in value]
     if isinstance(value, dict):

@@ -1,5 +1,5 @@
 """
-What the demo model can plot: expressions of x, checked, as code. Pure.
+Code that plots an expression of x, once the expression is checked. Pure.
 
 Called by ``rules``.
 """

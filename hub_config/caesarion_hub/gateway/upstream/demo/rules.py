@@ -1,8 +1,8 @@
 """
-The demo model's rules: from a question, and what came of it, to the next reply.
+The demo model's rules: from a question and its results to the next reply. Pure.
 
-Called by ``model``. Pure. The first rule that fits answers; each is a function
-that returns None when it does not.
+Called by ``model``. Each rule is a function that returns None if it does not apply; the first
+one that applies answers.
 """
 
 import ast
@@ -63,7 +63,7 @@ _TRAILING = re.compile(
 
 
 def answer(turn: Turn) -> Reply:
-    """Return the next reply; the first of a conversation says what is speaking."""
+    """Return the next reply; the first one of a conversation introduces the demo model."""
     reply = next(reply for rule in RULES if (reply := rule(turn)) is not None)
     if turn.is_first:
         reply = replace(reply, text=f"{INTRODUCTION} {reply.text}")
@@ -73,7 +73,7 @@ def answer(turn: Turn) -> Reply:
 
 
 def too_long(turn: Turn) -> Reply | None:
-    """Refuse what would keep the rules busy."""
+    """Refuse a question that is too long for the regular expressions."""
     if len(turn.question) <= LONGEST_QUESTION:
         return None
     return Reply(f"My rules read at most {LONGEST_QUESTION:,} characters of a question.")
@@ -86,13 +86,13 @@ def fenced(turn: Turn) -> Reply | None:
 
 
 def run(turn: Turn) -> Reply | None:
-    """Run what stands behind "run"."""
+    """Run the code behind the word "run"."""
     asked = _RUN.fullmatch(turn.question.strip())
     return _run(turn, asked[1].strip().strip("`")) if asked else None
 
 
 def weather(turn: Turn) -> Reply | None:
-    """Look at the weather of a place, or of coordinates."""
+    """Get the weather of a place or of coordinates."""
     if not re.search(r"\bweather\b", turn.question, re.IGNORECASE):
         return None
     if turn.results:
@@ -159,7 +159,7 @@ def value(turn: Turn) -> Reply | None:
 
 
 def attached(turn: Turn) -> Reply | None:
-    """Repeat what is known of the attached files, having read none of them."""
+    """Repeat the digests of the attached files, which it does not read."""
     if turn.results or not turn.attached:
         return None
     told = [

@@ -1,7 +1,7 @@
 """
-What the demo model sees of a request: the question, and what came of it so far.
+A request as the demo model's rules read it: the question, and the results so far.
 
-Called by ``model``; its values go to ``rules``. Pure.
+Called by ``model``, which passes it to ``rules``. Pure.
 """
 
 import re
@@ -13,7 +13,7 @@ from caesarion_hub.gateway.errors import GatewayError
 
 _RESULT_END = 4096
 
-# What the lab adds to a question stands behind it, in paragraphs that begin like this.
+# The lab adds paragraphs behind a question that begin like this.
 _ADDED = re.compile(r"\n\n\[(?:Attached|Sent along)\b")
 _ATTACHED = re.compile(r"\n\n\[Attached: (?P<path>.+)\](?P<known>(?:\n(?!\n).*)*)")
 
@@ -23,12 +23,12 @@ class Turn:
     """
     One question.
 
-    ``attached`` are the paths of the files that came with it, each with the lines that
-    are known of it; ``files`` are all that came so far, the newest first; ``images``
-    counts the question's pictures. ``results`` are what the tools
-    answered since it was asked, oldest first; ``tools`` are those on offer, with the
-    names of their arguments (none: they are not told); ``is_first`` says that the model
-    has not spoken yet in this conversation.
+    ``attached`` are the paths of the files attached to it, each with the lines of its digest;
+    ``files`` are all files of the conversation, the newest first; ``images`` is the number of
+    the question's images. ``results`` are the tools' results since the question, the oldest
+    first. ``tools`` are the tools of the request with the names of their arguments (empty if
+    the request does not name them). ``is_first`` says that there is no answer yet in this
+    conversation.
     """
 
     question: str
@@ -90,11 +90,11 @@ def _tools(tools: Any) -> Iterator[tuple[str, frozenset[str]]]:
 
 
 def _text(content: Any) -> str:
-    """Return the words of a message; its pictures are beyond this model."""
+    """Return the text of a message, without its images."""
     parts = content if isinstance(content, list) else [{"text": content}]
     words = (part.get("text") for part in parts if isinstance(part, dict))
     text = "\n".join(word for word in words if isinstance(word, str))
-    # JSON may hold halves of characters, which no answer can be encoded with.
+    # JSON may hold lone surrogates, which UTF-8 cannot encode.
     return text.encode("utf-8", "replace").decode()
 
 
@@ -110,7 +110,7 @@ def _pictures(content: Any) -> int:
 
 
 def _ends(result: str) -> str:
-    """Return a long result's head and tail, which is what the rules read."""
+    """Return a long result's head and tail: the rules read no more."""
     if len(result) <= 2 * _RESULT_END:
         return result
     return f"{result[:_RESULT_END]}\n{result[-_RESULT_END:]}"
