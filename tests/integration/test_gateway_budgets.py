@@ -367,6 +367,7 @@ async def test_the_agent_reports_its_calls_and_shows_a_refusal_as_it_is(
     asked, told = gateways.records()
     assert (asked["tool"], asked["call"]) == ("wether", told["call"])
     assert (told["outcome"], told["approval"]) == ("error", "auto")
+    assert told["approver"] == "rule"
 
 
 Ran = tuple[int, str, str]

@@ -19,8 +19,7 @@ from tornado.web import HTTPError
 
 from caesarion.errors import NotebookError, NotebookNotSaved, UnknownNotebook
 from caesarion.files.names import numbered
-
-_MOST = 999
+from caesarion.files.opening import MAX_NUMBER
 
 
 @dataclass(frozen=True)
@@ -102,12 +101,14 @@ class NotebookStorage:
 
     async def _save_as(self, folder: str, name: Callable[[int], str], content: NotebookNode) -> str:
         async with self._naming:
-            for number in range(1, _MOST + 1):
+            for number in range(1, MAX_NUMBER + 1):
                 path = posixpath.join(folder, name(number))
                 if not await ensure_async(self._contents.exists(path)):
                     break
             else:
-                raise NotebookError(f"There are {_MOST} files like {path!r} already. Delete some.")
+                raise NotebookError(
+                    f"There are {MAX_NUMBER} files like {path!r} already. Delete some."
+                )
             try:
                 await self._write(path, content)
             except NotebookNotSaved:
