@@ -67,6 +67,7 @@ SPECIMENS: list[Any] = [
         "dynamic",
         "auto",
         "ask",
+        "refuse",
         "restricted",
         "{{ .Values }}",
         "a\nb",
