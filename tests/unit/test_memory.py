@@ -1,5 +1,6 @@
 """The limit of a process's memory, and kills for want of it, are read from its control group."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,22 @@ def machine(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def group(machine: Path, said: str) -> MemoryGroup | None:
+@dataclass(frozen=True)
+class Found:
+    """What a group says."""
+
+    kills: int
+    limit: tuple[int, int] | None
+
+
+def group(machine: Path, said: str) -> Found | None:
     (machine / "proc/7/cgroup").write_text(said)
-    return MemoryGroup.find(7, machine / "proc", machine / "cgroup")
+    if not (found := MemoryGroup.find(7, machine / "proc", machine / "cgroup")):
+        return None
+    try:
+        return Found(found.kills(), found.limit())
+    finally:
+        found.close()
 
 
 def write(folder: Path, names: tuple[str, str, str], *texts: str) -> None:
@@ -32,39 +46,29 @@ def test_version_2_has_the_smallest_limit_above_the_process(machine: Path) -> No
     write(root, ("cgroup.controllers", "", ""), "memory")
     write(root / "pod", TWO, "oom_kill 9", "1000", "900")
     write(root / "pod/kernel", TWO, "low 1\noom 2\noom_kill 3\noom_group_kill 4", "max", "800")
-    found = group(machine, "0::/pod/kernel\n")
-    assert found is not None
-    assert (found.kills(), found.limit()) == (3, (1000, 900))
+    assert group(machine, "0::/pod/kernel\n") == Found(3, (1000, 900))
 
 
 def test_version_1_has_a_hierarchy_of_its_own_for_memory(machine: Path) -> None:
     root = machine / "cgroup/memory"
     write(root, ONE, "oom_kill 0", "9223372036854771712", "5000")
     write(root / "pod", ONE, "oom_kill_disable 0\nunder_oom 0\noom_kill 1", "2000", "1999")
-    found = group(machine, "9:pids:/\n4:cpu,memory:/pod\n0::/\n")
-    assert found is not None
-    assert (found.kills(), found.limit()) == (1, (2000, 1999))
+    assert group(machine, "9:pids:/\n4:cpu,memory:/pod\n0::/\n") == Found(1, (2000, 1999))
 
 
 def test_a_container_of_version_1_sees_its_own_group_as_the_root(machine: Path) -> None:
     write(machine / "cgroup/memory", ONE, "oom_kill 2", "3000", "2999")
-    found = group(machine, "4:memory:/kubepods/pod1/abc\n")
-    assert found is not None
-    assert (found.kills(), found.limit()) == (2, (3000, 2999))
+    assert group(machine, "4:memory:/kubepods/pod1/abc\n") == Found(2, (3000, 2999))
 
 
 def test_an_old_linux_knows_no_peak(machine: Path) -> None:
     write(machine / "cgroup", ("cgroup.controllers", *TWO[:2]), "memory", "oom_kill 1", "1000")
-    found = group(machine, "0::/\n")
-    assert found is not None
-    assert found.limit() == (1000, 0)
+    assert group(machine, "0::/\n") == Found(1, (1000, 0))
 
 
 def test_without_a_limit_there_is_none(machine: Path) -> None:
     write(machine / "cgroup", ("cgroup.controllers", "", ""), "memory")
-    found = group(machine, "0::/user\n")
-    assert found is not None
-    assert (found.kills(), found.limit()) == (0, None)
+    assert group(machine, "0::/user\n") == Found(0, None)
 
 
 def test_where_there_are_no_groups_nothing_is_known(machine: Path) -> None:

@@ -46,7 +46,9 @@ class KernelProcess:
         self.manager.add_restart_callback(self._note_autorestart)
 
     def close(self) -> None:
-        """Let go of the manager."""
+        """Let go of the manager and of the memory's group."""
+        if self._memory:
+            self._memory.close()
         with contextlib.suppress(ValueError):
             self.manager.remove_restart_callback(self._note_autorestart)
 

@@ -228,12 +228,16 @@ class Run:
             return self._ending("aborted", _ABORTED)
         if asks_to_exit(content):
             return self._ending("dead", await self._replace_exited())
-        told = self._request.recorder.digest(self._settings.result_text)
-        if content["status"] == "error" and content["ename"] not in told:
-            # The error itself could not be sent: its text cannot be encoded, for example.
-            error = {"ename": content["ename"], "evalue": content["evalue"], "traceback": []}
-            self._request.recorder.feed({"msg_type": "error", "content": error})
+        if content["status"] == "error":
+            self._add_error(content)
         return self._ending(content["status"], "")
+
+    def _add_error(self, reply: dict[str, Any]) -> None:
+        """Add an error whose own message did not come: its text cannot be encoded, for example."""
+        recorder = self._request.recorder
+        if reply["ename"] not in recorder.digest(self._settings.result_text):
+            error = {"ename": reply["ename"], "evalue": reply["evalue"], "traceback": []}
+            recorder.feed({"msg_type": "error", "content": error})
 
     async def _replace_exited(self) -> str:
         # ipykernel 7 ends 0.1 s after it has replied: the next run must not go to it.
