@@ -5,12 +5,14 @@ A module has its own ``server``, with the settings that it is about.
 """
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
 
 from tests.fakes.openai_server import OpenAIServer
+from tests.kernels import running_pool
 from tests.server import RunningServer
 
 
@@ -34,3 +36,10 @@ def model(provider: OpenAIServer) -> OpenAIServer:
     provider.requests.clear()
     provider.replies_left.clear()
     return provider
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pool(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
+    """Jupyter Server's kernel manager, without a server."""
+    async with running_pool(tmp_path_factory.mktemp("kernels")) as pool:
+        yield pool

@@ -18,7 +18,7 @@ from caesarion.kernels.connection import Connection
 from caesarion.kernels.kernel import Kernel
 from caesarion.kernels.process import NEW_KERNEL
 
-from tests.kernels import Gate, Notebook, Ran, notebook, run, running_pool, start, until
+from tests.kernels import Gate, Notebook, Ran, notebook, run, start, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -26,12 +26,6 @@ DEAF = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 FOREVER = "import time\nwhile True: time.sleep(1)"
 RESTARTED = "The kernel did not stop when interrupted and was restarted; its variables are gone."
 WAITING = "is waiting for your running cell to finish"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def pool(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
-    async with running_pool(tmp_path_factory.mktemp("kernels")) as pool:
-        yield pool
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -14,15 +14,9 @@ from caesarion.kernels.process import NEW_KERNEL
 
 from tests.fakes.kubernetes.node.ability import UnableError, check
 from tests.fakes.kubernetes.node.cgroups import Tree
-from tests.kernels import Gate, Ran, run, running_pool, start, until
+from tests.kernels import Gate, Ran, run, start, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def pool(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
-    async with running_pool(tmp_path_factory.mktemp("kernels")) as pool:
-        yield pool
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

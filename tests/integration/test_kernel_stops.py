@@ -13,7 +13,7 @@ from caesarion.errors import Stopped
 from caesarion.kernels.connection import Connection
 from caesarion.kernels.kernel import Kernel
 
-from tests.kernels import Notebook, Ran, notebook, run, running_pool, start, until
+from tests.kernels import Notebook, Ran, notebook, run, start, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -55,12 +55,6 @@ class HeldGate:
     def open(self) -> None:
         """Let the cell go on."""
         os.close(os.open(self._fifo, os.O_WRONLY))
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def pool(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
-    async with running_pool(tmp_path_factory.mktemp("kernels")) as pool:
-        yield pool
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -12,7 +12,7 @@ from caesarion.errors import BusyKernel, KernelError
 from caesarion.kernels import variables
 from caesarion.kernels.kernel import Kernel
 
-from tests.kernels import Gate, Notebook, notebook, run, running_pool, start
+from tests.kernels import Gate, Notebook, notebook, run, start
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -26,12 +26,6 @@ print(list(shell().history_manager.get_tail(3)))
 print([m for m in sys.modules if "caesarion" in m], signal.getitimer(signal.ITIMER_REAL))
 print(signal.getsignal(signal.SIGALRM))
 """
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def pool(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
-    async with running_pool(tmp_path_factory.mktemp("kernels")) as pool:
-        yield pool
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
