@@ -221,6 +221,20 @@ async def test_what_a_cell_shows_is_capped(server: RunningServer, http: httpx.As
     assert printed(cell).endswith("[... the rest was left out ...]\n")
 
 
+async def test_text_is_kept_as_a_terminal_shows_it(
+    server: RunningServer, http: httpx.AsyncClient
+) -> None:
+    write(
+        server,
+        "bar.ipynb",
+        "import sys\nfor i in range(5_000): print(f'\\r{i:5d} of 5,000', end='')\n"
+        "print('\\r\\x1b[K\\x1b[32mdone\\x1b[0m')",
+    )
+    assert (await run(http, "bar.ipynb"))[-1] == {"status": "ok"}
+    (cell,) = code_cells(read(server.root / "bar.ipynb"))
+    assert printed(cell) == "\x1b[32mdone\x1b[0m\n"
+
+
 async def test_who_goes_away_ends_the_run_and_its_kernel_and_leaves_the_notebook_as_it_was(
     server: RunningServer, http: httpx.AsyncClient
 ) -> None:

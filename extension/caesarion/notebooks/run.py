@@ -19,6 +19,7 @@ from nbformat import NotebookNode
 from caesarion.config import CaesarionKernel
 from caesarion.errors import KernelError
 from caesarion.kernels.process import KernelProcess, asks_to_exit
+from caesarion.kernels.terminal import ANSI, Terminal
 
 _EXITED = "Cell {} ended the kernel with exit(). The cells after it did not run."
 _MORE = "\n[... the rest was left out ...]\n"
@@ -120,6 +121,10 @@ class _Client(NotebookClient):
     exits = False
     """Whether the last cell has ended its kernel by exit()."""
     _watch: "asyncio.Task[Any] | None" = None
+    # The stream that was written to last, and the part of its text that can no longer change.
+    _written: NotebookNode | None = None
+    _terminal = Terminal()
+    _settled = ""
 
     async def connect(self) -> None:
         """Open the channels, when the kernel answers; raise KernelError if it does not."""
@@ -161,18 +166,32 @@ class _Client(NotebookClient):
         self, outs: list[NotebookNode], msg: dict[str, Any], display_id: str | None, cell_index: int
     ) -> NotebookNode | None:
         """Keep an output, within the limits of text and of other outputs."""
-        content = msg["content"]
         if msg["msg_type"] == "stream":
-            shown = sum(len(out["text"]) for out in outs if out["output_type"] == "stream")
-            left = self.shown_text - shown
-            if left <= 0:
-                return None
-            if len(content["text"]) > left:
-                content["text"] = f"{content['text'][:left]}{_MORE}"
-            last = outs[-1] if outs and not self.clear_before_next_output else None
-            if last and last["output_type"] == "stream" and last["name"] == content["name"]:
-                last["text"] += content["text"]
-                return None
-        elif len(outs) >= self.max_outputs and msg["msg_type"] != "error":
+            return self._stream(outs, msg, display_id, cell_index)
+        if len(outs) >= self.max_outputs and msg["msg_type"] != "error":
             return None
         return super().output(outs, msg, display_id, cell_index)
+
+    def _stream(
+        self, outs: list[NotebookNode], msg: dict[str, Any], display_id: str | None, cell_index: int
+    ) -> NotebookNode | None:
+        """Keep the text of a stream as a terminal shows it, up to the limit of the cell."""
+        last = outs[-1] if outs and not self.clear_before_next_output else None
+        goes_on = last and last is self._written and last["name"] == msg["content"]["name"]
+        before = outs[:-1] if goes_on else outs
+        room = self.shown_text - sum(len(out.get("text", "")) for out in before)
+        if room <= 0:
+            return None
+        if not goes_on:
+            self._terminal, self._settled = Terminal(), ""
+            empty = {**msg, "content": {**msg["content"], "text": ""}}
+            self._written = super().output(outs, empty, display_id, cell_index)
+        self._terminal.write(msg["content"]["text"])
+        self._settled += "".join(self._terminal.settled())
+        text = self._settled + self._terminal.text()
+        if len(self._settled) > room:
+            self._settled = self._settled[: room + 1]  # No more of it will be seen.
+        if self._written:
+            fits = len(text) <= room
+            self._written["text"] = text if fits else f"{ANSI.sub('', text)[:room]}{_MORE}"
+        return None
