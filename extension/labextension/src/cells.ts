@@ -16,6 +16,7 @@ import {
 } from '@jupyterlab/notebook';
 import { IRenderMimeRegistry, type IRenderMime } from '@jupyterlab/rendermime';
 
+import { chatRenderMime } from './chat_rendermime';
 import { CALL_MIME, CallRenderer, type ICall, type ICallActions } from './call';
 import { OUTPUT_MIME, OutputRenderer } from './output';
 import { REASONING_MIME, ReasoningRenderer } from './reasoning';
@@ -96,15 +97,16 @@ export const cells: JupyterFrontEndPlugin<void> = {
     chats: IChatTracker | null,
     notebooks: INotebookTracker | null
   ) => {
+    const chat = chatRenderMime(rendermime);
     const does = actions(app, chats, notebooks);
     const renderers: Record<string, () => IRenderMime.IRenderer> = {
-      [CALL_MIME]: () => new CallRenderer(rendermime, does),
-      [OUTPUT_MIME]: () => new OutputRenderer(rendermime),
-      [REASONING_MIME]: () => new ReasoningRenderer(rendermime),
+      [CALL_MIME]: () => new CallRenderer(chat, does),
+      [OUTPUT_MIME]: () => new OutputRenderer(chat),
+      [REASONING_MIME]: () => new ReasoningRenderer(chat),
       [WEATHER_MIME]: () => new WeatherRenderer()
     };
     for (const [type, createRenderer] of Object.entries(renderers)) {
-      rendermime.addFactory({ safe: true, mimeTypes: [type], createRenderer }, FIRST);
+      chat.addFactory({ safe: true, mimeTypes: [type], createRenderer }, FIRST);
     }
   }
 };

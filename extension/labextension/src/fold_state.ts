@@ -27,12 +27,32 @@ export function isReasoningOpen(id: string): boolean {
 
 /** The reasoning that the keyboard's focus is in; an update of the chat replaces its node. */
 let focused = '';
+
+/** The line of reasoning that the pointer is pressed on. */
+let pressed: HTMLElement | null = null;
+
+function lineAt(event: Event): HTMLElement | null {
+  return (event.target as Element).closest<HTMLElement>('[data-reasoning] > summary');
+}
+
+function reasoningOf(line: HTMLElement | null): string {
+  return line?.parentElement?.dataset.reasoning ?? '';
+}
+
 document.addEventListener('focusin', event => {
-  const details = (event.target as Element).closest<HTMLElement>('[data-reasoning]');
-  focused = details?.dataset.reasoning ?? '';
+  focused = reasoningOf(lineAt(event));
 });
-document.addEventListener('pointerdown', () => {
+document.addEventListener('pointerdown', event => {
   focused = '';
+  pressed = lineAt(event);
+});
+document.addEventListener('pointerup', event => {
+  const released = lineAt(event);
+  // The browser makes no click of a press on a node that was replaced meanwhile.
+  if (pressed && released !== pressed && reasoningOf(pressed) === reasoningOf(released)) {
+    released?.click();
+  }
+  pressed = null;
 });
 
 /** Give the focus back to reasoning whose node replaces the one that had it. */
