@@ -1,5 +1,5 @@
 """
-Python's ``repr``, bounded in length and in time, of values that may be anybody's.
+Python's ``repr``, bounded in length and in time, of values of any type.
 
 Used by :mod:`caesarion.kernels.inspector`, with which it is sent into the user's kernel as text:
 it imports nothing that Python does not bring.
@@ -124,7 +124,7 @@ def is_a(value: Any, kinds: Any) -> bool:
 
 
 def clip(text: str, limit: int) -> str:
-    """Return the beginning of ``text``, as a text that is nobody's subclass."""
+    """Return the beginning of ``text``, as a plain ``str``."""
     if str.__len__(text) <= limit:
         return str.__getitem__(text, slice(0, limit))
     return f"{str.__getitem__(text, slice(0, limit - 4))} ..."

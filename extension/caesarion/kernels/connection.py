@@ -57,20 +57,20 @@ class Connection:
         self._readers: list[asyncio.Task[None]] = []
         # Whether the kernel was asked to shut down or restart, and took note.
         self.told_to_stop = False
-        # Whether a cell of somebody else's runs, as far as the kernel has said.
+        # Whether another client's cell runs, as far as the kernel has said.
         self._busy = False
         self.freed = asyncio.Event()
 
     @property
     def occupied(self) -> bool:
-        """Whether the kernel executes, or is to execute, something that nobody here waits for."""
+        """Whether the kernel executes, or will execute, a request that no run of ours waits for."""
         if self._busy or self.has_abandoned:
             return True
         return self._executed() not in ("", *self._requests)
 
     @property
     def has_abandoned(self) -> bool:
-        """Whether a request that nobody waits for is still in the kernel's queue, or runs."""
+        """Whether an abandoned request is still in the kernel's queue, or runs."""
         return any(request.abandoned for request in self._requests.values())
 
     def executes(self, request: Request) -> bool:
@@ -92,7 +92,7 @@ class Connection:
 
     async def open(self, limit: float) -> None:
         """
-        Subscribe to the kernel's outputs, and ask it who it is until it is heard.
+        Subscribe to the kernel's outputs, and send kernel_info requests until it answers.
 
         After ``limit`` seconds without an answer it is busy with something
         else. (The server's own idea of its state can lag behind, or get stuck,
@@ -157,7 +157,7 @@ class Connection:
 
         Its first argument is the user's namespace.
         """
-        # What it may print is no output of anybody's.
+        # What it may print belongs to no run.
         recorder = Recorder(shown_text=1_024, max_media=1_024, max_outputs=1)
         request = Request(self._send_call(source, function, *arguments), recorder)
         self._requests[request.id] = request
@@ -196,7 +196,7 @@ class Connection:
                 self._ended.popitem(last=False)
 
     def abandon(self, request: Request) -> None:
-        """Take a request for somebody else's from now on: nobody waits for its outputs."""
+        """Treat a request as another client's from now on: its outputs are dropped."""
         request.abandoned = True
 
     def check(self) -> None:

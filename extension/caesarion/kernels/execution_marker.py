@@ -45,7 +45,7 @@ class ExecutionMarker:
         return self._file.read(_SIZE).rstrip(b"\0").decode()
 
     def close(self) -> None:
-        """Remove the file; a kernel that lives goes on writing to what nobody reads."""
+        """Remove the file; a running kernel goes on writing to a file without a name."""
         self._file.close()
         with contextlib.suppress(OSError):
             self._path.unlink()

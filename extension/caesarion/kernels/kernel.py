@@ -61,7 +61,7 @@ class Kernel:
         # The process that was connected to last; after a restart it is another.
         self._pid: int | None = None
         self._linger: asyncio.TimerHandle | None = None
-        # Stops and closings that nobody waits for.
+        # Stops and closings that go on in the background.
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property

@@ -1,5 +1,5 @@
 """
-The outputs of one run: kept within limits as they come, and told to the model.
+The outputs of one run, kept within limits as they come, and their digest for the model.
 
 Called by :mod:`caesarion.kernels.run`, which feeds the kernel's messages; nbformat outputs go on
 to the chat and the HTTP API, and a digest of them goes to the model. Pure: no I/O.
@@ -53,7 +53,7 @@ class Recorder:
     ``feed`` takes the kernel's messages and keeps what may be shown until ``take`` hands it out;
     what waits is bounded by the limits (in characters) however fast the kernel talks. Text of a
     stream is what a terminal shows of it: where that changes what was handed out before, the next
-    piece begins with sequences that do the same. ``digest`` is what the model is told.
+    piece begins with sequences that do the same. ``digest`` is what the model reads.
     """
 
     def __init__(self, *, shown_text: int, max_media: int, max_outputs: int) -> None:

@@ -1,5 +1,5 @@
 """
-Rich outputs as text: what the model is told of a display, a result or an error.
+Rich outputs as text: what the model reads of a display, a result or an error.
 
 Called by :mod:`caesarion.kernels.outputs`. Pure, and from the standard library alone: the
 libraries that turn HTML into text with aligned tables bring lxml along.
@@ -19,7 +19,7 @@ _MEDIA = ("image/", "video/", "audio/")
 # How objects are shown that have nothing to say: <IPython.core.display.HTML object>.
 _BARE = re.compile(r"<[\w.]+(?: object)?(?: at 0x[0-9a-fA-F]+)?>")
 
-# Characters of HTML, and columns of a table, that are read: some times what the model is told.
+# Characters of HTML, and columns of a table, that are read: several times what the model reads.
 _HTML = 65_536
 _COLUMNS = 100
 

@@ -20,7 +20,7 @@ class Request:
     An execute request under way; ``changed`` is set whenever something of it arrives.
 
     The kernel has ``begun`` with it when it says so, and ``started`` its code when it has been
-    given a number; a call of ours gets none. It is ``abandoned`` when nobody waits for it any
+    given a number; a call of ours gets none. It is ``abandoned`` when no run waits for it any
     more. Outputs that come after its end go to ``late``.
     """
 

@@ -77,8 +77,8 @@ class Run:
     """
     A run, from its request on; ``kernel_id`` and ``notebook_path`` say where it is.
 
-    ``restart`` restarts the kernel, at once if it is told to; ``go_on`` lets something be done
-    that nobody waits for.
+    ``restart`` restarts the kernel, at once if its argument is true; ``go_on`` runs a coroutine
+    in the background.
     """
 
     def __init__(
@@ -160,7 +160,7 @@ class Run:
         Interrupt the code, and restart its kernel if it does not yield to that.
 
         Returns a sentence on what that cost, if anything. Code that waits in the kernel's queue
-        is stopped as soon as the kernel comes to it, and nobody waits for that.
+        is stopped in the background, as soon as the kernel comes to it.
         """
         request = self._request
         if request.abandoned or request.over:

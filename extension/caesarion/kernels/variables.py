@@ -21,7 +21,7 @@ MOST = 8
 
 
 async def list_variables(kernel: Kernel) -> list[dict[str, str]]:
-    """Return name, type and shape of the user's variables; KernelError where it cannot be told."""
+    """Return name, type and shape of the user's variables; raise KernelError on failure."""
     found: list[dict[str, str]] = await _asked(kernel, None)
     return found
 
