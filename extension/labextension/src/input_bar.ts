@@ -1,5 +1,5 @@
 /**
- * The line above a chat's input, in which plugins put what belongs to the next
+ * The bar above a chat's input, in which plugins put what belongs to the next
  * message (context.tsx) or to the chat as a whole (status_indicator.tsx).
  */
 

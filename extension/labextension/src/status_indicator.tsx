@@ -1,7 +1,7 @@
 /**
- * A light for what an answer needs, at the end of the line above the input: the
- * server, the gateway with its model, and the kernel that code would run in. It says
- * what is wrong and what to do, so that nobody has to send a question to find out.
+ * The status indicator, at the end of the bar above the input: whether the server, the
+ * gateway with its model, and the kernel of the chat are ready. If not, it says what is wrong
+ * and what to do, before a question is sent.
  */
 
 import {

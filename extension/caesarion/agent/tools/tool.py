@@ -1,9 +1,9 @@
 """
-What a tool is: a name, a description, typed arguments, and a run.
+The interface of a tool: a name, a description, typed arguments, and a run.
 
-The agent knows tools by this alone; a tool knows neither the agent nor the
-chat. A run is an async generator of what it shows (nbformat outputs, notices, the start of code),
-whose last item is a :class:`ToolResult`: what the model is told of it.
+The agent knows tools by it alone; a tool knows neither the agent nor the chat. A run is an
+async generator of what it shows (nbformat outputs, notices, the start of code), whose last
+item is a :class:`ToolResult`, which the model reads.
 """
 
 import json
@@ -20,7 +20,7 @@ from caesarion.events import Notice, ResultStatus, RunStart
 
 @dataclass(frozen=True)
 class ToolResult:
-    """The end of a run: how it went, and the words of it for the model."""
+    """The end of a run: its status, and the text that the model reads."""
 
     status: ResultStatus
     text: str
@@ -44,7 +44,7 @@ class Tool(ABC, Generic[Arguments]):
         """
         Run with checked arguments; the last item is a :class:`ToolResult`.
 
-        Raises :class:`~caesarion.errors.ToolError` for what the model can mend.
+        Raises :class:`~caesarion.errors.ToolError` for an error that the model can correct.
         """
 
     def definition(self) -> dict[str, Any]:
