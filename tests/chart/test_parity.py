@@ -19,7 +19,7 @@ from tests.values import make_cluster_values
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text("utf-8"))
 
-WHERE = {"The same name, the same meaning": 1, "Renamed": 2, "Only here": 1}
+WHERE = {"The same name, the same meaning": 1, "Renamed": 2, "Only in Caesarion": 1}
 """The column of each table that names a value of ours."""
 
 HELMS_OWN = {"global"}
