@@ -1,9 +1,9 @@
 {{/*
-Names, labels, and what every pod shares. Whoever reads a template finds here
-what it includes; nothing else makes a name.
+Names, labels, and the parts that all pods share. Every name of an object is
+made here.
 */}}
 
-{{/* The beginning of all names: a DNS label that leaves room for "-proxy-api". */}}
+{{/* The prefix of all names: a DNS label, short enough for the suffix "-proxy-api". */}}
 {{- define "caesarion.fullname" -}}
 {{- $name := .Release.Name | replace "." "-" -}}
 {{- if .Values.fullnameOverride -}}
@@ -25,7 +25,7 @@ what it includes; nothing else makes a name.
 {{- .Values.singleuser.namespace.name | default .Release.Namespace -}}
 {{- end -}}
 
-{{/* The Secret of keys: ours, or the one the operator made. */}}
+{{/* The Secret of the keys: hub.existingSecret, or the chart's. */}}
 {{- define "caesarion.keysName" -}}
 {{- .Values.hub.existingSecret | default (printf "%s-keys" (include "caesarion.fullname" .)) -}}
 {{- end -}}
@@ -39,12 +39,12 @@ what it includes; nothing else makes a name.
 {{- end -}}
 {{- end -}}
 
-{{/* The host under which each user has a name of their own, with its scheme; empty if there is none. */}}
+{{/* The URL below which each user has a host name, such as https://hub.example.org; empty if unset. */}}
 {{- define "caesarion.subdomainHost" -}}
 {{- .Values.hub.subdomainHost | default (dig "JupyterHub" "subdomain_host" "" .Values.hub.config) -}}
 {{- end -}}
 
-{{/* Host names for a route, as JSON, with those of the users: (dict "root" $ "hosts" (list "x")). */}}
+{{/* A route's host names as JSON, including the users' wildcard: (dict "root" $ "hosts" (list "x")). */}}
 {{- define "caesarion.hosts" -}}
 {{- $hosts := .hosts -}}
 {{- with include "caesarion.subdomainHost" .root -}}
@@ -58,24 +58,24 @@ what it includes; nothing else makes a name.
 {{- .Values.hub.serviceAccount.name | default (printf "%s-hub" (include "caesarion.fullname" .)) -}}
 {{- end -}}
 
-{{/* Classes are the whole cluster's, so their names say whose they are. */}}
+{{/* PriorityClasses have no namespace, so their names include the release's. */}}
 {{- define "caesarion.priorityClassPrefix" -}}
 {{- printf "%s-%s" .Release.Namespace (include "caesarion.fullname" .) -}}
 {{- end -}}
 
-{{/* What a release's pods have in common; selectors must not change, so no version here. */}}
+{{/* The labels of all pods of a release. Selectors are immutable, so there is no version here. */}}
 {{- define "caesarion.releaseLabels" -}}
 app.kubernetes.io/name: caesarion
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
-{{/* The pods of one component: (dict "root" $ "component" "hub"). */}}
+{{/* The labels that select one component's pods: (dict "root" $ "component" "hub"). */}}
 {{- define "caesarion.selectorLabels" -}}
 {{ include "caesarion.releaseLabels" .root }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
-{{/* An object's own labels: (dict "root" $ "component" "hub"). */}}
+{{/* The labels of an object: (dict "root" $ "component" "hub"). */}}
 {{- define "caesarion.labels" -}}
 {{ include "caesarion.selectorLabels" . }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
@@ -88,7 +88,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- printf "%s:%s" .image.name (.image.tag | default .root.Chart.AppVersion) -}}
 {{- end -}}
 
-{{/* Variables by name: a text, or what Kubernetes takes beside a name. */}}
+{{/* Environment variables from a map: each value is a string, or an object such as valueFrom. */}}
 {{- define "caesarion.env" -}}
 {{- range $name, $value := . }}
 {{- if kindIs "map" $value }}
@@ -99,7 +99,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end }}
 {{- end -}}
 
-{{/* Pod Security "restricted", the pod's half and the container's. */}}
+{{/* Security contexts for Pod Security "restricted": of the pod, then of the container. */}}
 {{- define "caesarion.podSecurityContext" -}}
 runAsNonRoot: true
 runAsUser: 1000
@@ -119,7 +119,7 @@ seccompProfile:
   type: RuntimeDefault
 {{- end -}}
 
-{{/* What a pod of ours is besides its containers: (dict "root" $ "place" .Values.hub). */}}
+{{/* The pod spec of hub, proxy or gateway, without its containers: (dict "root" $ "place" .Values.hub). */}}
 {{- define "caesarion.pod" -}}
 enableServiceLinks: false
 securityContext:
@@ -145,7 +145,7 @@ priorityClassName: {{ include "caesarion.priorityClassPrefix" .root }}-default
 {{- end -}}
 
 {{/*
-Three probes of one path, and perhaps another for the start: (dict "probes"
+The three probes of a path; "start" is another path for the startup probe: (dict "probes"
 .Values.hub "path" "/hub/health" "port" "http" "start" "/hub/ready").
 */}}
 {{- define "caesarion.probes" -}}
@@ -160,8 +160,8 @@ Three probes of one path, and perhaps another for the start: (dict "probes"
 {{- end -}}
 
 {{/*
-The keys: the operator's, else those in the cluster, else new ones. Made once
-for each run of helm, so that the Secret and the checksums speak of the same.
+The keys: from the values, else from the Secret in the cluster, else generated.
+Generated once in each run of helm, so that the Secret and the checksums agree.
 */}}
 {{- define "caesarion.keys" -}}
 {{- if not (hasKey .Values "madeKeys") -}}
@@ -185,8 +185,9 @@ for each run of helm, so that the Secret and the checksums speak of the same.
 {{- end -}}
 
 {{/*
-Changes when one of these keys does, so that a pod starts anew: (dict "root" $
-"keys" (list "proxy_token")). The operator's own Secret is not ours to read.
+A checksum of the given keys, which restarts a pod when one of them changes:
+(dict "root" $ "keys" (list "proxy_token")). The content of hub.existingSecret is
+not part of it.
 */}}
 {{- define "caesarion.keysChecksum" -}}
 {{- $made := dict -}}
@@ -199,7 +200,7 @@ Changes when one of these keys does, so that a pod starts anew: (dict "root" $
 {{- list .root.Values.hub.existingSecret $made | toJson | sha256sum -}}
 {{- end -}}
 
-{{/* An environment variable out of the Secret of keys: (dict "root" $ "name" "X" "key" "x"). */}}
+{{/* An environment variable from the Secret of the keys: (dict "root" $ "name" "X" "key" "x"). */}}
 {{- define "caesarion.keyVariable" -}}
 - name: {{ .name }}
   valueFrom:
@@ -208,9 +209,9 @@ Changes when one of these keys does, so that a pod starts anew: (dict "root" $
       key: {{ .key }}
 {{- end -}}
 
-{{/* How many pods may be away: Kubernetes takes one of the two, and 0 is a number of pods. */}}
+{{/* The budget of a PodDisruptionBudget: Kubernetes accepts one of the two fields, and 0 is valid. */}}
 {{- define "caesarion.disruptions" -}}
-{{- /* A pod that is broken anyway holds up no drain. */ -}}
+{{- /* Do not let a broken pod block the drain of its node. */ -}}
 unhealthyPodEvictionPolicy: AlwaysAllow
 {{ if kindIs "invalid" .maxUnavailable -}}
 minAvailable: {{ toJson .minAvailable }}

@@ -1,9 +1,9 @@
 {{/*
-Who may speak with whom. A policy here names both directions, so what it does
-not allow is denied for its pods.
+The rules of the network policies. Every policy lists both directions, so all
+other traffic of its pods is denied.
 */}}
 
-{{/* A component's pods as one end of a rule: (dict "root" $ "component" "hub"). */}}
+{{/* A component's pods as the peer of a rule: (dict "root" $ "component" "hub"). */}}
 {{- define "caesarion.peer" -}}
 {{- $namespace := .root.Release.Namespace -}}
 {{- if eq .component "singleuser-server" -}}
@@ -28,11 +28,12 @@ not allow is denied for its pods.
       port: {{ .port }}
 {{- end -}}
 
-{{/* The rules that the values switch on by name, then the operator's own. */}}
+{{/* Egress rules: those enabled in egressAllowRules, then the operator's list. */}}
 {{- define "caesarion.egress" -}}
 {{- $allow := .egressAllowRules -}}
 {{- if $allow.kubernetesApi }}
-# No address: it is a pod, a node or outside the cluster, and some networks tell these apart.
+# To any address: the API server may be a pod, a node or outside the cluster, and network
+# plugins treat these differently.
 - ports:
     - protocol: TCP
       port: 443
@@ -40,7 +41,7 @@ not allow is denied for its pods.
       port: 6443
 {{- end }}
 {{- if $allow.dnsPortsKubeSystemNamespace }}
-# The cluster's resolver: CoreDNS or kube-dns, and NodeLocal DNSCache with its address.
+# The cluster's resolver: CoreDNS, kube-dns, or NodeLocal DNSCache at its link-local address.
 - to:
     - namespaceSelector:
         matchLabels:
@@ -79,11 +80,11 @@ not allow is denied for its pods.
           - 0.0.0.0/8
           - 127.0.0.0/8
           - 169.254.0.0/16 # metadata servers
-          - 168.63.129.16/32 # Azure's
-          - 192.0.0.0/24 # and an old one of Oracle's
+          - 168.63.129.16/32 # Azure's metadata server
+          - 192.0.0.0/24 # an old metadata server of Oracle's
           - 198.18.0.0/15
           - 224.0.0.0/3
-    # All that is handed out of IPv6; not the private, the local, IPv4 in disguise (but for 6to4).
+    # Global unicast IPv6: without private, link-local and IPv4-mapped addresses. 6to4 is excluded, too.
     - ipBlock:
         cidr: 2000::/3
         except:

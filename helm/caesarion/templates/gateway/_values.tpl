@@ -1,4 +1,4 @@
-{{/* What the gateway reads beside its variables, as caesarion_hub.values.gateway knows it. */}}
+{{/* The gateway's values file, in the form of caesarion_hub.values.gateway. */}}
 {{- define "caesarion.gatewayValues" -}}
 {{- $gateway := pick .Values.gateway "model" "upstreams" "prices" "budgets" "limits" "groups"
   "aliases" "requests" "reservations" "audit" "openMetrics" "retentionDays" -}}
@@ -10,7 +10,7 @@
 {{- toJson $gateway -}}
 {{- end -}}
 
-{{/* The volume of the ledger; empty if there is none. */}}
+{{/* The name of the ledger's volume; empty if the database has a URL or the volume is disabled. */}}
 {{- define "caesarion.ledgerVolume" -}}
 {{- if and .Values.gateway.database.pvc.enabled (not .Values.gateway.database.url) -}}
 {{- include "caesarion.fullname" . }}-gateway
@@ -18,8 +18,9 @@
 {{- end -}}
 
 {{/*
-Where the pod runs. A volume is on one node at a time, so a pod that takes
-another's place starts beside it; SQLite lets both in.
+The pod's nodeSelector, tolerations and affinity. A ReadWriteOnce volume is
+attached to one node, so during a rollout the new pod must start on the node of
+the old one. Both may then have the SQLite file open.
 */}}
 {{- define "caesarion.gatewayPlace" -}}
 {{- $place := pick .Values.gateway "nodeSelector" "tolerations" "affinity" | deepCopy -}}

@@ -1,6 +1,6 @@
 {{/*
-What the hub reads, as caesarion_hub.values knows it: whole sections and keys
-picked by name, since that refuses a key it does not know.
+The hub's values file, in the form of caesarion_hub.values. Sections and keys are
+picked by name, because caesarion_hub.values refuses unknown keys.
 */}}
 {{- define "caesarion.hubValues" -}}
 {{- $name := include "caesarion.fullname" . -}}
@@ -11,7 +11,7 @@ picked by name, since that refuses a key it does not know.
 {{- $_ := set $singleuser "image" (merge (dict
   "tag" (.Values.singleuser.image.tag | default .Chart.AppVersion)
   "pullSecrets" (concat .Values.imagePullSecrets .Values.singleuser.image.pullSecrets | uniq)) .Values.singleuser.image) -}}
-{{- /* null takes a key out of helm's values; the hub must still hear that it is null. */ -}}
+{{- /* Helm drops a key that is null, and the hub would use its default: pass the null on. */ -}}
 {{- range $key, $none := dict
   "memory" (fromYaml "{guarantee: null, limit: null}")
   "cpu" (fromYaml "{guarantee: null, limit: null, startLimit: null}") -}}

@@ -1,6 +1,6 @@
 {{/*
-A DaemonSet whose pods name every image that a user's server may have, so that
-each node has them: (dict "root" $ "name" "..." "annotations" (dict ...) "priority" "...").
+A DaemonSet whose pods use every image of users' servers, so that each node pulls
+them: (dict "root" $ "name" "..." "annotations" (dict ...) "priority" "...").
 */}}
 {{- define "caesarion.imagePuller" -}}
 {{- $labels := dict "root" .root "component" "image-puller" -}}
@@ -35,7 +35,7 @@ spec:
       {{- end }}
       automountServiceAccountToken: false
       {{- include "caesarion.idlePod" .root | nindent 6 }}
-      # One after the other: a node pulls each only once.
+      # Init containers run one after the other, so a node pulls each image once.
       initContainers:
         {{- range $index, $image := include "caesarion.userImages" .root | fromJsonArray }}
         - name: image-{{ $index }}
@@ -52,7 +52,7 @@ spec:
           resources: {{ toJson $values.prePuller.resources }}
 {{- end -}}
 
-{{/* Every image that a user's server may have, as a list. */}}
+{{/* The images of users' servers, as a JSON list. */}}
 {{- define "caesarion.userImages" -}}
 {{- $images := list (include "caesarion.image" (dict "root" . "image" .Values.singleuser.image)) -}}
 {{- range .Values.prePuller.extraImages -}}

@@ -1,6 +1,6 @@
-{{/* Pods that do nothing where users' pods may run: to hold room, or to have images pulled. */}}
+{{/* Idle pods on users' nodes: placeholders, which reserve capacity, and image pullers. */}}
 
-{{/* What such a pod is besides its containers. */}}
+{{/* The pod spec of an idle pod, without its containers. */}}
 {{- define "caesarion.idlePod" -}}
 enableServiceLinks: false
 terminationGracePeriodSeconds: 0
@@ -27,7 +27,7 @@ securityContext:
   {{- include "caesarion.containerSecurityContext" . | nindent 2 }}
 {{- end -}}
 
-{{/* The room that a user's pod asks for. */}}
+{{/* The resources of a user's pod, for a placeholder of the same size. */}}
 {{- define "caesarion.userResources" -}}
 {{- $requests := deepCopy .Values.singleuser.extraResource.guarantees -}}
 {{- with .Values.singleuser.cpu.guarantee -}}
