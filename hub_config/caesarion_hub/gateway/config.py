@@ -1,9 +1,10 @@
 """
-The gateway's settings, from the environment, which no other module here reads.
+The gateway's settings, read from the environment.
 
-Called by ``__main__`` and ``audit``. The hub sets ``JUPYTERHUB_*`` for every service: its
-name, its address, its token. A YAML file that one variable names is the ``gateway`` section
-of the values; other variables take precedence over it.
+Called by ``__main__`` and ``audit``; of the other modules only ``audit`` reads the environment,
+to see whether a settings file is named. The hub sets ``JUPYTERHUB_*`` for every service: its
+name, its address, its token. A YAML file that one variable names is the ``gateway`` section of
+the values; other variables take precedence over it.
 """
 
 import os

@@ -1,9 +1,9 @@
 """
 Translates the values into KubeSpawner's traits.
 
-Called by ``spawner``. Pure: values in, traits out. All traits are set on the
-section ``KubeSpawner``, so that ``hub.config.KubeSpawner`` overrides them. The
-resulting pod complies with Pod Security *restricted*.
+Called by :mod:`caesarion_hub.spawner`. KubeSpawner's traits go on ``c.KubeSpawner``,
+so that ``hub.config.KubeSpawner`` overrides them; ours go on ``c.PodSpawner``. Refuses
+a pod that exceeds ``singleuser.podSecurity``.
 """
 
 import json
@@ -77,8 +77,9 @@ def configure(c: Config, values: Values, cluster: Cluster) -> None:
             "delete_grace_period": STOP_GRACE,
             "profile_list": profile_list(singleuser.profile_list),
             "additional_profile_form_template_paths": [str(TEMPLATES)],
-            # After this a request is made again, until start_timeout.
             "slow_spawn_message": "It has taken {seconds} seconds so far.",
+            # A Kubernetes API request that takes longer is repeated, until
+            # k8s_api_request_retry_timeout.
             "k8s_api_request_timeout": REQUEST_TIMEOUT,
             "k8s_api_request_retry_timeout": max(singleuser.start_timeout, API_RETRY_TIMEOUT),
         }

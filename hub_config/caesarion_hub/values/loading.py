@@ -1,7 +1,7 @@
 """
 Reads the values: merges YAML files, then adds the secrets of a folder.
 
-Called by ``jupyterhub_config.py`` and by ``make up``; calls ``validation``.
+Called by ``jupyterhub_config.py``, ``make up`` and ``gateway.audit``; calls ``validation``.
 """
 
 import os

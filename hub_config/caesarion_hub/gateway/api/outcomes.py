@@ -1,8 +1,8 @@
 """
 The outcomes of tool calls, which users' servers report to the audit.
 
-Routed by ``application``; calls ``store``. A report is the user's server's word, and is
-recorded as such.
+Routed by ``application``; calls ``store.write_queue``. A report is the user's server's word,
+and is recorded as such.
 """
 
 from typing import Any, get_args

@@ -1,12 +1,12 @@
 """
 The top-level fields of a chat completion request: which are known, and of which type. Pure.
 
-Called by ``api.request`` and ``api.metering``. Its law: no field goes to a provider that was
-not checked here. Providers read what we do not: another model in ``models``, a longer answer
-in ``n_predict``, a dearer one in ``service_tier``, and some read ``Model`` as ``model``.
-Fields of https://platform.openai.com/docs/api-reference/chat/create that cost more or keep
-what was asked (``service_tier``, ``store``, ``web_search_options``, ``audio``) are for the
-operator to add.
+Called by ``api.completions``, ``api.metering``, ``policy.limits`` and ``upstream.router``. Its
+law: no field goes to a provider that was not checked here. Providers read what we do not:
+another model in ``models``, a longer answer in ``n_predict``, a dearer one in ``service_tier``,
+and some read ``Model`` as ``model``. Fields of
+https://platform.openai.com/docs/api-reference/chat/create that cost more or keep what was asked
+(``service_tier``, ``store``, ``web_search_options``, ``audio``) are for the operator to add.
 """
 
 from collections.abc import Callable, Collection, Mapping

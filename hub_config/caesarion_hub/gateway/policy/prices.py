@@ -1,9 +1,9 @@
 """
 How many tokens a request has, and what an answer costs: pure functions.
 
-Called by ``metering`` and ``response``. What a provider counts is read by
-``caesarion_dialects.usage``; what nobody has counted is estimated, rather too high
-than too low.
+Called by ``limits``, ``budgets``, ``api`` (``metering``, ``response``, ``metrics``) and the
+pages. What a provider counts is read by ``caesarion_dialects.usage``; what nobody has counted
+is estimated, rather too high than too low.
 """
 
 from collections.abc import Mapping

@@ -78,9 +78,10 @@ class AuditEntry:
     """
     What a new record of the audit says.
 
-    ``kind`` is ``call``, ``outcome``, ``budget`` or ``cut``; ``call`` is the id of the tool
-    call that it is about, if any, and ``call_number`` for an outcome the number of the call's
-    record; ``fields`` is the rest, in values that JSON has.
+    ``kind`` is ``call``, ``outcome``, ``budget``, ``cut`` or ``key`` (which announces the public
+    key of the signatures); ``call`` is the id of the tool call that it is about, if any, and
+    ``call_number`` for an outcome the number of the call's record; ``fields`` is the rest, in
+    values that JSON has.
     """
 
     kind: str

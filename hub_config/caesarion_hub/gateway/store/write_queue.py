@@ -1,10 +1,11 @@
 """
 The write queue: the way from the event loop to the ledger, in batches, through one thread.
 
-Called by ``metering`` and the pages; calls ``ledger``. A request waits for its own
-reservation only; settlements that wait meanwhile share its transaction. While the database
-cannot be used, reservations fail and settlements wait. Its law: every caller that waits for
-a command gets an answer, and no settlement is lost.
+Called by ``api`` (``metering`` reserves, ``response`` settles and appends to the audit,
+``outcomes`` reports) and the pages; calls ``ledger``. A request waits for its own reservation
+only; settlements that wait meanwhile share its transaction. While the database cannot be used,
+reservations fail and settlements wait. Its law: every caller that waits for a command gets an
+answer, and no settlement is lost.
 """
 
 import asyncio
