@@ -1,6 +1,21 @@
 """
 Spawns users' servers in Kubernetes: one pod for each server.
 
-Called by ``spawner``, at :mod:`~caesarion_hub.pods.configuration`. Only this package
-uses KubeSpawner and the Kubernetes API; ``make up`` never imports it.
+Called by :mod:`caesarion_hub.spawner`, through ``configuration``. Only this package
+uses KubeSpawner and the Kubernetes API; ``make up`` never imports it. Modules, from
+top to bottom::
+
+    configuration   the values as KubeSpawner's traits
+    profiles        the values' profiles as KubeSpawner's profile_list
+    spawner         PodSpawner: start, progress, poll, adoption after a restart
+    objects         creates, adopts and deletes a server's volume and pod
+    pod_security    how a pod violates the Pod Security Standards
+    orphan_reaper   deletes pods without a server
+    diagnosis       what a pod's status and events mean for its user
+    spawn_errors    the messages of starts that fail
+    readiness       waits until a server answers HTTP
+    startup_cpu     a higher CPU limit while a server starts
+    reflector       a local copy of pods and events, kept by a watch
+    api             the Kubernetes client, with retries
+    images          a program of its own: waits for the pre-pulled images
 """
