@@ -96,8 +96,8 @@ $(VENV)/.venv:
 	@touch $@
 
 # Node with npm, unless the machine has a suitable one.
-$(VENV)/.node: $(VENV)/.venv hub_config/caesarion_hub/up/node.py $(LOCK_OF_NODE)
-	@$(BIN)/python hub_config/caesarion_hub/up/node.py || { \
+$(VENV)/.node: $(VENV)/.venv hub_config/caesarion_hub/up/nodejs.py $(LOCK_OF_NODE)
+	@$(BIN)/python hub_config/caesarion_hub/up/nodejs.py || { \
 		echo "Installing Node, since the machine has no suitable one with npm ..."; \
 		$(LOCKED) $(LOCK_OF_NODE) >$(VENV)/step.log 2>&1 || { \
 			cat $(VENV)/step.log; \

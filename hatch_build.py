@@ -20,7 +20,7 @@ class LabextensionHook(BuildHookInterface):
 
     def dependencies(self) -> list[str]:
         """Require Node as a package only if it is needed and the system has no suitable one."""
-        return [] if bundle.is_current() or bundle.node.find() else [bundle.node.PACKAGE]
+        return [] if bundle.is_current() or bundle.nodejs.find() else [bundle.nodejs.PACKAGE]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Build the bundle, or stop the build with a sentence."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from caesarion_hub.up import node
+from caesarion_hub.up import nodejs
 
 from tests.fakes.bare_hub import free_port
 
@@ -41,7 +41,7 @@ def aimock(folder: Path, fixtures: Sequence[dict[str, Any]]) -> Iterator[OtherSe
     """Run aimock with these fixtures; it refuses what none of them matches."""
     script = folder / "fixtures.json"
     script.write_text(json.dumps({"fixtures": fixtures}))
-    program = [str(node.find() or "node"), str(AIMOCK)]
+    program = [str(nodejs.find() or "node"), str(AIMOCK)]
     command = [*program, "--port", "0", "--fixtures", str(script), "--strict"]
     log = folder / "aimock.log"
 

@@ -4,7 +4,7 @@ Builds the labextension's bundle.
 Called by ``hatch_build.py`` for a wheel or an editable install, and on the
 command line: ``python extension/labextension/bundle.py`` builds the bundle if it is
 out of date, ``... bundle.py check`` type-checks the sources. Calls npm with the Node
-that ``caesarion_hub.up.node`` finds. Standard library only, since it also runs in
+that ``caesarion_hub.up.nodejs`` finds. Standard library only, since it also runs in
 pip's isolated build environment.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 # Before anything is installed the package is found in the checkout only.
 sys.path.insert(0, str(HERE.parents[1] / "hub_config"))
-from caesarion_hub.up import node  # noqa: E402
+from caesarion_hub.up import nodejs  # noqa: E402
 
 #: Where the bundle goes; package.json tells the bundler the same.
 BUNDLE = HERE.parent / "caesarion" / "labextension"
@@ -33,18 +33,18 @@ class BundleError(Exception):
 
 def run_npm(*arguments: str, cwd: Path = HERE) -> None:
     """Run npm in ``cwd``. Raises :class:`BundleError` with the end of npm's output."""
-    found = node.find()
+    found = nodejs.find()
     if not found:
         raise BundleError(
-            f"{node.VERSIONS} is needed to build the labextension. "
-            f"Install it, or: pip install '{node.PACKAGE}'."
+            f"{nodejs.VERSIONS} is needed to build the labextension. "
+            f"Install it, or: pip install '{nodejs.PACKAGE}'."
         )
-    command = [*node.npm(found), *arguments]
+    command = [*nodejs.npm(found), *arguments]
     try:
         done = subprocess.run(  # noqa: S603
             command,
             cwd=cwd,
-            env={**os.environ, "PATH": node.path_with(found)},
+            env={**os.environ, "PATH": nodejs.path_with(found)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -158,7 +158,7 @@ def test_without_any_node_the_build_says_what_to_install(bundle: ModuleType) -> 
 def test_the_bundle_is_built_by_the_node_that_the_makefile_finds() -> None:
     """Its module is imported from the checkout, by a Python without anything installed."""
     script = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import bundle; print(bundle.node.__file__)"
+        "import sys; sys.path.insert(0, sys.argv[1]); import bundle; print(bundle.nodejs.__file__)"
     )
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", script, str(LABEXTENSION)],
@@ -167,7 +167,7 @@ def test_the_bundle_is_built_by_the_node_that_the_makefile_finds() -> None:
         timeout=30,
         check=True,
     )
-    assert done.stdout.strip() == str(ROOT / "hub_config" / "caesarion_hub" / "up" / "node.py")
+    assert done.stdout.strip() == str(ROOT / "hub_config" / "caesarion_hub" / "up" / "nodejs.py")
 
 
 def test_a_failing_npm_is_told_with_the_end_of_its_output(

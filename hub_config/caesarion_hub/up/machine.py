@@ -1,7 +1,7 @@
 """
 Determines facts about this machine: free ports and the proxy's command.
 
-Called by ``launcher``; calls ``node``.
+Called by ``launcher``; calls ``nodejs``.
 """
 
 import errno
@@ -10,7 +10,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from caesarion_hub.up import UpError, node
+from caesarion_hub.up import UpError, nodejs
 
 PROXY = "share/caesarion/proxy/node_modules/configurable-http-proxy/bin/configurable-http-proxy"
 """The path below Python's prefix where the Makefile installs the proxy."""
@@ -23,11 +23,11 @@ def proxy_command() -> tuple[str, str]:
     Not ``configurable-http-proxy`` from PATH: the Python package of that name
     installs a command with the same name, which buffers streamed responses.
     """
-    found = node.find()
+    found = nodejs.find()
     if not found:
         raise UpError(
-            f"{node.VERSIONS}, is missing. "
-            f"Install it, or run: .venv/bin/pip install '{node.PACKAGE}'"
+            f"{nodejs.VERSIONS}, is missing. "
+            f"Install it, or run: .venv/bin/pip install '{nodejs.PACKAGE}'"
         )
     script = Path(sys.prefix, PROXY)
     if not script.exists():

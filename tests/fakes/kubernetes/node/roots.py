@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from caesarion_hub.up import node as nodejs
+from caesarion_hub.up import nodejs
 
 from tests.fakes.kubernetes.client import Json
 from tests.fakes.kubernetes.node.images import Image
