@@ -1,11 +1,14 @@
 """
 Every setting of the extension: traits with their units and traps.
 
-A value comes from Jupyter's configuration files and command line (highest),
-else from the environment variable ``CAESARION_<CLASS WORD>_<TRAIT>`` (how the
-hub sets it), else from the default here. Called by :mod:`caesarion.extension`,
-which builds them, and read by all that take them. Its law: this is the only
-module that reads the environment, and imports nothing of ours but the errors.
+A value comes from Jupyter's configuration files and command line (highest), else from the
+environment variable ``CAESARION_<CLASS WORD>_<TRAIT>`` (how the hub sets it), else from the
+default here. ``max_approval`` and ``program_approvals`` are exceptions: for them the environment
+is the cap, which a file can only lower.
+
+Called by :mod:`caesarion.extension`, which builds them, and read by all that take them.
+Invariant: settings are read from the environment in this module alone (:mod:`caesarion.singleuser`
+only hides PATH for a moment), and it imports nothing of ours but the errors.
 """
 
 import os

@@ -1,7 +1,8 @@
 """
 Wiring: read the settings, build the services, add the routes, stop it all.
 
-Jupyter Server loads this by ``jupyter-config/caesarion.json``; nobody else does.
+Loaded by Jupyter Server through ``jupyter-config/caesarion.json``; imported early by
+:mod:`caesarion.singleuser`; :data:`main` is ``jupyter caesarion``.
 """
 
 import asyncio

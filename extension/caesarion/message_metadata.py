@@ -1,8 +1,9 @@
 """
 Message metadata: the record of a turn that a chat keeps with each message.
 
-Written by :mod:`caesarion.chat.transcript`; read back by :mod:`caesarion.chat.history`, for
-the model, and by :mod:`caesarion.notebooks.export`. Pure.
+Written by :mod:`caesarion.chat.transcript`, through :mod:`caesarion.chat.live_message`, and by
+:mod:`caesarion.chat.questions`; read back by :mod:`caesarion.chat.history`, for the model, and by
+:mod:`caesarion.notebooks.export`. Pure.
 """
 
 import json

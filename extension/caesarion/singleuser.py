@@ -3,7 +3,8 @@ A user's server under a hub: JupyterHub's own, started without the modules that 
 
 Run by the hub's spawners, as ``caesarion-singleuser`` or ``python -m caesarion.singleuser``,
 instead of ``jupyterhub-singleuser``, whose options and environment it takes and whose ``main``
-it calls. Imports nothing of ours until then.
+it calls. Also freezes the environment before Jupyter's configuration files are read: they are
+Python, and could change the hub's variables.
 
 JupyterHub's server and JupyterLab import what a user's server never calls: the hub's database
 (SQLAlchemy) and pages, two HTTP clients, and where it is installed a grammar of international

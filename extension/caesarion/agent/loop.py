@@ -1,9 +1,9 @@
 """
 The loop: ask the model, run the tools it calls, ask again.
 
-An async generator of events. Called by :mod:`caesarion.chat.persona` and
-:mod:`caesarion.api.chat`; calls the model and the tools. Its law: it knows neither chat
-nor Jupyter.
+An async generator of events. Built by :mod:`caesarion.services`; run by
+:mod:`caesarion.chat.persona` and :mod:`caesarion.api.chat`; calls the model and the tools.
+Invariant: it knows neither chat nor Jupyter.
 """
 
 import contextlib

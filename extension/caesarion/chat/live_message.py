@@ -21,8 +21,8 @@ from caesarion.text import without_commands
 _PAUSE = 0.06
 _RATE = 50_000
 
-# Seconds by which a message is later than the one ``above`` which it is put: messages are sorted
-# by their time, and the lab's clock has microseconds.
+# Seconds by which a message is later than the one it is put below (``above``): messages are
+# sorted by their time, and the lab's clock has microseconds.
 _BELOW = 1e-6
 
 
@@ -31,9 +31,10 @@ class LiveMessage:
     A message with a Markdown ``body`` or a MIME bundle ``data``, and its ``record``.
 
     ``make_data`` makes the bundle when the message is shown, where that is too much for
-    each change. ``kind``, ``raw``, ``terminal`` and ``settled`` (the text of a stream that its
-    terminal no longer changes) are the transcript's. With ``above`` it stands right below that
-    message, else at the end.
+    each change. ``raw`` is set by :mod:`~caesarion.chat.transcript`; ``kind``, ``terminal`` and
+    ``settled`` (the text of a stream that its terminal no longer changes) by
+    :mod:`~caesarion.chat.call_outputs`. With ``above`` it stands right below that message, else
+    at the end.
     """
 
     def __init__(

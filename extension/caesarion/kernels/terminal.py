@@ -1,8 +1,9 @@
 """
 Text as a terminal shows it: carriage returns, backspaces, erasing, cursor moves and colours.
 
-Called by :mod:`caesarion.kernels.outputs`, which reads a kernel's streams, and by
-:mod:`caesarion.chat.transcript`, which shows them. Pure: text in, text out.
+Called by ``outputs``, ``plain_text`` and ``variables`` of this package, which read what a kernel
+sends, by :mod:`caesarion.chat.call_outputs` and :mod:`caesarion.chat.live_message`, which show it,
+and by ``run`` and ``export`` of :mod:`caesarion.notebooks`. Pure: text in, text out.
 
 Written here because pyte, the library for this, takes 7 to 16 seconds for 1 MB of output, wraps
 lines at a fixed width and has no end of its scroll-back; this takes 0.1 (progress bars: 0.3).

@@ -1,6 +1,7 @@
 /**
  * A call in the chat: what the agent runs, how it goes, and what one can do with it.
- * Made by cells.ts for the MIME type below, whose JSON the server's transcript.py writes.
+ * Made by cells.ts for the MIME type below, whose JSON the server's
+ * chat/bundles.py writes.
  */
 
 import type { IRenderMime, IRenderMimeRegistry } from '@jupyterlab/rendermime';

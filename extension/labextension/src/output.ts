@@ -1,6 +1,6 @@
 /**
  * An output in the chat, drawn by JupyterLab's own OutputArea and never trusted.
- * Made by cells.ts for the MIME type below, with which the server's transcript.py
+ * Made by cells.ts for the MIME type below, with which the server's chat/call_outputs.py
  * marks the bundle that an output is; the rest of the bundle is what is drawn.
  */
 
