@@ -2,7 +2,7 @@
 The form in which a model takes requests, learned from its refusals.
 
 Called by the gateway and by the extension, which remember the form; calls ``errors``. Pure.
-A refusal that names a parameter leads to another form of the same request. The law: a limit
+A refusal that names a parameter leads to another form of the same request. Invariant: a limit
 of the answer's tokens is renamed or lowered, never left out.
 """
 

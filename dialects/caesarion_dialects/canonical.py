@@ -1,7 +1,7 @@
 """
 A provider's chunks in OpenAI's own form.
 
-Called by ``reader``; calls ``choice`` and ``usage``. Its law: a canonical chunk is returned as
+Called by ``reader``; calls ``choice`` and ``usage``. Invariant: a canonical chunk is returned as
 the same object, and no chunk is modified.
 """
 

@@ -2,7 +2,7 @@
 The events of a turn, as values.
 
 :mod:`caesarion.agent.loop` yields them while it answers a question; the chat's transcript
-and the HTTP API show them. Its law: everything is frozen and without I/O.
+and the HTTP API show them. Invariant: everything is frozen and without I/O.
 """
 
 from collections.abc import Mapping

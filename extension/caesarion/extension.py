@@ -113,7 +113,11 @@ class Caesarion(ExtensionApp):
         return store.content(file, self.settings.get("chats_by_id", {}).values())
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
-        """Handle SIGTERM; prepare for the first question, but let the first answer go first."""
+        """
+        Handle SIGTERM; prepare for the first question, but let the first answer go first.
+
+        Jupyter Server's hook for extensions that start tasks: called once its event loop runs.
+        """
         loop = asyncio.get_running_loop()
         # The handler of Jupyter Server 2.21 logs on the spot. In the middle of another line of
         # the log that is an error, after which the server never stops, until it is killed.

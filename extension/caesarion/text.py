@@ -1,5 +1,5 @@
 """
-Text made fit to keep, to send and to show: pure functions that every room may use.
+Text made fit to keep, to send and to show: pure functions that every package may use.
 """
 
 import re

@@ -2,7 +2,7 @@
 The prompt: the system message, a person's messages, the model's own, and a history that fits.
 
 Called by :mod:`caesarion.agent.loop`, :mod:`caesarion.chat.history` and
-:mod:`caesarion.api.chat`. Its law: pure functions over messages in OpenAI's form; no I/O.
+:mod:`caesarion.api.chat`. Invariant: pure functions over messages in OpenAI's form; no I/O.
 """
 
 import json

@@ -1,8 +1,8 @@
 """
 ``POST caesarion/api/approvals/<id>``: the decision about a call that waits.
 
-Called by the labextension; :mod:`caesarion.agent.approval` has the calls that wait. Its
-law: code that runs in a kernel cannot decide. The token of the user's server stands in a
+Called by the labextension; :mod:`caesarion.agent.approval` has the calls that wait.
+Invariant: code that runs in a kernel cannot decide. The token of the user's server stands in a
 kernel's environment, so a token decides only where CaesarionAgent.program_approvals lets
 it, and the decision is recorded as a program's.
 """

@@ -1,6 +1,19 @@
 """
 The chat: how does a message reach the agent, and how does its answer reach the chat?
 
-The persona takes a message, the history becomes the model's prompt, and the transcript writes
-the turn's events back. Its law: only this package imports Jupyter AI.
+Invariant: only this package imports Jupyter AI.
+
+=============  =====================================================================
+persona        takes a message from Jupyter AI, and runs the agent on it
+context        the kernel and the notebook that a question is about
+questions      stores context and attachments' digests with a person's message
+history        reads a chat back as the model's messages
+transcript     writes the events of a turn into the chat
+call_outputs   the outputs of one call, each a message of the chat
+live_message   a message that changes often, updated at a bounded rate
+bundles        the MIME bundles that the labextension draws
+store          the model of a chat that is saved atomically, and only signed
+chat_file      the chat's file: read, replaced whole, set aside, its last good copy
+provenance     signs messages; without a signature one is marked as foreign
+=============  =====================================================================
 """

@@ -1,9 +1,9 @@
 """
 The persona: a message comes in from the chat, a turn's events go out to it.
 
-Jupyter AI's persona manager, which :class:`PersonaManager` narrows, makes one for each open
-chat. It takes the services from the server's settings, where :mod:`caesarion.extension` puts
-them; calls the agent, and writes with :mod:`caesarion.chat.transcript`.
+Jupyter AI's persona manager, subclassed below to skip disabled packages, makes one for each open
+chat. The persona takes the services from the server's settings, where :mod:`caesarion.extension`
+puts them; calls the agent, and writes with :mod:`caesarion.chat.transcript`.
 """
 
 import asyncio
@@ -79,7 +79,8 @@ class CaesarionPersona(BasePersona):
     def _settings(self) -> dict[str, Any]:
         extension: Any = self.parent.parent
         if extension is None:
-            # Jupyter AI's own "api/ai/message", which opens chats and never closes them.
+            # The route "api/ai/message" of jupyter-ai-persona-manager 0.2, which opens chats and
+            # never closes them.
             raise CaesarionError(
                 "Caesarion does not answer here. Use the chat, or POST to caesarion/api/chat."
             )
@@ -158,8 +159,9 @@ class CaesarionPersona(BasePersona):
         """
         Delete a replaced question; answer a message that names no persona, if this is the default.
 
-        The chat's input names the persona only once the browser has the list of them. Jupyter AI
-        would drop a message that was sent before.
+        The chat's input names the persona only once the browser has the list of them. A message
+        that was sent before is dropped by jupyter-ai-persona-manager 0.2
+        (``PersonaManager.on_chat_message``). When it no longer is, users get two answers.
         """
         if event.action is not ChatMessageAction.CLIENT_MSG_RECEIVED:
             return
@@ -176,7 +178,12 @@ class CaesarionPersona(BasePersona):
             self._start(self.on_message(message))
 
     def _is_command(self, message: Message) -> bool:
-        """Whether Jupyter AI's router runs the message as a slash command."""
+        """
+        Whether Jupyter AI's router runs the message as a slash command.
+
+        jupyter-ai-router 0.1 has no method that tells: ``slash_cmd_observers`` is what its own
+        ``_notify_slash_cmd_observers`` goes through.
+        """
         first = next(iter(message.body.split()), "")
         router = self._settings.get("jupyter-ai", {}).get("router")
         patterns = router.slash_cmd_observers.get(self.chat.get_id(), ()) if router else ()

@@ -4,7 +4,7 @@ Provenance: which messages of a chat's file this user's server has written itsel
 Called by :mod:`caesarion.chat.store` whenever a file is read and whenever a message changes.
 A ``.chat`` file may come from anybody, who can put words into anybody's mouth: a question of
 the reader's, an answer of the agent's, a call with its approval. So each message is signed
-with a key that lies outside the user's folder. Its law: a message without a valid signature
+with a key that lies outside the user's folder. Invariant: a message without a valid signature
 becomes *foreign*: its sender is marked, and it keeps what can be read of it and nothing that
 counts: no record, no call, no approval.
 

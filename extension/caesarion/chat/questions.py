@@ -1,9 +1,8 @@
 """
 Questions: what a chat stores with a person's messages.
 
-Called by :mod:`caesarion.chat.persona` before a turn, which reads a chat once; read back by
-:mod:`caesarion.chat.history`. Context and the digests of attached files stand in the
-messages' metadata.
+Called by :mod:`caesarion.chat.persona` before a turn; read back by :mod:`caesarion.chat.history`.
+Context and the digests of attached files stand in the messages' metadata.
 """
 
 import asyncio

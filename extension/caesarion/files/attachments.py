@@ -2,7 +2,7 @@
 Read the files attached to messages, and their images for the model.
 
 Called by :mod:`caesarion.chat.persona`; :mod:`caesarion.files.preview` describes the files.
-Its law: a file is read because the user has just sent a message with it, never because the
+Invariant: a file is read because the user has just sent a message with it, never because the
 file of a chat says so; and only below the server's root or in the uploads folder.
 """
 

@@ -2,7 +2,7 @@
 The uploads folder: receive a file, list, preview and delete what is there.
 
 Called by :mod:`caesarion.api.uploads`; ``names`` makes the files' names safe, ``preview``
-looks into them. Its law: a file is in the folder whole or not at all, never in the place of
+looks into them. Invariant: a file is in the folder whole or not at all, never in the place of
 another, and nothing outside the folder is touched.
 """
 

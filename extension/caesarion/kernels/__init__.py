@@ -1,10 +1,21 @@
 """
 Kernels: where code runs, and what comes of it.
 
-:mod:`~caesarion.kernels.registry` finds or starts a kernel; :mod:`~caesarion.kernels.kernel` is one
-live kernel and :mod:`~caesarion.kernels.run` one execution in it, over a
-:mod:`~caesarion.kernels.connection` to its :mod:`~caesarion.kernels.process`.
-:mod:`~caesarion.kernels.outputs` keeps what a run shows: text as a
-:mod:`~caesarion.kernels.terminal` has it, and :mod:`~caesarion.kernels.plain_text` for the model.
-:mod:`~caesarion.kernels.variables` looks into a kernel, by :mod:`~caesarion.kernels.inspector`.
+================  ==================================================================
+registry          finds the kernel of a chat or a notebook, or starts one
+prewarm           one kernel started ahead of its use, for the first conversation
+kernel            one live kernel: run code in it, evaluate something silently
+run               one execution in a kernel: its limits, its end, how it is stopped
+connection        the channels to a kernel; sorts its messages to the requests
+request           one execute request, and the messages that answer it
+execution_marker  which request the kernel executes, written by the kernel to a file
+process           the process of a kernel: does it live, and what ended it
+memory            the control group (cgroup) that bounds the process's memory
+outputs           the outputs of a run, within its limits, and a digest for the model
+terminal          text as a terminal shows it: carriage returns, cursor moves, colours
+plain_text        outputs and errors as text for the model
+variables         the user's variables, listed or looked at by name
+inspector         runs inside the kernel, for ``variables``
+bounded_repr      ``repr`` bounded in length and time, inside the kernel too
+================  ==================================================================
 """

@@ -27,8 +27,9 @@ _ASK_AGAIN = 0.02
 # Requests that have ended and whose outputs are still taken: of tasks that they began.
 _ENDED = 32
 
-# Calls a function of ours. The namespace is a lambda's, and the way to the builtins too: whatever
-# names the user has given to things, none of them is looked up.
+# Calls a function of ours; IPython 9 evaluates this in the user's namespace
+# (``InteractiveShell.user_expressions``). The function's namespace is a lambda's, and the way to
+# the builtins too: whatever names the user has given to things, none of them is looked up.
 _CALL = (
     "(lambda here, ours: (here.__builtins__['exec']({source!r}, ours),"
     " ours[{function!r}](here.__globals__, *{arguments!r}))[1])"
@@ -42,8 +43,8 @@ class Connection:
     def __init__(self, process: KernelProcess) -> None:
         self.process = process
         self._client = process.manager.client()
-        # All clients of one manager share their session id and count from 0,
-        # so they would take each other's replies for their own.
+        # In jupyter_client 8.10 all clients of one manager share their session id (Session.clone)
+        # and count from 0, so they would take each other's replies for their own.
         self._client.session.session = uuid4().hex
         self._marker = ExecutionMarker(Path(process.manager.connection_file))
         # The request that the marker names and that is known to have ended.
@@ -95,8 +96,9 @@ class Connection:
         Subscribe to the kernel's outputs, and send kernel_info requests until it answers.
 
         After ``limit`` seconds without an answer it is busy with something
-        else. (The server's own idea of its state can lag behind, or get stuck,
-        and the welcome of the protocol is sent to the first subscriber alone.)
+        else. (The server's own idea of its state can lag behind, or get stuck.
+        ``iopub_welcome`` (JEP 65) is no help: ipykernel 7.4 sends it to the first
+        subscriber alone, as its XPUB socket is not verbose.)
         """
         self._client.start_channels(stdin=False, hb=False, control=False)
         self._readers = [
@@ -180,7 +182,8 @@ class Connection:
         """
         Let the reader look again after a request was sent; return the request's id.
 
-        jupyter_client sends behind the back of asyncio's socket. A reply that
+        jupyter_client 8.10 sends behind the back of asyncio's socket, by a
+        shadow of it (``Session.send``). A reply that
         came in that moment would go unnoticed, and all replies after it: the
         socket's descriptor is edge-triggered (zmq_getsockopt(3), ZMQ_FD).
         """

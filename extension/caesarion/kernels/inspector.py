@@ -2,9 +2,9 @@
 The user's variables, looked at from inside their kernel.
 
 Sent there as text by :mod:`caesarion.kernels.variables`, behind the text of
-:mod:`caesarion.kernels.bounded_repr`, so it imports nothing else that Python does not bring. Its
-law: it changes and keeps nothing, tells no value whole, and runs what may be the user's own code
-(a repr, a property) only where a value was asked for, and then for a limited time.
+:mod:`caesarion.kernels.bounded_repr`, so it imports nothing else that Python does not bring.
+Invariant: it changes and keeps nothing, tells no value whole, and runs what may be the user's own
+code (a repr, a property) only where a value was asked for, and then for a limited time.
 """
 
 import inspect

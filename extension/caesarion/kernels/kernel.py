@@ -2,8 +2,9 @@
 One live kernel, which is its user's: run code in it, look into it, see what it does.
 
 Built by :mod:`caesarion.kernels.registry`, used by the Python tool and the HTTP API. Talks to the
-kernel with jupyter_client directly: nbclient's own client shuts a kernel down that is not ready
-and aborts the user's queued cells.
+kernel with jupyter_client directly, for two reasons in nbclient 0.11. Its
+``start_new_kernel_client`` shuts a kernel down that is not ready. Its ``execute_cell`` sends
+``stop_on_error``, so a cell that fails aborts the user's cells in the kernel's queue.
 """
 
 import asyncio
@@ -265,7 +266,11 @@ class Kernel:
                 raise KernelError(_DIED)
 
     async def _connect_alive(self) -> Connection:
-        """Connect to a kernel that may have died a moment ago; it is restarted within 3 s."""
+        """
+        Connect to a kernel that may have died a moment ago.
+
+        jupyter_client 8.10 looks every 3 s (``KernelRestarter.time_to_dead``), and restarts it.
+        """
         try:
             async with asyncio.timeout(self._settings.start_limit):
                 # Nothing tells of it; jupyter_client's restarter looks at intervals, too.

@@ -2,7 +2,7 @@
 One run of code in a kernel: its outputs, its limits, how it ended, and how it is stopped.
 
 Made by :mod:`caesarion.kernels.kernel`; talks to the kernel by its
-:class:`~caesarion.kernels.connection.Connection`. The law: a cell of the user's is never
+:class:`~caesarion.kernels.connection.Connection`. Invariant: a cell of the user's is never
 interrupted. A run of ours is, as soon as the kernel has come to it.
 """
 

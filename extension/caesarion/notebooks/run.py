@@ -2,8 +2,9 @@
 Run a whole notebook from top to bottom in a fresh kernel, with nbclient.
 
 Called by :mod:`caesarion.api.notebooks`, which provides the kernel and
-shuts it down. Of nbclient only what runs one cell is used: what starts its
-kernels also takes SIGTERM away from the server.
+shuts it down. Of nbclient only ``async_execute_cell`` is used, which runs one cell:
+in nbclient 0.11 ``async_setup_kernel``, which ``async_execute`` begins with, replaces
+the server's handler of SIGTERM.
 """
 
 import asyncio
@@ -105,7 +106,7 @@ async def _run_cell(
             "error", number, f"Cell {number} ran for longer than {limit:g} seconds and was stopped."
         )
     except DeadKernelError as error:
-        # nbclient says so also when it is cancelled.
+        # nbclient 0.11 turns a CancelledError of its caller into this, too.
         task = asyncio.current_task()
         if task and task.cancelling():
             raise asyncio.CancelledError from error

@@ -1,8 +1,8 @@
 """
 The notebooks of the user's folder, read and written through Jupyter Server's contents manager.
 
-Called by :mod:`caesarion.api.notebooks`. The law of this module: no notebook takes the
-place of what somebody else has written, neither a new one nor one that ran.
+Called by :mod:`caesarion.api.notebooks`. Invariant: no notebook takes the place
+of what somebody else has written, neither a new one nor one that ran.
 """
 
 import asyncio

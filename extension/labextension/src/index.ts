@@ -1,6 +1,23 @@
 /**
  * The plugins that Caesarion adds to JupyterLab, one module each. All of them do
  * nothing where the chat is disabled.
+ *
+ * cells            draws calls, outputs, reasoning and weather (call.ts, approval_card.ts,
+ *                  output.ts, fold_state.ts, reasoning.ts, weather_card.ts)
+ * messageFooter    tokens and time below an answer, retry and edit (retry_edit.tsx)
+ * contextDetails   what the agent was told with a question, opened below it
+ * autoScroll       keeps the end of a growing answer in view
+ * untrustedContent draws chats without loading anything (chat_rendermime.ts,
+ *                  remote_content.ts)
+ * approvalMode     the picker of who approves calls, below the input
+ * context          what goes along with a message: notebook, cell, variables
+ *                  (variables.ts, input_bar.ts)
+ * uploads          files dropped, pasted or chosen (upload_queue.ts)
+ * statusIndicator  whether server, model and kernel are ready
+ * connection       a notice when the server is lost; the message waits
+ * notebooks        saves a conversation as a notebook, and runs it again
+ * suggestions      four questions in an empty chat (suggestionsTarget says where)
+ * firstVisit       opens a chat in a new workspace
  */
 
 import { approvalMode } from './approval_mode';

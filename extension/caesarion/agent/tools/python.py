@@ -58,10 +58,14 @@ class PythonInterpreter(Tool[Code]):
                 async for step in steps:
                     yield _result(step) if isinstance(step, RunEnd) else step
         except KernelError as error:
+            # Any reason for which there is no kernel: shut down, not started in time, unknown, of
+            # another language. Chat and audit have one status for all; the text says which.
             yield ToolResult("dead", str(error))
 
 
 def _result(end: RunEnd) -> ToolResult:
+    # The kernel refused here (a cell before it in the queue failed), not the user; the chat and
+    # the audit have one status for code that was not run.
     status: ResultStatus = "refused" if end.status == "aborted" else end.status
     text = "\n".join(part for part in (end.digest, end.note) if part)
     return ToolResult(status, text or "The code ran and showed nothing.")
