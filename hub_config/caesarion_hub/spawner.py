@@ -17,7 +17,8 @@ ACTIVITY_INTERVAL = 300
 """
 Seconds between two reports of a server to the hub of when it was last in use: JupyterHub's default.
 
-A culler with a shorter timeout would stop servers at work; there they report more often.
+A culler with a shorter timeout would stop servers at work, so with a short ``cull.timeout``
+servers report more often.
 """
 
 
@@ -50,6 +51,8 @@ def configure(c: Config, values: Values) -> None:
         from caesarion_hub.pods import configuration
 
         configuration.configure(c, values, values.place)
+    # Last, so that an operator can replace any variable, also those of the agent's limits above:
+    # extraEnv is the operator's own, and users cannot set it.
     c.Spawner.environment.update(values.singleuser.extra_env)
     if values.singleuser.content_security_policy.enabled:
         header = values.singleuser.content_security_policy.header

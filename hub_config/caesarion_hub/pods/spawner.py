@@ -73,6 +73,9 @@ class PodSpawner(PodObjects):
         """
         Start the pod and return the server's URL.
 
+        Replaces KubeSpawner._start (7.1, private) whole, which polls and does not say
+        why a pod cannot start. Compare the two at every upgrade of KubeSpawner.
+
         Raises :class:`SpawnFailed`, whose sentence the user sees: at once for
         permanent problems, otherwise after ``start_timeout``.
         """
@@ -95,7 +98,12 @@ class PodSpawner(PodObjects):
         return url
 
     async def _run_apply_user_options(self, user_options: dict[str, Any]) -> None:
-        """Leave the user's choices to :meth:`load_user_options`; avoids JupyterHub's warning."""
+        """
+        Leave the user's choices to :meth:`load_user_options`.
+
+        Private in JupyterHub 6.1, which without the hook warns of "unhandled
+        user_options" at every start with a profile.
+        """
         if self.apply_user_options:
             await super()._run_apply_user_options(user_options)
 
@@ -114,7 +122,7 @@ class PodSpawner(PodObjects):
                 await self.pod_reflector.refresh()
                 asked = time.monotonic()
             await self._next_change()
-        url: str = self._get_pod_url(pod)
+        url: str = self._get_pod_url(pod)  # private in KubeSpawner 7.1
         ready = asyncio.ensure_future(wait_until_ready(f"{url}{self.server.base_url}api"))
         try:
             while not ready.done():
@@ -219,8 +227,9 @@ class PodSpawner(PodObjects):
 
     def _on_change(self, _change: object = None) -> None:
         """Notify the hub at once if the pod has ended."""
+        # Private in JupyterHub 6.1: its stop_polling sets it to None when a server is stopped.
         if self._poll_callback is None:
-            return  # the server is being stopped, or has been
+            return
         if not has_ended(self.pod):
             self._watch_for_end()
         elif self.pending:
@@ -257,7 +266,11 @@ class PodSpawner(PodObjects):
             self._refuse_resize(refusal, describe_error(problem))
 
     def _refuse_resize(self, refusal: Refusal, reason: str) -> None:
-        """Stop trying to resize this pod, or any pod, and log why; the next poll retries else."""
+        """
+        Stop trying to resize this pod, or any pod, and log why.
+
+        After any other refusal the next poll tries again.
+        """
         if refusal is Refusal.CLUSTER:
             PodSpawner._can_resize = False
             self.log.warning(
