@@ -1,7 +1,7 @@
 """
 Applies ``hub.config``, the operator's own traits, over everything set before.
 
-Called by ``jupyterhub_config.py`` after all other modules. Its law: a trait that
+Called by ``jupyterhub_config.py`` after all other modules. Invariant: a trait that
 would have no effect here is refused. Spawner classes name theirs, with the remedy,
 in ``unsupported_traits``.
 """

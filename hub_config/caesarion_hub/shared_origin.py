@@ -7,7 +7,7 @@ an ordinary user's page with an administrator's. So the hub's ways to a server o
 somebody else lead through a page first: the admin panel's links, the spawn pages,
 accepted shares, and the OAuth authorization of the server itself.
 
-Its law: only subdomains separate users. A link straight to ``/user/NAME/...`` does
+Invariant: only subdomains separate users. A link straight to ``/user/NAME/...`` does
 not pass the hub, and no page of the hub can be put before it.
 """
 

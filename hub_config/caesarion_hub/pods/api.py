@@ -1,7 +1,7 @@
 """
 Wraps the Kubernetes client so that transient errors are retried.
 
-Called by ``objects``, ``reflector`` and ``orphan_reaper``. Its law: a call that
+Called by ``objects``, ``reflector`` and ``orphan_reaper``. Invariant: a call that
 may succeed later raises TimeoutError. KubeSpawner 7.1 retries on TimeoutError
 and on a 409 only, with backoff and jitter; a 500 would fail the spawn.
 """

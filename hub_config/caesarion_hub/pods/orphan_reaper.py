@@ -3,7 +3,7 @@ Deletes pods that belong to no server of the hub, left by a crash or a lost requ
 
 JupyterHub calls :class:`OrphanReapingProxy` to compare the proxy's routes with
 its servers, at its start and every half minute; the pods are compared at the
-same moment. ``reflector`` lists the pods. Its law: volumes are never deleted,
+same moment. ``reflector`` lists the pods. Invariant: volumes are never deleted,
 and a pod is deleted only with the uid that was seen.
 """
 

@@ -1,9 +1,9 @@
 """
 Bodies of requests while they are in memory: counted, and bounded together.
 
-Used by ``handler``, which feeds them; ``application`` has the one :class:`BodyMemory`. Its
-law: what all bodies take, and what those of one user take, is bounded from their first byte
-until their requests have ended, however slowly they come.
+Used by ``handler``, which feeds them; ``application`` has the one :class:`BodyMemory`.
+Invariant: what all bodies take, and what those of one user take, is bounded from their first
+byte until their requests have ended, however slowly they come.
 """
 
 from collections import Counter

@@ -1,7 +1,7 @@
 """
 The body of a request: parsed within bounds, and checked. Pure.
 
-Called by ``completions`` and ``outcomes``. Its law: the time to parse is linear in the
+Called by ``completions`` and ``outcomes``. Invariant: the time to parse is linear in the
 length, whatever the body holds, and bounded by the number of its values.
 """
 

@@ -2,7 +2,7 @@
 Budgets: which apply, what a request may reserve of them, and the sentence for a refusal. Pure.
 
 Called by ``store.admission`` and the pages. A window is a span of UTC: a day, a week from
-Monday, a month, or all time. Its law: whatever a user asks for, their answers under way
+Monday, a month, or all time. Invariant: whatever a user asks for, their answers under way
 reserve no more than what is left of their own budget, and no more than half of what is left
 of a shared one, so nobody is kept out by somebody else's reservations. (At the end of a
 shared budget they may reserve a usual answer, its ``fair`` share, so that it is not overspent

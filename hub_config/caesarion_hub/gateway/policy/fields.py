@@ -1,8 +1,8 @@
 """
 The top-level fields of a chat completion request: which are known, and of which type. Pure.
 
-Called by ``api.completions``, ``api.metering``, ``policy.limits`` and ``upstream.router``. Its
-law: no field goes to a provider that was not checked here. Providers read what we do not:
+Called by ``api.completions``, ``api.metering``, ``policy.limits`` and ``upstream.router``.
+Invariant: no field goes to a provider that was not checked here. Providers read what we do not:
 another model in ``models``, a longer answer in ``n_predict``, a dearer one in ``service_tier``,
 and some read ``Model`` as ``model``. Fields of
 https://platform.openai.com/docs/api-reference/chat/create that cost more or keep what was asked

@@ -32,7 +32,7 @@ Head = tuple[int, str]
 """The number of the last record and its hash."""
 
 COLUMNS = ("number", "made", "kind", "user", "conversation", "call")
-"""Columns that every record says, too."""
+"""Columns that are repeated inside the signed JSON."""
 
 CALL_LENGTH = 255
 """Characters of a call's id that are kept; of a longer one its beginning and its hash."""

@@ -2,7 +2,7 @@
 The ledger: requests reserved and settled, budgets edited, the audit appended.
 
 Called by ``write_queue`` in its thread, a batch of commands at a time; calls ``admission``,
-``settlements`` and ``audit_log``. Its law: each batch is one exclusive transaction, so any
+``settlements`` and ``audit_log``. Invariant: each batch is one exclusive transaction, so any
 number of replicas check a budget and draw on it in one step. What answers under way may
 still spend is the sum over their open rows, so a crash leaves nothing else to repair.
 """

@@ -4,7 +4,7 @@ The write queue: the way from the event loop to the ledger, in batches, through 
 Called by ``api`` (``metering`` reserves, ``response`` settles and appends to the audit,
 ``outcomes`` reports) and the pages; calls ``ledger``. A request waits for its own reservation
 only; settlements that wait meanwhile share its transaction. While the database cannot be used,
-reservations fail and settlements wait. Its law: every caller that waits for a command gets an
+reservations fail and settlements wait. Invariant: every caller that waits for a command gets an
 answer, and no settlement is lost.
 """
 

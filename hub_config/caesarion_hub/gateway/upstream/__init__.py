@@ -3,7 +3,7 @@ The upstreams: model servers elsewhere that speak the OpenAI protocol, and the d
 
 ``Router`` is one :class:`~caesarion_hub.gateway.upstream.backend.Backend` over all of
 them. It selects the upstreams for a model, retries, fails over, and skips an upstream
-whose circuit breaker is open. Two laws: of a client's request only the body is sent
+whose circuit breaker is open. Two invariants: of a client's request only the body is sent
 upstream, and nothing that identifies a key or an account is sent back. Modules, from top
 to bottom::
 

@@ -1,7 +1,7 @@
 """
 A test double of the Kubernetes API server. It is no cluster and says so in ``/version``.
 
-:class:`ApiServer` is what tests start. The floors, each importing only those
+:class:`ApiServer` is what tests start. The layers, each importing only those
 below it::
 
     server                     port, TLS, kubeconfig, journal, start and stop
