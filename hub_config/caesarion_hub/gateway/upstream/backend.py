@@ -23,15 +23,14 @@ class Answer:
 
     Each piece of a stream is whole events, and ``content`` raises
     :class:`~caesarion_hub.gateway.errors.GatewayError` when the stream breaks off. Any
-    other body is one piece. ``upstream`` is the name of the upstream that answered, and
-    ``model`` its own name for the model; a list of models has neither, and no chunks.
+    other body is one piece. ``upstream`` is the name of the upstream that answered; a list of
+    models has none, and no chunks.
     """
 
     status: int
     headers: Mapping[str, str]
     content: AsyncIterator[Piece]
     upstream: str = ""
-    model: str = ""
 
     @property
     def is_stream(self) -> bool:

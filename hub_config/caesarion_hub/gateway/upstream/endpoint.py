@@ -234,10 +234,10 @@ class Endpoint:
         if request.is_stream:
             content = self._rest(begun, pieces, attempt, request.model, reader)
             await stack.enter_async_context(contextlib.aclosing(content))
-            return self._answer(headers, content, request.model, _STREAM)
+            return self._answer(headers, content, _STREAM)
         whole = await self._client.whole(pieces, reader)
         self._succeed(attempt, request.model, reader)
-        return self._answer(headers, _one(whole), request.model, _JSON)
+        return self._answer(headers, _one(whole), _JSON)
 
     async def _pieces(
         self, response: aiohttp.ClientResponse, reader: AnswerReader, first: bytes
@@ -247,10 +247,8 @@ class Endpoint:
             async for piece in pieces:
                 yield redactor.redact(piece)
 
-    def _answer(
-        self, headers: dict[str, str], content: AsyncIterator[Piece], model: str, kind: str
-    ) -> Answer:
-        return Answer(200, {"Content-Type": kind, **headers}, content, self.upstream.name, model)
+    def _answer(self, headers: dict[str, str], content: AsyncIterator[Piece], kind: str) -> Answer:
+        return Answer(200, {"Content-Type": kind, **headers}, content, self.upstream.name)
 
     async def _rest(
         self,
