@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from caesarion.events import Notice, RunStart
+from caesarion.events import RunStart, StatusChange
 from caesarion.kernels.kernel import Kernel
 from caesarion.kernels.run import Late, RunEnd
 from caesarion.kernels.terminal import Terminal
@@ -76,7 +76,7 @@ async def run(kernel: Kernel, code: str, ran: Ran | None = None, late: Late | No
                 ran.ends.append(step)
             elif isinstance(step, RunStart):
                 ran.starts.append(step)
-            elif isinstance(step, Notice):
+            elif isinstance(step, StatusChange):
                 ran.notices.append(step.text)
             else:
                 ran.outputs.append(step)

@@ -144,7 +144,7 @@ class ApprovalDecision:
 
 
 @dataclass(frozen=True)
-class Notice:
+class StatusChange:
     """A state for the status line, such as "is waiting for your cell to finish"; not stored."""
 
     text: str
@@ -179,7 +179,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class RefusedImages(Failure):
+class ImagesNotTaken(Failure):
     """The turn ended early, as the provider did not take a request that showed images."""
 
 
@@ -202,7 +202,7 @@ Event = (
     | CallStart
     | Output
     | CallEnd
-    | Notice
+    | StatusChange
     | Usage
     | Failure
     | Done

@@ -18,10 +18,10 @@ from caesarion.events import (
     Done,
     Event,
     Failure,
-    Notice,
     Output,
     Reasoning,
     Refusal,
+    StatusChange,
     Text,
     ToolCall,
     Usage,
@@ -47,7 +47,7 @@ class ScriptedModel:
         self.sources: list[Source] = []
         self.reports: list[tuple[str, str, str, str]] = []
 
-    def report(self, call_id: str, outcome: str, approval: str, approver: str = "") -> None:
+    def report_outcome(self, call_id: str, outcome: str, approval: str, approver: str = "") -> None:
         self.reports.append((call_id, outcome, approval, approver))
 
     async def stream(
@@ -274,7 +274,7 @@ async def test_a_bug_in_a_tool_is_told_to_the_model_and_the_turn_goes_on(
 ) -> None:
     class Broken(Echo):
         async def run(self, arguments: Word) -> AsyncGenerator[Step, None]:
-            yield Notice("is about to break")
+            yield StatusChange("is about to break")
             raise KeyError(arguments.word)
 
     model = ScriptedModel(calls("hi"), says("sorry"))
@@ -346,11 +346,11 @@ async def test_the_model_is_told_where_a_question_comes_from() -> None:
 async def test_a_notice_is_passed_on() -> None:
     class Busy(Echo):
         async def run(self, arguments: Word) -> AsyncGenerator[Step, None]:
-            yield Notice("is waiting")
+            yield StatusChange("is waiting")
             yield ToolResult("ok", arguments.word)
 
     events = await run(ScriptedModel(calls("hi"), says("done")), Busy())
-    assert events[2:4] == [Notice("is waiting"), CallEnd("call_0", "ok", "hi")]
+    assert events[2:4] == [StatusChange("is waiting"), CallEnd("call_0", "ok", "hi")]
 
 
 async def test_a_tool_that_ends_without_a_word_has_failed() -> None:

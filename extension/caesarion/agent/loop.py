@@ -31,10 +31,10 @@ from caesarion.events import (
     DoneReason,
     Event,
     Failure,
-    Notice,
+    ImagesNotTaken,
     Output,
-    RefusedImages,
     RunStart,
+    StatusChange,
     ToolCall,
     Usage,
 )
@@ -81,7 +81,7 @@ class Agent:
         running tool is interrupted before the cancellation goes on.
         """
         turn = _Turn(with_mode(messages, self._mode), source)
-        async with contextlib.aclosing(self._to_its_end(self._rounds(turn), turn)) as events:
+        async with contextlib.aclosing(self._with_done_event(self._rounds(turn), turn)) as events:
             async for event in events:
                 yield event
 
@@ -93,11 +93,11 @@ class Agent:
         """
         turn = _Turn([])
         work = self._call(call, turn, asks=self._mode == "ask")
-        async with contextlib.aclosing(self._to_its_end(work, turn)) as events:
+        async with contextlib.aclosing(self._with_done_event(work, turn)) as events:
             async for event in events:
                 yield event
 
-    async def _to_its_end(
+    async def _with_done_event(
         self, work: AsyncGenerator[Event, None], turn: "_Turn"
     ) -> AsyncGenerator[Event, None]:
         """Yield the events of ``work`` and the end of the turn, whatever fails in it."""
@@ -108,8 +108,8 @@ class Agent:
                     yield event
         except ModelError as error:
             turn.reason = "error"
-            refused_images = isinstance(error, ImagesRefused)
-            yield RefusedImages(str(error)) if refused_images else Failure(str(error))
+            is_of_images = isinstance(error, ImagesRefused)
+            yield ImagesNotTaken(str(error)) if is_of_images else Failure(str(error))
         except Exception as error:
             _log.exception("A turn failed.")
             turn.reason = "error"
@@ -142,8 +142,8 @@ class Agent:
     async def _ask(self, turn: "_Turn") -> AsyncGenerator[Event, None]:
         """Ask the model once; its answer is in ``turn`` afterwards."""
         turn.answer = Answer()
-        turn.must_report = turn.failures >= self._settings.max_failures
-        if turn.must_report:
+        turn.tools_off = turn.failures >= self._settings.max_failures
+        if turn.tools_off:
             # Within the last result, since not every model takes a system message here.
             last = turn.messages[-1]
             content = f"{last['content']}\n\n{_MUST_REPORT.format(turn.failures)}"
@@ -151,7 +151,7 @@ class Agent:
         stream = self._model.stream(
             fit(turn.messages, self._settings.history_tokens),
             [tool.definition() for tool in self._offered()],
-            may_call=not turn.must_report,
+            may_call=not turn.tools_off,
             source=turn.source,
         )
         async with contextlib.aclosing(stream) as parts:
@@ -170,8 +170,8 @@ class Agent:
         """Make the calls of the model's answer, and report how each ended, whatever ends it."""
         waiting = list(turn.answer.calls)
         try:
-            if turn.must_report:
-                # The model was told to report, and asks for tools instead.
+            if turn.tools_off:
+                # The model was told to answer without tools, and asks for tools instead.
                 turn.reason = "error"
                 yield Failure(
                     f"The agent gave up: {turn.failures} attempts in a row failed. The last error "
@@ -179,14 +179,20 @@ class Agent:
                 )
                 return
             while waiting:
-                async with contextlib.aclosing(self._reported(waiting.pop(0), turn)) as events:
+                async with contextlib.aclosing(
+                    self._call_and_report_outcome(waiting.pop(0), turn)
+                ) as events:
                     async for event in events:
                         yield event
         finally:
             for call in waiting:
-                self._model.report(call.id, "refused" if turn.must_report else "interrupted", "")
+                self._model.report_outcome(
+                    call.id, "refused" if turn.tools_off else "interrupted", ""
+                )
 
-    async def _reported(self, call: ToolCall, turn: "_Turn") -> AsyncGenerator[Event, None]:
+    async def _call_and_report_outcome(
+        self, call: ToolCall, turn: "_Turn"
+    ) -> AsyncGenerator[Event, None]:
         """Make a call of the model's, and report how it ended, whatever ends it."""
         outcome = "interrupted"
         decided: ApprovalDecision | None = None
@@ -203,7 +209,7 @@ class Agent:
             outcome = "error"
             raise
         finally:
-            self._model.report(call.id, outcome, *approval.approval_of(self._mode, decided))
+            self._model.report_outcome(call.id, outcome, *approval.approval_of(self._mode, decided))
 
     def _offered(self) -> list[Tool[Any]]:
         tools = self._tools.values()
@@ -238,7 +244,7 @@ class Agent:
                     async for step in steps:
                         if isinstance(step, ToolResult):
                             result = step
-                        elif isinstance(step, Notice):
+                        elif isinstance(step, StatusChange):
                             yield step
                         elif isinstance(step, RunStart):
                             yield CallStart(call.id, step)
@@ -269,7 +275,7 @@ class _Turn:
         self.messages = messages
         self.answer = Answer()
         self.failures = 0
-        self.must_report = False
+        self.tools_off = False
         self.usages: list[Usage] = []
         self.reason: DoneReason = "stop"
 

@@ -133,7 +133,7 @@ class Model:
         )
         yield whole(assembler)
 
-    def report(
+    def report_outcome(
         self, call_id: str, outcome: str, approval: str, approver: Approver | Literal[""] = ""
     ) -> None:
         """

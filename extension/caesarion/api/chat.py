@@ -28,11 +28,11 @@ from caesarion.events import (
     Done,
     Event,
     Failure,
-    Notice,
     Output,
     Reasoning,
     Refusal,
     RunStart,
+    StatusChange,
     Text,
     TextWasReasoning,
     ToolCall,
@@ -93,7 +93,7 @@ class ChatHandler(StreamHandler):
             source = Source(f"session {question.session_id}" if question.session_id else "")
             turn = self.services.activity.turn(agent.run(history, source))
             async with (
-                self.heartbeat(lambda: server_sent(Notice("still at work"))),
+                self.heartbeat(lambda: server_sent(StatusChange("still at work"))),
                 contextlib.aclosing(turn) as events,
             ):
                 async for event in events:
@@ -107,7 +107,7 @@ def server_sent(event: Event) -> str:
     """Return ``event`` in the form of a server-sent event (WHATWG HTML, section 9.2)."""
     data = asdict(event)
     match event:
-        case Notice(text):
+        case StatusChange(text):
             return f": {text}\n\n"
         case Text():
             name = "text"

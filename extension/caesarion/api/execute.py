@@ -13,7 +13,7 @@ from tornado import web
 
 from caesarion.api.base import KernelName
 from caesarion.api.streaming import StreamHandler
-from caesarion.events import Notice, RunStart
+from caesarion.events import RunStart, StatusChange
 from caesarion.kernels.run import RunEnd
 
 
@@ -45,7 +45,7 @@ class ExecuteHandler(StreamHandler):
             with self.services.activity.under_way():
                 async with contextlib.aclosing(kernel.run(run.code)) as steps:
                     async for step in steps:
-                        if not isinstance(step, Notice | RunStart):
+                        if not isinstance(step, StatusChange | RunStart):
                             await self.send(_line(step))
 
 

@@ -36,9 +36,9 @@ from caesarion.events import (
     CallEnd,
     CallStart,
     Event,
-    Notice,
-    RefusedImages,
+    ImagesNotTaken,
     RunStart,
+    StatusChange,
     ToolCall,
     Usage,
 )
@@ -227,7 +227,7 @@ class CaesarionPersona(BasePersona):
             async with contextlib.aclosing(turn) as events:
                 async for event in events:
                     shown.write(event)
-                    if isinstance(event, RefusedImages):
+                    if isinstance(event, ImagesNotTaken):
                         self._services.attachments.refuse(self._new_images)
                     if status := _status_after(event):
                         self.set_status(status)
@@ -326,7 +326,7 @@ def _status_after(event: Event) -> str:
             return "is waiting for you..."
         case ApprovalDecision() | CallEnd():
             return "is thinking..."
-        case Notice(text):
+        case StatusChange(text):
             return f"{text}..."
         case _:
             return ""

@@ -26,11 +26,11 @@ from caesarion.events import (
     Done,
     Event,
     Failure,
-    Notice,
     Output,
     Reasoning,
     Refusal,
     RunStart,
+    StatusChange,
     Text,
     TextWasReasoning,
     ToolCall,
@@ -115,7 +115,7 @@ class Transcript:
                 self.notice(f"⚠️ {sentence}")
             case Usage():
                 self.usage(event)
-            case Notice() | Done():
+            case StatusChange() | Done():
                 pass  # states, which the chat's status line shows
 
     def text(self, event: Text) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from caesarion.config import CaesarionKernel
 from caesarion.errors import BusyKernel, KernelError, Stopped
-from caesarion.events import Notice, RunStart
+from caesarion.events import RunStart, StatusChange
 from caesarion.kernels.connection import Connection
 from caesarion.kernels.process import SHUT_DOWN, KernelPool, KernelProcess, process_id
 from caesarion.kernels.request import Request, wait
@@ -167,7 +167,7 @@ class Kernel:
         the kernel attributes them to it and the connection is open.
         """
         if self._turn.locked():
-            yield Notice("is waiting for another run in the same kernel")
+            yield StatusChange("is waiting for another run in the same kernel")
         async with self._turn:
             connection = await self._connect_alive()
             if connection.occupied:

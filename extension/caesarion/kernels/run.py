@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from caesarion.config import CaesarionKernel
 from caesarion.errors import KernelError
-from caesarion.events import Notice, RunStart
+from caesarion.events import RunStart, StatusChange
 from caesarion.kernels.connection import Connection
 from caesarion.kernels.outputs import Recorder
 from caesarion.kernels.process import NEW_KERNEL, asks_to_exit
@@ -27,7 +27,7 @@ WATCH = 0.5
 # kernel sends them first, but another way, and a loaded machine has been seen to take 2.
 _LAST_OUTPUTS = 10.0
 
-WAITING = Notice("is waiting for your running cell to finish")
+WAITING = StatusChange("is waiting for your running cell to finish")
 
 _NEVER_RAN = (
     "The code was not run: for {} seconds the kernel was busy with a cell of the user's. "
@@ -57,7 +57,7 @@ class RunEnd:
     note: str = ""
 
 
-RunStep = dict[str, Any] | Notice | RunStart | RunEnd
+RunStep = dict[str, Any] | StatusChange | RunStart | RunEnd
 Late = Callable[[RunStart, dict[str, Any]], object]
 """Takes an output that comes after the end of the run that began so: of a task of its code."""
 

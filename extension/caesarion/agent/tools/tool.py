@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from caesarion.errors import ToolError
-from caesarion.events import Notice, ResultStatus, RunStart
+from caesarion.events import ResultStatus, RunStart, StatusChange
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class ToolResult:
     text: str
 
 
-Step = dict[str, Any] | Notice | RunStart | ToolResult
+Step = dict[str, Any] | StatusChange | RunStart | ToolResult
 Arguments = TypeVar("Arguments", bound=BaseModel)
 
 
