@@ -1,5 +1,5 @@
 """
-Real kernels for tests: a pool as Jupyter Server keeps it, and what a run showed.
+Real kernels for tests: a kernel manager as Jupyter Server has it, and what a run showed.
 
 Used by the tests of :mod:`caesarion.kernels.kernel` and of the agent.
 """
@@ -22,23 +22,23 @@ from traitlets.config import Config
 
 
 @contextlib.asynccontextmanager
-async def running_pool(folder: Path) -> AsyncIterator[Any]:
+async def running_kernel_manager(folder: Path) -> AsyncIterator[Any]:
     """Provide Jupyter Server's kernel manager, quick to restart a dead kernel."""
-    pool: Any = AsyncMappingKernelManager(  # type: ignore[no-untyped-call]
+    kernel_manager: Any = AsyncMappingKernelManager(  # type: ignore[no-untyped-call]
         config=Config({"KernelRestarter": {"time_to_dead": 0.3}}),
         connection_dir=str(folder),
         root_dir=str(folder),
     )
     try:
-        yield pool
+        yield kernel_manager
     finally:
-        await pool.shutdown_all(now=True)
+        await kernel_manager.shutdown_all(now=True)
 
 
-async def start(pool: Any) -> str:
+async def start(kernel_manager: Any) -> str:
     """Start a kernel whose IPython profile is its own; return its id."""
-    environment = {**os.environ, "IPYTHONDIR": str(Path(pool.root_dir) / "ipython")}
-    kernel_id: str = await pool.start_kernel(path="", env=environment)
+    environment = {**os.environ, "IPYTHONDIR": str(Path(kernel_manager.root_dir) / "ipython")}
+    kernel_id: str = await kernel_manager.start_kernel(path="", env=environment)
     return kernel_id
 
 
@@ -125,9 +125,9 @@ class Notebook:
 
 
 @contextlib.asynccontextmanager
-async def notebook(pool: Any, kernel_id: str) -> AsyncIterator[Notebook]:
+async def notebook(kernel_manager: Any, kernel_id: str) -> AsyncIterator[Notebook]:
     """Provide a notebook that is connected to the kernel."""
-    client = pool.get_kernel(kernel_id).client()
+    client = kernel_manager.get_kernel(kernel_id).client()
     client.session.session = uuid4().hex
     client.start_channels(stdin=False, hb=False, control=False)
     try:

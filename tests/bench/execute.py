@@ -18,16 +18,16 @@ _RUNS = 50
 
 async def measure() -> list[Row]:
     """Run both ways in turn."""
-    pool = AsyncMappingKernelManager()  # type: ignore[no-untyped-call]
-    kernel_id = await pool.start_kernel()
+    kernel_manager = AsyncMappingKernelManager()  # type: ignore[no-untyped-call]
+    kernel_id = await kernel_manager.start_kernel()
     ours: list[float] = []
     bare: list[float] = []
     try:
         for _ in range(_BLOCKS):
-            bare += await _bare_block(pool.get_kernel(kernel_id).client())
-            ours += await _block(Kernel(CaesarionKernel(), pool, kernel_id))
+            bare += await _bare_block(kernel_manager.get_kernel(kernel_id).client())
+            ours += await _block(Kernel(CaesarionKernel(), kernel_manager, kernel_id))
     finally:
-        await pool.shutdown_all(now=True)
+        await kernel_manager.shutdown_all(now=True)
     return [Row("run 1+1", "ms", ours, "jupyter_client", bare, "ratio 1.2 or less")]
 
 

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from tests.fakes.openai_server import OpenAIServer
-from tests.kernels import running_pool
+from tests.kernels import running_kernel_manager
 from tests.server import RunningServer
 
 
@@ -39,7 +39,7 @@ def model(provider: OpenAIServer) -> OpenAIServer:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def pool(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
+async def kernel_manager(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
     """Jupyter Server's kernel manager, without a server."""
-    async with running_pool(tmp_path_factory.mktemp("kernels")) as pool:
-        yield pool
+    async with running_kernel_manager(tmp_path_factory.mktemp("kernels")) as kernel_manager:
+        yield kernel_manager

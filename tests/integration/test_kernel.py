@@ -29,18 +29,20 @@ WAITING = "is waiting for your running cell to finish"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def kernel_id(pool: Any) -> str:
+async def kernel_id(kernel_manager: Any) -> str:
     """One kernel for all; whoever kills it leaves a new one under the same id."""
-    return await start(pool)
+    return await start(kernel_manager)
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def make(pool: Any, kernel_id: str) -> AsyncIterator[Callable[..., Kernel]]:
+async def make(kernel_manager: Any, kernel_id: str) -> AsyncIterator[Callable[..., Kernel]]:
     """Make the agent's side of the shared kernel, with settings."""
     made: list[Kernel] = []
 
     def make(**settings: Any) -> Kernel:
-        made.append(Kernel(CaesarionKernel(**{"time_limit": 15, **settings}), pool, kernel_id))
+        made.append(
+            Kernel(CaesarionKernel(**{"time_limit": 15, **settings}), kernel_manager, kernel_id)
+        )
         return made[-1]
 
     yield make
@@ -54,8 +56,8 @@ async def kernel(make: Callable[..., Kernel]) -> Kernel:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def user(pool: Any, kernel_id: str) -> AsyncIterator[Notebook]:
-    async with notebook(pool, kernel_id) as notebook_in_front:
+async def user(kernel_manager: Any, kernel_id: str) -> AsyncIterator[Notebook]:
+    async with notebook(kernel_manager, kernel_id) as notebook_in_front:
         yield notebook_in_front
 
 
@@ -186,7 +188,7 @@ async def test_stop_of_a_loop_that_ignores_it_says_what_that_cost(
 
 
 async def test_a_stop_is_a_stop_though_the_kernel_cannot_be_restarted(
-    make: Callable[..., Kernel], pool: Any, monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., Kernel], kernel_manager: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(*_: object, **__: object) -> None:
         raise OSError("no process can be started")
@@ -194,13 +196,13 @@ async def test_a_stop_is_a_stop_though_the_kernel_cannot_be_restarted(
     kernel = make(stop_limit=0.5)
     task = await begin(kernel, FOREVER, first=DEAF)
     with monkeypatch.context() as patch:
-        patch.setattr(pool, "restart_kernel", fail)
+        patch.setattr(kernel_manager, "restart_kernel", fail)
         sentence = await stop(task)
     assert sentence == (
         "The kernel did not stop and could not be restarted. Shut it down in the Running panel "
         "and ask again."
     )
-    await (await pool.restart_kernel(kernel.id, now=True))
+    await (await kernel_manager.restart_kernel(kernel.id, now=True))
 
 
 async def test_whoever_stops_listening_stops_the_run(kernel: Kernel) -> None:
@@ -223,20 +225,20 @@ async def test_a_killed_kernel_is_dead_and_the_next_run_has_a_new_one(kernel: Ke
 
 
 async def test_stop_of_a_dead_kernel_does_not_wait_for_it(
-    make: Callable[..., Kernel], pool: Any, kernel_id: str
+    make: Callable[..., Kernel], kernel_manager: Any, kernel_id: str
 ) -> None:
     kernel = make(stop_limit=30)
     task = await begin(kernel, "import time; time.sleep(60)")
-    psutil.Process(pool.get_kernel(kernel_id).provisioner.pid).kill()
+    psutil.Process(kernel_manager.get_kernel(kernel_id).provisioner.pid).kill()
     sentence = await stop(task)
     assert sentence == f"The kernel was killed by the signal SIGKILL. {NEW_KERNEL}"
 
 
 async def test_a_restart_by_the_user_is_not_called_a_death(
-    kernel: Kernel, pool: Any, kernel_id: str
+    kernel: Kernel, kernel_manager: Any, kernel_id: str
 ) -> None:
     task = await begin(kernel, FOREVER, first=DEAF)
-    await pool.restart_kernel(kernel_id)
+    await kernel_manager.restart_kernel(kernel_id)
     ran = await task
     assert (ran.end.status, ran.end.note) == (
         "dead",
@@ -246,10 +248,10 @@ async def test_a_restart_by_the_user_is_not_called_a_death(
 
 
 async def test_no_output_is_lost_after_a_restart_between_two_runs(
-    kernel: Kernel, pool: Any, kernel_id: str
+    kernel: Kernel, kernel_manager: Any, kernel_id: str
 ) -> None:
     await run(kernel, "gone = 1")
-    await pool.restart_kernel(kernel_id)
+    await kernel_manager.restart_kernel(kernel_id)
     ran = await run(kernel, "print('gone' in globals())")
     assert (ran.text, ran.end.status) == ("False\n", "ok")
 
@@ -438,11 +440,11 @@ async def test_an_idle_connection_is_closed_and_opened_again(
 
 
 async def test_a_kernel_that_is_shut_down_during_a_run_says_so_and_is_no_more(
-    pool: Any,
+    kernel_manager: Any,
 ) -> None:
-    kernel = Kernel(CaesarionKernel(), pool, await start(pool))
+    kernel = Kernel(CaesarionKernel(), kernel_manager, await start(kernel_manager))
     task = await begin(kernel, FOREVER, first=DEAF)
-    await pool.shutdown_kernel(kernel.id, now=True)
+    await kernel_manager.shutdown_kernel(kernel.id, now=True)
     ran = await task
     assert (ran.end.status, ran.end.note) == (
         "dead",

@@ -20,20 +20,20 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def kernel(pool: Any) -> AsyncIterator[Kernel]:
+async def kernel(kernel_manager: Any) -> AsyncIterator[Kernel]:
     """One kernel for all; whoever ends it leaves a new one."""
-    kernel = Kernel(CaesarionKernel(time_limit=60), pool, await start(pool))
+    kernel = Kernel(CaesarionKernel(time_limit=60), kernel_manager, await start(kernel_manager))
     yield kernel
     await kernel.close()
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def mortal(pool: Any) -> AsyncIterator[Kernel]:
+async def mortal(kernel_manager: Any) -> AsyncIterator[Kernel]:
     """A kernel of its own: one that dies five times in a row is not restarted any more."""
-    kernel = Kernel(CaesarionKernel(time_limit=60), pool, await start(pool))
+    kernel = Kernel(CaesarionKernel(time_limit=60), kernel_manager, await start(kernel_manager))
     yield kernel
     await kernel.close()
-    await pool.shutdown_kernel(kernel.id, now=True)
+    await kernel_manager.shutdown_kernel(kernel.id, now=True)
 
 
 @pytest.fixture
@@ -175,8 +175,10 @@ async def test_outputs_of_a_thread_are_the_ones_of_the_run_that_the_kernel_names
     await until(lambda: "".join(late) == "from a thread\n")
 
 
-async def test_late_outputs_keep_to_the_limits_of_their_run(pool: Any, kernel: Kernel) -> None:
-    small = Kernel(CaesarionKernel(shown_text=1_024), pool, kernel.id)
+async def test_late_outputs_keep_to_the_limits_of_their_run(
+    kernel_manager: Any, kernel: Kernel
+) -> None:
+    small = Kernel(CaesarionKernel(shown_text=1_024), kernel_manager, kernel.id)
     late: list[dict[str, Any]] = []
     await run(
         small,
@@ -194,7 +196,7 @@ async def test_late_outputs_keep_to_the_limits_of_their_run(pool: Any, kernel: K
 
 
 @pytest.fixture
-def limited(mortal: Kernel, pool: Any) -> Iterator[Kernel]:
+def limited(mortal: Kernel, kernel_manager: Any) -> Iterator[Kernel]:
     """A kernel that may use 256 MiB."""
     try:
         check()
@@ -206,7 +208,7 @@ def limited(mortal: Kernel, pool: Any) -> Iterator[Kernel]:
     group = tree.add("pod", "kernel")
     group.limit({"limits": {"memory": "256Mi"}})
     for processes in group.doors:
-        Path(processes).write_text(str(pool.get_kernel(mortal.id).provisioner.pid))
+        Path(processes).write_text(str(kernel_manager.get_kernel(mortal.id).provisioner.pid))
     yield mortal
     tree.remove()
 

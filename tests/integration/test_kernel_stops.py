@@ -58,16 +58,18 @@ class HeldGate:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def kernel_id(pool: Any) -> str:
-    return await start(pool)
+async def kernel_id(kernel_manager: Any) -> str:
+    return await start(kernel_manager)
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def make(pool: Any, kernel_id: str) -> AsyncIterator[Callable[..., Kernel]]:
+async def make(kernel_manager: Any, kernel_id: str) -> AsyncIterator[Callable[..., Kernel]]:
     made: list[Kernel] = []
 
     def make(**settings: Any) -> Kernel:
-        made.append(Kernel(CaesarionKernel(**{"time_limit": 60, **settings}), pool, kernel_id))
+        made.append(
+            Kernel(CaesarionKernel(**{"time_limit": 60, **settings}), kernel_manager, kernel_id)
+        )
         return made[-1]
 
     yield make
@@ -76,8 +78,8 @@ async def make(pool: Any, kernel_id: str) -> AsyncIterator[Callable[..., Kernel]
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def user(pool: Any, kernel_id: str) -> AsyncIterator[Notebook]:
-    async with notebook(pool, kernel_id) as notebook_in_front:
+async def user(kernel_manager: Any, kernel_id: str) -> AsyncIterator[Notebook]:
+    async with notebook(kernel_manager, kernel_id) as notebook_in_front:
         yield notebook_in_front
 
 

@@ -22,7 +22,7 @@ from jupyter_client.multikernelmanager import MultiKernelManager
 from jupyter_server.services.kernels.kernelmanager import MappingKernelManager
 
 from tests.hub import is_alive
-from tests.kernels import run, running_pool, start
+from tests.kernels import run, running_kernel_manager, start
 from tests.server import eventually, running_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -31,19 +31,19 @@ NOBODY = "http://127.0.0.1:9/v1"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def pool(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
-    async with running_pool(tmp_path_factory.mktemp("kernels")) as pool:
-        yield pool
+async def kernel_manager(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
+    async with running_kernel_manager(tmp_path_factory.mktemp("kernels")) as kernel_manager:
+        yield kernel_manager
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def prewarmed(pool: Any) -> AsyncIterator[PrewarmedKernel]:
+async def prewarmed(kernel_manager: Any) -> AsyncIterator[PrewarmedKernel]:
     """A kernel that is being started ahead of its use."""
-    prewarmed = PrewarmedKernel(pool, 60)
+    prewarmed = PrewarmedKernel(kernel_manager, 60)
     prewarmed.start()
     yield prewarmed
     await prewarmed.close()
-    await pool.shutdown_all(now=True)
+    await kernel_manager.shutdown_all(now=True)
 
 
 def kernels_of(parent: int) -> list[psutil.Process]:
@@ -58,71 +58,79 @@ async def process_of(prewarmed: PrewarmedKernel) -> psutil.Process:
     return psutil.Process(manager.provisioner.pid)
 
 
-async def test_it_is_in_no_list_until_it_is_adopted(pool: Any, prewarmed: PrewarmedKernel) -> None:
+async def test_it_is_in_no_list_until_it_is_adopted(
+    kernel_manager: Any, prewarmed: PrewarmedKernel
+) -> None:
     process = await process_of(prewarmed)
-    assert (pool.list_kernels(), is_alive(process)) == ([], True)
+    assert (kernel_manager.list_kernels(), is_alive(process)) == ([], True)
     kernel_id = await prewarmed.adopt()
-    [listed] = pool.list_kernels()
+    [listed] = kernel_manager.list_kernels()
     assert (listed["id"], listed["name"], listed["connections"]) == (kernel_id, "python3", 0)
-    assert pool.get_kernel(kernel_id).provisioner.pid == process.pid
+    assert kernel_manager.get_kernel(kernel_id).provisioner.pid == process.pid
 
 
 async def test_an_adopted_one_runs_restarts_and_ends_like_any_other(
-    pool: Any, prewarmed: PrewarmedKernel
+    kernel_manager: Any, prewarmed: PrewarmedKernel
 ) -> None:
     kernel_id = await prewarmed.adopt()
     assert kernel_id is not None
-    kernel = Kernel(CaesarionKernel(time_limit=15), pool, kernel_id)
+    kernel = Kernel(CaesarionKernel(time_limit=15), kernel_manager, kernel_id)
     ran = await run(kernel, "import os; print(os.getcwd())")
-    assert (ran.text, ran.end.execution_count) == (f"{pool.root_dir}\n", 1)
-    first = pool.get_kernel(kernel_id).provisioner.pid
-    await pool.restart_kernel(kernel_id)
-    second = pool.get_kernel(kernel_id).provisioner.pid
+    assert (ran.text, ran.end.execution_count) == (f"{kernel_manager.root_dir}\n", 1)
+    first = kernel_manager.get_kernel(kernel_id).provisioner.pid
+    await kernel_manager.restart_kernel(kernel_id)
+    second = kernel_manager.get_kernel(kernel_id).provisioner.pid
     assert second != first
-    assert (await run(kernel, "import os; print(os.getcwd())")).text == f"{pool.root_dir}\n"
+    assert (
+        await run(kernel, "import os; print(os.getcwd())")
+    ).text == f"{kernel_manager.root_dir}\n"
     await kernel.close()
-    await pool.shutdown_kernel(kernel_id)
-    assert (pool.list_kernels(), psutil.pid_exists(second)) == ([], False)
+    await kernel_manager.shutdown_kernel(kernel_id)
+    assert (kernel_manager.list_kernels(), psutil.pid_exists(second)) == ([], False)
 
 
 async def test_others_that_start_at_the_same_time_are_kernels_of_their_own(
-    pool: Any, prewarmed: PrewarmedKernel
+    kernel_manager: Any, prewarmed: PrewarmedKernel
 ) -> None:
     process = await process_of(prewarmed)
-    other, kernel_id, another = await asyncio.gather(start(pool), prewarmed.adopt(), start(pool))
+    other, kernel_id, another = await asyncio.gather(
+        start(kernel_manager), prewarmed.adopt(), start(kernel_manager)
+    )
     assert len({other, kernel_id, another}) == 3
-    pids = [pool.get_kernel(one).provisioner.pid for one in (other, kernel_id, another)]
+    pids = [kernel_manager.get_kernel(one).provisioner.pid for one in (other, kernel_id, another)]
     assert (pids[1], len(set(pids))) == (process.pid, 3)
 
 
-async def test_it_is_given_away_once(pool: Any, prewarmed: PrewarmedKernel) -> None:
+async def test_it_is_given_away_once(kernel_manager: Any, prewarmed: PrewarmedKernel) -> None:
     first, second = await asyncio.gather(prewarmed.adopt(), prewarmed.adopt())
-    assert (first in pool, second) == (True, None)
+    assert (first in kernel_manager, second) == (True, None)
     prewarmed.start()
     assert await prewarmed.adopt() is None
 
 
-async def test_a_dead_one_is_never_given_away(pool: Any, prewarmed: PrewarmedKernel) -> None:
+async def test_a_dead_one_is_never_given_away(
+    kernel_manager: Any, prewarmed: PrewarmedKernel
+) -> None:
     process = await process_of(prewarmed)
     assert prewarmed._started is not None
     prewarmed._started.result().stop_restarter()
     process.kill()
     await eventually(lambda: not is_alive(process))
     assert await prewarmed.adopt() is None
-    assert pool.list_kernels() == []
+    assert kernel_manager.list_kernels() == []
 
 
 async def test_one_of_another_kernelspec_than_the_default_is_not_given_away(
-    pool: Any, prewarmed: PrewarmedKernel, monkeypatch: pytest.MonkeyPatch
+    kernel_manager: Any, prewarmed: PrewarmedKernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = await process_of(prewarmed)
-    monkeypatch.setattr(pool, "default_kernel_name", "xpython")
+    monkeypatch.setattr(kernel_manager, "default_kernel_name", "xpython")
     assert await prewarmed.adopt() is None
     assert not is_alive(process)
 
 
-async def test_one_that_nobody_wanted_is_ended(pool: Any) -> None:
-    prewarmed = PrewarmedKernel(pool, 0.1)
+async def test_one_that_nobody_wanted_is_ended(kernel_manager: Any) -> None:
+    prewarmed = PrewarmedKernel(kernel_manager, 0.1)
     prewarmed.start()
     process = await process_of(prewarmed)
     await eventually(lambda: not is_alive(process))
@@ -136,8 +144,10 @@ async def test_it_ends_with_the_server(prewarmed: PrewarmedKernel) -> None:
     assert not is_alive(process)
 
 
-async def test_none_is_started_when_it_is_switched_off_or_somebody_was_first(pool: Any) -> None:
-    off, late = PrewarmedKernel(pool, 0), PrewarmedKernel(pool, 60)
+async def test_none_is_started_when_it_is_switched_off_or_somebody_was_first(
+    kernel_manager: Any,
+) -> None:
+    off, late = PrewarmedKernel(kernel_manager, 0), PrewarmedKernel(kernel_manager, 60)
     assert await late.adopt() is None
     for prewarmed in (off, late):
         prewarmed.start()
@@ -146,8 +156,10 @@ async def test_none_is_started_when_it_is_switched_off_or_somebody_was_first(poo
     assert kernels_of(os.getpid()) == []
 
 
-async def test_none_is_started_in_a_pool_whose_kernels_are_elsewhere(pool: Any) -> None:
-    class Remote(type(pool)):  # type: ignore[misc]
+async def test_none_is_started_by_a_kernel_manager_whose_kernels_are_elsewhere(
+    kernel_manager: Any,
+) -> None:
+    class Remote(type(kernel_manager)):  # type: ignore[misc]
         pass
 
     prewarmed = PrewarmedKernel(Remote(), 60)
@@ -156,10 +168,10 @@ async def test_none_is_started_in_a_pool_whose_kernels_are_elsewhere(pool: Any) 
 
 
 async def test_one_that_cannot_be_started_is_a_warning(
-    pool: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    kernel_manager: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(pool, "default_kernel_name", "nowhere")
-    prewarmed = PrewarmedKernel(pool, 60)
+    monkeypatch.setattr(kernel_manager, "default_kernel_name", "nowhere")
+    prewarmed = PrewarmedKernel(kernel_manager, 60)
     with caplog.at_level(logging.WARNING, "caesarion.kernels.prewarm"):
         prewarmed.start()
         assert await prewarmed.adopt() is None
@@ -167,7 +179,9 @@ async def test_one_that_cannot_be_started_is_a_warning(
     assert caplog.messages[-1] == told
 
 
-async def test_the_first_conversation_adopts_it_and_the_second_starts_its_own(pool: Any) -> None:
+async def test_the_first_conversation_adopts_it_and_the_second_starts_its_own(
+    kernel_manager: Any,
+) -> None:
     sessions: list[dict[str, str]] = []
 
     class Sessions:
@@ -175,21 +189,21 @@ async def test_the_first_conversation_adopts_it_and_the_second_starts_its_own(po
             sessions.append(session)
 
     server = SimpleNamespace(
-        kernel_manager=pool,
+        kernel_manager=kernel_manager,
         session_manager=Sessions(),
         contents_manager=None,
-        kernel_spec_manager=pool.kernel_spec_manager,
+        kernel_spec_manager=kernel_manager.kernel_spec_manager,
     )
     kernels = KernelRegistry(CaesarionKernel(), server)
     kernels.prewarmed.start()
     process = await process_of(kernels.prewarmed)
     first = await kernels.for_conversation("one", "chats/one.chat", "one")
     second = await kernels.for_conversation("two", "chats/two.chat", "two")
-    assert pool.get_kernel(first.id).provisioner.pid == process.pid
+    assert kernel_manager.get_kernel(first.id).provisioner.pid == process.pid
     assert [session["kernel_id"] for session in sessions] == [first.id, second.id]
     assert (await run(first, "1 + 1")).end.digest == "2"
     await kernels.close()
-    await pool.shutdown_all(now=True)
+    await kernel_manager.shutdown_all(now=True)
 
 
 @pytest.mark.parametrize(

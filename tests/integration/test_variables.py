@@ -29,21 +29,21 @@ print(signal.getsignal(signal.SIGALRM))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def kernel_id(pool: Any) -> str:
-    return await start(pool)
+async def kernel_id(kernel_manager: Any) -> str:
+    return await start(kernel_manager)
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def kernel(pool: Any, kernel_id: str) -> AsyncIterator[Kernel]:
-    kernel = Kernel(CaesarionKernel(time_limit=15), pool, kernel_id)
+async def kernel(kernel_manager: Any, kernel_id: str) -> AsyncIterator[Kernel]:
+    kernel = Kernel(CaesarionKernel(time_limit=15), kernel_manager, kernel_id)
     await run(kernel, "%reset -f")
     yield kernel
     await kernel.close()
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def user(pool: Any, kernel_id: str) -> AsyncIterator[Notebook]:
-    async with notebook(pool, kernel_id) as notebook_in_front:
+async def user(kernel_manager: Any, kernel_id: str) -> AsyncIterator[Notebook]:
+    async with notebook(kernel_manager, kernel_id) as notebook_in_front:
         yield notebook_in_front
 
 
@@ -155,9 +155,9 @@ async def test_halves_of_characters_go_no_further(kernel: Kernel) -> None:
     assert told.encode("utf-8")
 
 
-async def test_of_a_kernel_that_was_shut_down_it_is_said(pool: Any) -> None:
-    gone = Kernel(CaesarionKernel(), pool, await start(pool))
-    await pool.shutdown_kernel(gone.id, now=True)
+async def test_of_a_kernel_that_was_shut_down_it_is_said(kernel_manager: Any) -> None:
+    gone = Kernel(CaesarionKernel(), kernel_manager, await start(kernel_manager))
+    await kernel_manager.shutdown_kernel(gone.id, now=True)
     assert await gone.state() == "failed"
     with pytest.raises(KernelError, match=r"The kernel was shut down\."):
         await variables.list_variables(gone)

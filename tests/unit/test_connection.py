@@ -96,8 +96,8 @@ async def test_code_waits_until_its_outputs_are_heard(
 ) -> None:
     monkeypatch.setattr("caesarion.kernels.kernel._BUSY_AFTER", 0.05)
     late = LateKernel(tmp_path, silent=0.3)
-    pool = type("Pool", (dict,), {"get_kernel": dict.__getitem__})(late=late)
-    kernel = Kernel(CaesarionKernel(), pool, "late")
+    kernel_manager = type("KernelManager", (dict,), {"get_kernel": dict.__getitem__})(late=late)
+    kernel = Kernel(CaesarionKernel(), kernel_manager, "late")
     steps = [step async for step in kernel.run("1+1")]
     await kernel.close()
     [result] = [step for step in steps if isinstance(step, dict)]

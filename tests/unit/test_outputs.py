@@ -4,14 +4,14 @@ from typing import Any
 
 import nbformat
 import pytest
-from caesarion.kernels.outputs import Recorder
+from caesarion.kernels.outputs import OutputBuffer
 from caesarion.kernels.terminal import ANSI, Terminal
 from hypothesis import given
 from hypothesis import strategies as st
 
 
-def recorder(**limits: int) -> Recorder:
-    return Recorder(**{"shown_text": 1000, "max_media": 500, "max_outputs": 3, **limits})
+def buffer(**limits: int) -> OutputBuffer:
+    return OutputBuffer(**{"shown_text": 1000, "max_media": 500, "max_outputs": 3, **limits})
 
 
 def message(kind: str, **content: Any) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def texts(outputs: list[dict[str, Any]]) -> str:
 
 
 def test_pieces_of_one_stream_that_wait_are_handed_out_as_one() -> None:
-    recording = recorder()
+    recording = buffer()
     recording.feed(stream("a"))
     recording.feed(stream("b"))
     recording.feed(stream("c", "stderr"))
@@ -47,7 +47,7 @@ def test_pieces_of_one_stream_that_wait_are_handed_out_as_one() -> None:
 
 
 def test_of_too_much_text_head_and_tail_are_shown() -> None:
-    recording = recorder()
+    recording = buffer()
     for number in range(1000):
         recording.feed(stream(f"{number}\n"))
     shown = texts(recording.take() + recording.finish())
@@ -60,7 +60,7 @@ def test_of_too_much_text_head_and_tail_are_shown() -> None:
 def test_however_it_is_cut_up_what_is_shown_keeps_to_its_limit(
     pieces: list[str], limit: int
 ) -> None:
-    recording = recorder(shown_text=limit)
+    recording = buffer(shown_text=limit)
     outputs = []
     for piece in pieces:
         recording.feed(stream(piece))
@@ -74,7 +74,7 @@ def test_however_it_is_cut_up_what_is_shown_keeps_to_its_limit(
 
 
 def test_an_image_is_shown_and_the_model_told_that_it_was() -> None:
-    recording = recorder()
+    recording = buffer()
     recording.feed(display({"image/png": "aGk=", "text/plain": "<Figure>"}))
     [output] = recording.take()
     assert output["data"]["image/png"] == "aGk="
@@ -82,7 +82,7 @@ def test_an_image_is_shown_and_the_model_told_that_it_was() -> None:
 
 
 def test_an_image_that_is_too_large_is_left_out_and_said_so() -> None:
-    recording = recorder()
+    recording = buffer()
     recording.feed(display({"image/png": "x" * 501}))
     [output] = recording.take()
     assert output["data"] == {
@@ -91,7 +91,7 @@ def test_an_image_that_is_too_large_is_left_out_and_said_so() -> None:
 
 
 def test_of_too_many_outputs_the_rest_is_counted() -> None:
-    recording = recorder()
+    recording = buffer()
     for number in range(10):
         recording.feed(display({"text/plain": str(number)}))
     shown = recording.finish()
@@ -100,7 +100,7 @@ def test_of_too_many_outputs_the_rest_is_counted() -> None:
 
 
 def test_clearing_forgets_what_was_shown_before() -> None:
-    recording = recorder()
+    recording = buffer()
     recording.feed(stream("x" * 5000))
     recording.feed(message("clear_output", wait=True))
     recording.feed(stream("fresh"))
@@ -112,7 +112,7 @@ def test_clearing_forgets_what_was_shown_before() -> None:
 
 
 def test_of_updates_that_wait_only_the_last_is_handed_out() -> None:
-    recording = recorder()
+    recording = buffer()
     for number in range(1000):
         recording.feed(
             message(
@@ -128,7 +128,7 @@ def test_of_updates_that_wait_only_the_last_is_handed_out() -> None:
 
 
 def test_a_traceback_is_shown_in_colour_and_told_in_plain_text() -> None:
-    recording = recorder()
+    recording = buffer()
     recording.feed(
         message("error", ename="E", evalue="bad", traceback=["\x1b[31mE\x1b[0m: bad", "line 2"])
     )
@@ -138,7 +138,7 @@ def test_a_traceback_is_shown_in_colour_and_told_in_plain_text() -> None:
 
 
 def test_an_error_without_a_traceback_is_told_by_its_name() -> None:
-    recording = recorder()
+    recording = buffer()
     recording.feed(message("error", ename="SystemExit", evalue="3", traceback=[]))
     assert recording.digest(100) == "SystemExit: 3"
 
@@ -154,7 +154,7 @@ mimes = st.sampled_from(
 
 @given(st.dictionaries(mimes, json_values))
 def test_whatever_code_shows_is_a_valid_output(data: dict[str, Any]) -> None:
-    recording = recorder()
+    recording = buffer()
     recording.feed(display(data, transient={}))
     [output] = recording.take()
     assert set(output) == {"output_type", "data", "metadata"}
@@ -162,7 +162,7 @@ def test_whatever_code_shows_is_a_valid_output(data: dict[str, Any]) -> None:
 
 
 def test_a_displays_id_is_kept_for_its_updates() -> None:
-    recording = recorder()
+    recording = buffer()
     recording.feed(display({"text/plain": "1"}, transient={"display_id": "bar"}))
     assert recording.take() == [
         {
@@ -175,7 +175,7 @@ def test_a_displays_id_is_kept_for_its_updates() -> None:
 
 
 def test_of_updates_to_too_many_displays_the_rest_is_counted() -> None:
-    recording = recorder(max_outputs=2)
+    recording = buffer(max_outputs=2)
     for number in range(5):
         content = {"data": {}, "metadata": {}, "transient": {"display_id": str(number)}}
         recording.feed(message("update_display_data", **content))
@@ -188,13 +188,13 @@ def test_of_updates_to_too_many_displays_the_rest_is_counted() -> None:
 
 
 def test_the_digest_shows_progress_as_a_terminal_does() -> None:
-    recording = recorder()
+    recording = buffer()
     recording.feed(stream("10%\r50%\r100%\ndone\n"))
     assert recording.digest(100) == "100%\ndone"
 
 
 def test_the_digest_keeps_the_spaces_before_a_tables_first_line() -> None:
-    recording = recorder()
+    recording = buffer()
     recording.feed(display({"text/plain": "   a\n0  1"}))
     assert recording.digest(100) == "   a\n0  1"
 
@@ -212,7 +212,7 @@ def test_the_digest_keeps_the_spaces_before_a_tables_first_line() -> None:
 def test_what_is_shown_and_what_is_told_is_what_a_terminal_shows(
     written: list[str], told: str, shown: str
 ) -> None:
-    at_once, piecemeal, outputs = recorder(), recorder(), list[dict[str, Any]]()
+    at_once, piecemeal, outputs = buffer(), buffer(), list[dict[str, Any]]()
     for piece in written:
         at_once.feed(stream(piece))
         piecemeal.feed(stream(piece))
@@ -223,7 +223,7 @@ def test_what_is_shown_and_what_is_told_is_what_a_terminal_shows(
 
 
 def test_a_progress_bar_takes_no_more_room_than_its_last_state() -> None:
-    recording, outputs = recorder(), list[dict[str, Any]]()
+    recording, outputs = buffer(), list[dict[str, Any]]()
     for number in range(10_000):
         recording.feed(stream(f"\r{number:5d} of 10,000", "stderr"))
         outputs += recording.take()
@@ -234,7 +234,7 @@ def test_a_progress_bar_takes_no_more_room_than_its_last_state() -> None:
 
 
 def test_two_streams_are_shown_in_the_order_in_which_they_wrote() -> None:
-    recording = recorder()
+    recording = buffer()
     for name, text in (("stderr", "1%"), ("stdout", "between\n"), ("stderr", "\r2%")):
         recording.feed(stream(text, name))
     assert [(output["name"], output["text"]) for output in recording.take()] == [
@@ -246,7 +246,7 @@ def test_two_streams_are_shown_in_the_order_in_which_they_wrote() -> None:
 
 def test_colours_of_text_that_is_cut_are_not_in_pieces() -> None:
     for limit in range(10, 80):
-        recording = recorder(shown_text=limit)
+        recording = buffer(shown_text=limit)
         for _ in range(20):
             recording.feed(stream("\x1b[31mred\x1b[0m and \x1b[1mbold\x1b[0m\n"))
         recording.feed(message("error", ename="E", evalue="x", traceback=["\x1b[31mE\x1b[0m"] * 20))
@@ -256,7 +256,7 @@ def test_colours_of_text_that_is_cut_are_not_in_pieces() -> None:
 
 
 def test_the_model_is_told_the_last_state_of_a_display() -> None:
-    recording = recorder()
+    recording = buffer()
     bar = {"transient": {"display_id": "bar"}}
     recording.feed(display({"text/plain": "0%"}, **bar))
     recording.feed(stream("working\n"))
@@ -266,7 +266,7 @@ def test_the_model_is_told_the_last_state_of_a_display() -> None:
 
 
 def test_the_model_is_told_of_an_update_to_a_display_of_another_run() -> None:
-    recording = recorder()
+    recording = buffer()
     for percent in (1, 50):
         recording.feed(
             message(
@@ -279,7 +279,7 @@ def test_the_model_is_told_of_an_update_to_a_display_of_another_run() -> None:
 
 
 def test_what_waits_to_be_cleared_stays_until_something_takes_its_place() -> None:
-    recording = recorder()
+    recording = buffer()
     recording.feed(stream("last\n"))
     recording.feed(message("clear_output", wait=True))
     assert [output["output_type"] for output in recording.take()] == ["stream"]
@@ -292,7 +292,7 @@ def test_what_waits_to_be_cleared_stays_until_something_takes_its_place() -> Non
 
 
 def test_what_is_cleared_at_once_is_gone() -> None:
-    recording = recorder()
+    recording = buffer()
     recording.feed(stream("gone\n"))
     recording.feed(message("clear_output", wait=False))
     assert recording.take() == [{"output_type": "clear_output", "wait": False}]
@@ -300,7 +300,7 @@ def test_what_is_cleared_at_once_is_gone() -> None:
 
 
 def test_what_comes_after_the_end_goes_on_where_the_text_stood() -> None:
-    recording = recorder()
+    recording = buffer()
     recording.feed(stream("10%"))
     outputs = recording.finish()
     recording.feed(stream("\r20%\n"))
@@ -308,7 +308,7 @@ def test_what_comes_after_the_end_goes_on_where_the_text_stood() -> None:
 
 
 def test_what_comes_after_the_end_keeps_to_the_limit() -> None:
-    recording = recorder()
+    recording = buffer()
     recording.feed(stream("x" * 2_000))
     recording.finish()
     recording.feed(stream("late"))

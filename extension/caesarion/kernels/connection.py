@@ -17,7 +17,7 @@ from uuid import uuid4
 import zmq
 
 from caesarion.kernels.execution_marker import ExecutionMarker
-from caesarion.kernels.outputs import Recorder
+from caesarion.kernels.outputs import OutputBuffer
 from caesarion.kernels.process import KernelProcess
 from caesarion.kernels.request import Request, wait
 
@@ -30,7 +30,7 @@ _ENDED = 32
 # Calls a function of ours; IPython 9 evaluates this in the user's namespace
 # (``InteractiveShell.user_expressions``). The function's namespace is a lambda's, and the way to
 # the builtins too: whatever names the user has given to things, none of them is looked up.
-_CALL = (
+_EXPRESSION = (
     "(lambda here, ours: (here.__builtins__['exec']({source!r}, ours),"
     " ours[{function!r}](here.__globals__, *{arguments!r}))[1])"
     "(lambda: None, {{'__name__': 'caesarion'}})"
@@ -57,7 +57,7 @@ class Connection:
         self._heard = asyncio.Event()
         self._readers: list[asyncio.Task[None]] = []
         # Whether the kernel was asked to shut down or restart, and took note.
-        self.told_to_stop = False
+        self.shutdown_reply_seen = False
         # Whether another client's cell runs, as far as the kernel has said.
         self._busy = False
         self.freed = asyncio.Event()
@@ -84,7 +84,7 @@ class Connection:
         if request.idle:
             return False
         executed = self._executed()
-        return executed == request.id if executed else request.begun
+        return executed == request.id if executed else request.status_seen
 
     def _executed(self) -> str:
         """Return the id of the request that the kernel executes, if it is known to execute one."""
@@ -107,7 +107,7 @@ class Connection:
         ]
         self._busy = True
         await self._ask(limit, self.freed, self._heard)
-        self._marking = self._send_call(*self._marker.call)
+        self._marking = self._send_expression(*self._marker.call)
 
     async def listen(self, limit: float) -> None:
         """
@@ -145,28 +145,28 @@ class Connection:
         self._marker.close()
 
     def execute(
-        self, code: str, recorder: Recorder, late: Callable[[dict[str, Any]], None] | None = None
+        self, code: str, buffer: OutputBuffer, late: Callable[[dict[str, Any]], None] | None = None
     ) -> Request:
-        """Send ``code``; what it shows goes to ``recorder``, and after its end to ``late``."""
+        """Send ``code``; what it shows goes to ``buffer``, and after its end to ``late``."""
         sent = self._client.execute(code, allow_stdin=False, stop_on_error=False)
-        request = Request(self._sent(sent), recorder, late=late)
+        request = Request(self._sent(sent), buffer, late=late)
         self._requests[request.id] = request
         return request
 
-    def call(self, source: str, function: str, *arguments: Any) -> Request:
+    def evaluate(self, source: str, function: str, *arguments: Any) -> Request:
         """
         Call ``function`` of ``source``, as user expression "it" of a request that leaves no trace.
 
         Its first argument is the user's namespace.
         """
         # What it may print belongs to no run.
-        recorder = Recorder(shown_text=1_024, max_media=1_024, max_outputs=1)
-        request = Request(self._send_call(source, function, *arguments), recorder)
+        buffer = OutputBuffer(shown_text=1_024, max_media=1_024, max_outputs=1)
+        request = Request(self._send_expression(source, function, *arguments), buffer)
         self._requests[request.id] = request
         return request
 
-    def _send_call(self, source: str, function: str, *arguments: Any) -> str:
-        expression = _CALL.format(source=source, function=function, arguments=arguments)
+    def _send_expression(self, source: str, function: str, *arguments: Any) -> str:
+        expression = _EXPRESSION.format(source=source, function=function, arguments=arguments)
         return self._sent(
             self._client.execute(
                 "",
@@ -214,7 +214,7 @@ class Connection:
             # Any word of the kernel's shows that the subscription stands.
             self._heard.set()
             if message["msg_type"] == "shutdown_reply":
-                self.told_to_stop = True
+                self.shutdown_reply_seen = True
             parent = message["parent_header"].get("msg_id", "")
             request = self._requests.get(parent)
             if request:

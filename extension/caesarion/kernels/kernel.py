@@ -16,7 +16,7 @@ from caesarion.config import CaesarionKernel
 from caesarion.errors import BusyKernel, KernelError, Stopped
 from caesarion.events import RunStart, StatusChange
 from caesarion.kernels.connection import Connection
-from caesarion.kernels.process import SHUT_DOWN, KernelPool, KernelProcess, process_id
+from caesarion.kernels.process import SHUT_DOWN, KernelProcess, MultiKernelManager, process_id
 from caesarion.kernels.request import Request, wait
 from caesarion.kernels.run import WAITING, WATCH, Late, Run, RunStep, never_ran
 
@@ -26,9 +26,9 @@ _BUSY_AFTER = 1.0
 # Seconds between a cell's reply and its idle, at most, on a loaded machine.
 _GRACE = 0.2
 
-# Seconds until a call of ours that does not answer is interrupted. It limits itself to less, but
+# Seconds until an evaluation that does not answer is interrupted. It limits itself to less, but
 # cannot cut off a call into C.
-_CALL_LIMIT = 4.0
+_EVALUATE_TIMEOUT = 4.0
 
 # Seconds a connection outlives its last run, and the last output of a task that a run began: so
 # that the next run is quick, what such tasks show is not lost, and an idle chat does not read
@@ -48,12 +48,14 @@ class Kernel:
     Runs of ours queue up behind each other; a cell of the user's is waited for.
     """
 
-    def __init__(self, settings: CaesarionKernel, pool: KernelPool, kernel_id: str) -> None:
+    def __init__(
+        self, settings: CaesarionKernel, kernel_manager: MultiKernelManager, kernel_id: str
+    ) -> None:
         self.id = kernel_id
         self.notebook_path = ""
         """The path of the notebook that it is known to belong to."""
         self._settings = settings
-        self._pool = pool
+        self._kernel_manager = kernel_manager
         # Held during a run of ours: the outputs of two would mix.
         self._turn = asyncio.Lock()
         # Held while the channels open: a run that began before would not be heard.
@@ -61,14 +63,14 @@ class Kernel:
         self._connection: Connection | None = None
         # The process that was connected to last; after a restart it is another.
         self._pid: int | None = None
-        self._linger: asyncio.TimerHandle | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
         # Stops and closings that go on in the background.
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
     def exists(self) -> bool:
         """Whether the server still has this kernel."""
-        return self.id in self._pool
+        return self.id in self._kernel_manager
 
     @property
     def runs(self) -> bool:
@@ -79,7 +81,7 @@ class Kernel:
     def _manager(self) -> Any:
         if not self.exists:
             raise KernelError(f"{SHUT_DOWN} Ask again to start a new one.")
-        return self._pool.get_kernel(self.id)
+        return self._kernel_manager.get_kernel(self.id)
 
     async def state(self) -> KernelState:
         """Return what the kernel does, as far as is known without asking it."""
@@ -110,11 +112,11 @@ class Kernel:
                 await self._disconnect()
             starting = restarted or self._manager.execution_state == "starting"
             connection = self._connection or await self._open(patient=patient and starting)
-        self._linger_again()
+        self._restart_idle_timer()
         return connection
 
     async def _open(self, *, patient: bool) -> Connection:
-        connection = Connection(KernelProcess(self._pool, self.id))
+        connection = Connection(KernelProcess(self._kernel_manager, self.id))
         try:
             await connection.open(self._settings.start_limit if patient else _BUSY_AFTER)
         except BaseException:
@@ -125,8 +127,8 @@ class Kernel:
 
     async def close(self) -> None:
         """Close the channels; the kernel itself lives on."""
-        if self._linger:
-            self._linger.cancel()
+        if self._idle_timer:
+            self._idle_timer.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -137,18 +139,18 @@ class Kernel:
         if connection:
             await connection.close()
 
-    def _linger_again(self) -> None:
-        if self._linger:
-            self._linger.cancel()
-        self._linger = asyncio.get_running_loop().call_later(_LINGER, self._close_if_unused)
+    def _restart_idle_timer(self) -> None:
+        if self._idle_timer:
+            self._idle_timer.cancel()
+        self._idle_timer = asyncio.get_running_loop().call_later(_LINGER, self._close_if_unused)
 
     def _close_if_unused(self) -> None:
         if self._turn.locked() or (self._connection and self._connection.has_abandoned):
-            self._linger_again()
+            self._restart_idle_timer()
         else:
-            self._go_on(self._disconnect())
+            self._spawn_task(self._disconnect())
 
-    def _go_on(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+    def _spawn_task(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -185,7 +187,7 @@ class Kernel:
                 kernel_id=self.id,
                 notebook_path=self.notebook_path,
                 restart=self._restart,
-                go_on=self._go_on,
+                spawn_task=self._spawn_task,
                 late=self._lingering(late),
             )
             try:
@@ -195,30 +197,30 @@ class Kernel:
             except (asyncio.CancelledError, GeneratorExit) as error:
                 try:
                     # It goes on if the stopping is itself cancelled.
-                    note = await asyncio.shield(self._go_on(run.stop()))
+                    note = await asyncio.shield(self._spawn_task(run.stop()))
                 except KernelError as failed:
                     note = str(failed)  # The stop is a stop, whatever became of the kernel.
                 if isinstance(error, GeneratorExit):
                     raise
                 raise Stopped(note) from error
             finally:
-                self._linger_again()
+                self._restart_idle_timer()
 
     def _lingering(self, late: Late | None) -> Late | None:
         if late is None:
             return None
 
         def take(start: RunStart, output: dict[str, Any]) -> None:
-            self._linger_again()
+            self._restart_idle_timer()
             late(start, output)
 
         return take
 
-    async def call(self, source: str, function: str, *arguments: Any) -> str:
+    async def evaluate(self, source: str, function: str, *arguments: Any) -> str:
         """
         Return how the kernel shows what ``function`` of ``source`` returns, leaving no trace in it.
 
-        Its first argument is the user's namespace. The call is not counted and not in the
+        Its first argument is the user's namespace. The evaluation is not counted and not in the
         history. Raises :class:`~caesarion.errors.BusyKernel` instead of waiting for what runs.
         """
         if self._turn.locked():
@@ -234,12 +236,12 @@ class Kernel:
                 await wait(connection.freed, _GRACE)
             if connection.occupied:
                 raise BusyKernel(_BUSY)
-            request = connection.call(source, function, *arguments)
+            request = connection.evaluate(source, function, *arguments)
             try:
                 await self._wait_for_reply(request)
             finally:
                 connection.forget(request)
-                self._linger_again()
+                self._restart_idle_timer()
         content = request.reply["content"] if request.reply else {}
         if content.get("status") != "ok":
             raise BusyKernel(_BUSY)  # Aborted, or waiting behind a cell that was quicker.
@@ -249,12 +251,12 @@ class Kernel:
         return str(result["data"]["text/plain"])
 
     async def _wait_for_reply(self, request: Request) -> None:
-        """Wait for the reply to a call; interrupt the call if it takes too long."""
+        """Wait for the reply to an evaluation; interrupt it if it takes too long."""
         loop = asyncio.get_running_loop()
-        deadline, interrupted = loop.time() + _CALL_LIMIT, False
+        deadline, interrupted = loop.time() + _EVALUATE_TIMEOUT, False
         while request.reply is None:
             left = deadline - loop.time()
-            if left <= 0 and (interrupted or not request.begun):
+            if left <= 0 and (interrupted or not request.status_seen):
                 return
             if left <= 0:
                 await self._manager.interrupt_kernel()
@@ -299,7 +301,7 @@ class Kernel:
         await self._disconnect()
         try:
             async with asyncio.timeout(self._settings.start_limit):
-                await self._pool.restart_kernel(self.id, now=now)
+                await self._kernel_manager.restart_kernel(self.id, now=now)
         except Exception as error:
             raise KernelError(
                 "The kernel did not stop and could not be restarted. Shut it down in the "

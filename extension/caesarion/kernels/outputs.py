@@ -46,7 +46,7 @@ class _Stream:
         return text
 
 
-class Recorder:
+class OutputBuffer:
     """
     The outputs of one run, capped as they come.
 
@@ -74,7 +74,7 @@ class Recorder:
         self._rich = 0
         self._rich_left_out = 0
         # Text, and rich outputs as they are now; those with an id stand in the second, too.
-        self._told: list[str | dict[str, Any]] = []
+        self._for_model: list[str | dict[str, Any]] = []
         self._displays: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
 
     def feed(self, message: dict[str, Any]) -> None:
@@ -119,16 +119,16 @@ class Recorder:
 
     def digest(self, limit: int) -> str:
         """Return the run's outputs as text of at most about ``limit`` characters."""
-        told = [part if isinstance(part, str) else describe(part) for part in self._told]
+        parts = [part if isinstance(part, str) else describe(part) for part in self._for_model]
         if self._left_out:
-            told.append(self._text_note())
-        told += [text for _, text in self._tail]
+            parts.append(self._text_note())
+        parts += [text for _, text in self._tail]
         if self._stream:
-            told += self._stream.terminal.open_lines()
+            parts += self._stream.terminal.open_lines()
         if self._rich_left_out:
-            told.append(self._rich_note())
+            parts.append(self._rich_note())
         # The first line of a table begins with spaces.
-        return clip(ANSI.sub("", "".join(told)).lstrip("\n").rstrip(), limit)
+        return clip(ANSI.sub("", "".join(parts)).lstrip("\n").rstrip(), limit)
 
     def _text_note(self) -> str:
         return f"\n[... {self._left_out:,} characters left out ...]\n"
@@ -179,7 +179,7 @@ class Recorder:
 
     def _keep(self, stream: _Stream, text: str) -> None:
         stream.settled.append(text)
-        self._told.append(text)
+        self._for_model.append(text)
         self._head += len(text)
 
     def _keep_in_tail(self, name: str, text: str) -> None:
@@ -235,7 +235,7 @@ class Recorder:
     def _tell(self, output: dict[str, Any], display_id: str) -> None:
         self._rich += 1
         told = dict(output)
-        self._told.append(told)
+        self._for_model.append(told)
         if display_id:
             self._displays[display_id].append(told)
 

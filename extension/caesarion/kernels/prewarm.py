@@ -18,17 +18,17 @@ _log = logging.getLogger(__name__)
 
 class PrewarmedKernel:
     """
-    One kernel of the default kernelspec, outside of Jupyter Server's pool until it is adopted.
+    One kernel of the default kernelspec, unknown to Jupyter Server until it is adopted.
 
     It takes the memory of a kernel, some 60 MB, so there is one, it is given away once, and
     it is ended when it was not needed for ``seconds``. With 0 seconds there is none.
     """
 
-    def __init__(self, pool: Any, seconds: float) -> None:
-        self._pool = pool
+    def __init__(self, kernel_manager: Any, seconds: float) -> None:
+        self._kernel_manager = kernel_manager
         self._seconds = seconds
         # Pools of other kinds have their kernels elsewhere, and make them otherwise.
-        self._wanted = seconds > 0 and type(pool) is AsyncMappingKernelManager
+        self._wanted = seconds > 0 and type(kernel_manager) is AsyncMappingKernelManager
         self._started: asyncio.Task[Any] | None = None
         self._expiry: asyncio.TimerHandle | None = None
         self._ending: set[asyncio.Task[None]] = set()
@@ -42,32 +42,35 @@ class PrewarmedKernel:
             self._expiry = loop.call_later(self._seconds, self._expire)
 
     async def adopt(self) -> str | None:
-        """Put the kernel into the pool and return its id; None where there is none that lives."""
+        """Hand the kernel to Jupyter Server and return its id; None where none lives."""
         manager = await self._take()
         if manager is None:
             return None
-        if manager.kernel_name != self._pool.default_kernel_name or not await manager.is_alive():
+        if (
+            manager.kernel_name != self._kernel_manager.default_kernel_name
+            or not await manager.is_alive()
+        ):
             await _end(manager)
             return None
-        usual = self._pool.kernel_manager_factory
+        usual = self._kernel_manager.kernel_manager_factory
 
         def hand_over(*_: Any, **__: Any) -> Any:
-            self._pool.kernel_manager_factory = usual
+            self._kernel_manager.kernel_manager_factory = usual
             return manager
 
         async def has_started(**_: Any) -> None:
             del manager.start_kernel
 
-        # The pool makes a manager, lets it start a kernel, and enters it into all its books.
+        # Jupyter Server makes a manager, lets it start a kernel, and enters it into all its books.
         # It is given this one, which has nothing left to start. Between the two lines nothing
-        # else runs: the pool asks for its manager before it first waits. Jupyter Server has no
-        # way to take a kernel that runs into its pool (2.21; a test fails when what this relies
+        # else runs: it asks for its manager before it first waits. Jupyter Server has no
+        # way to take over a kernel that runs (2.21; a test fails when what this relies
         # on changes). Measured by tests.bench start: the first 1+1, asked a second after the
         # server's first answer, takes 0.8 s instead of 2.2 s (two
         # cores with other load).
-        self._pool.kernel_manager_factory = hand_over
+        self._kernel_manager.kernel_manager_factory = hand_over
         manager.start_kernel = has_started
-        return str(await self._pool.start_kernel(kernel_id=manager.kernel_id, path=""))
+        return str(await self._kernel_manager.start_kernel(kernel_id=manager.kernel_id, path=""))
 
     async def close(self) -> None:
         """End the kernel, if no conversation has adopted it."""
@@ -75,12 +78,14 @@ class PrewarmedKernel:
         await asyncio.gather(*self._ending)
 
     async def _start(self) -> Any:
-        pool = self._pool
-        manager, _, kernel_id = pool.pre_start_kernel(None, {})
+        kernel_manager = self._kernel_manager
+        manager, _, kernel_id = kernel_manager.pre_start_kernel(None, {})
         options: dict[str, Any] = {}
-        if pool.transport_encryption != "disabled":
-            options["transport_encryption"] = pool.transport_encryption
-        await manager.start_kernel(kernel_id=kernel_id, cwd=pool.cwd_for_path(""), **options)
+        if kernel_manager.transport_encryption != "disabled":
+            options["transport_encryption"] = kernel_manager.transport_encryption
+        await manager.start_kernel(
+            kernel_id=kernel_id, cwd=kernel_manager.cwd_for_path(""), **options
+        )
         return manager
 
     async def _take(self) -> Any:

@@ -19,7 +19,7 @@ RESTARTED_BY_USER = "The user restarted the kernel; its variables are gone."
 _CRASHES = frozenset(("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP"))
 
 
-class KernelPool(Protocol):
+class MultiKernelManager(Protocol):
     """The part of Jupyter Server's kernel manager that is used here."""
 
     def __contains__(self, kernel_id: str) -> bool: ...
@@ -33,10 +33,10 @@ class KernelPool(Protocol):
 class KernelProcess:
     """The process that a kernel has now."""
 
-    def __init__(self, pool: KernelPool, kernel_id: str) -> None:
-        self._pool = pool
+    def __init__(self, kernel_manager: MultiKernelManager, kernel_id: str) -> None:
+        self._kernel_manager = kernel_manager
         self._kernel_id = kernel_id
-        self.manager = pool.get_kernel(kernel_id)
+        self.manager = kernel_manager.get_kernel(kernel_id)
         self.pid = process_id(self.manager)
         # Kept, as the provisioner lets go of it when the process has ended.
         self._process = getattr(self.manager.provisioner, "process", None)
@@ -58,20 +58,20 @@ class KernelProcess:
 
     def is_current(self) -> bool:
         """Return whether the kernel has still this process, dead or alive."""
-        return self._kernel_id in self._pool and process_id(self.manager) == self.pid
+        return self._kernel_id in self._kernel_manager and process_id(self.manager) == self.pid
 
-    async def end(self, *, told_to_stop: bool) -> str:
+    async def end(self, *, shutdown_reply_seen: bool) -> str:
         """
         Return a sentence on how the process ended, and what follows, or "" if it runs.
 
-        ``told_to_stop`` is whether the kernel has said that it was asked to end.
+        ``shutdown_reply_seen`` is whether the kernel has said that it was asked to end.
         """
-        if self._kernel_id not in self._pool:
+        if self._kernel_id not in self._kernel_manager:
             return SHUT_DOWN
         if self.is_current() and await self.manager.is_alive():
             return ""
         # jupyter_client ends a kernel in order to restart it, and restarts one that has died.
-        ordered = told_to_stop or self.manager.shutting_down or not self.is_current()
+        ordered = shutdown_reply_seen or self.manager.shutting_down or not self.is_current()
         if ordered and not self._autorestarted:
             return RESTARTED_BY_USER
         return f"{self.cause()} {NEW_KERNEL}"

@@ -28,11 +28,11 @@ class KernelRegistry:
 
     def __init__(self, settings: CaesarionKernel, serverapp: Any) -> None:
         self.settings = settings
-        self._pool = serverapp.kernel_manager
+        self._kernel_manager = serverapp.kernel_manager
         self._sessions = serverapp.session_manager
         self._contents = serverapp.contents_manager
         self._specs = serverapp.kernel_spec_manager
-        self.prewarmed = PrewarmedKernel(self._pool, settings.prewarm)
+        self.prewarmed = PrewarmedKernel(self._kernel_manager, settings.prewarm)
         """The kernel that is started ahead for the first conversation."""
         self._known: dict[str, Kernel] = {}
         self._conversations: dict[str, str] = {}
@@ -48,11 +48,11 @@ class KernelRegistry:
 
         ``notebook_path`` is the path of its notebook, where that is known.
         """
-        if kernel_id not in self._pool:
+        if kernel_id not in self._kernel_manager:
             raise UnknownKernel(
                 f"There is no kernel '{kernel_id}'. Name a running one, or none at all."
             )
-        manager = self._pool.get_kernel(kernel_id)
+        manager = self._kernel_manager.get_kernel(kernel_id)
         language = self._language(manager.kernel_name)
         if language.lower() != "python":
             raise OtherLanguage(language)
@@ -92,7 +92,7 @@ class KernelRegistry:
                 return self._language(kernel["name"])
             model = await ensure_async(self._contents.get(path, content=True, type="notebook"))
             named = model["content"]["metadata"].get("kernelspec", {}).get("name")
-            return self._language(named or self._pool.default_kernel_name)
+            return self._language(named or self._kernel_manager.default_kernel_name)
         except (HTTPError, NoSuchKernel):
             return ""
 
@@ -114,7 +114,7 @@ class KernelRegistry:
     def running_for_conversation(self, conversation: str) -> Kernel | None:
         """Return the kernel of ``conversation`` if it runs, else None."""
         kernel_id = self._conversations.get(conversation)
-        return self._kernel(kernel_id) if kernel_id and kernel_id in self._pool else None
+        return self._kernel(kernel_id) if kernel_id and kernel_id in self._kernel_manager else None
 
     async def for_conversation(self, conversation: str, path: str, name: str) -> Kernel:
         """
@@ -125,7 +125,7 @@ class KernelRegistry:
         """
         async with self._starting:
             kernel_id = self._conversations.get(conversation)
-            if kernel_id is None or kernel_id not in self._pool:
+            if kernel_id is None or kernel_id not in self._kernel_manager:
                 kernel_id = await self._started(self._prewarmed_or_new())
                 self._conversations[conversation] = kernel_id
                 await self._sessions.create_session(
@@ -134,7 +134,7 @@ class KernelRegistry:
         return self._kernel(kernel_id)
 
     async def _prewarmed_or_new(self) -> str:
-        return await self.prewarmed.adopt() or str(await self._pool.start_kernel(path=""))
+        return await self.prewarmed.adopt() or str(await self._kernel_manager.start_kernel(path=""))
 
     @contextlib.asynccontextmanager
     async def temporary(self) -> AsyncIterator[Kernel]:
@@ -162,12 +162,16 @@ class KernelRegistry:
                 f"There is no kernel named '{name}' here. The kernels are: "
                 f"{', '.join(sorted(known))}."
             )
-        kernel_id = await self._started(self._pool.start_kernel(path=folder, kernel_name=name))
+        kernel_id = await self._started(
+            self._kernel_manager.start_kernel(path=folder, kernel_name=name)
+        )
         try:
             yield kernel_id
         finally:
-            if kernel_id in self._pool:
-                await asyncio.shield(self._end(self._pool.shutdown_kernel(kernel_id, now=True)))
+            if kernel_id in self._kernel_manager:
+                await asyncio.shield(
+                    self._end(self._kernel_manager.shutdown_kernel(kernel_id, now=True))
+                )
 
     async def kernel_id_of(self, conversation: str, notebook: str) -> str | None:
         """
@@ -178,27 +182,27 @@ class KernelRegistry:
         if notebook and (kernel := await self._session_kernel(notebook)):
             return str(kernel["id"])
         kernel_id = self._conversations.get(conversation)
-        return kernel_id if kernel_id in self._pool else None
+        return kernel_id if kernel_id in self._kernel_manager else None
 
     def kernelspec(self, kernel_id: str | None) -> dict[str, str]:
         """Return name, display_name and language of a kernel, or of one that would be started."""
-        name = self._pool.default_kernel_name
-        if kernel_id in self._pool:
-            name = self._pool.get_kernel(kernel_id).kernel_name
+        name = self._kernel_manager.default_kernel_name
+        if kernel_id in self._kernel_manager:
+            name = self._kernel_manager.get_kernel(kernel_id).kernel_name
         spec = self._specs.get_kernel_spec(name)
         return {"name": name, "display_name": spec.display_name, "language": spec.language}
 
     def process(self, kernel_id: str) -> KernelProcess:
         """Return the process of a running kernel, which the caller has to close."""
-        return KernelProcess(self._pool, kernel_id)
+        return KernelProcess(self._kernel_manager, kernel_id)
 
     async def running(self) -> list[dict[str, str]]:
         """Return id, name and state of the server's kernels, for the status."""
         kernels = []
-        for kernel_id in self._pool.list_kernel_ids():
+        for kernel_id in self._kernel_manager.list_kernel_ids():
             # A kernel that is just being started or shut down has no model.
             with contextlib.suppress(HTTPError, KeyError, TraitError):
-                model = await ensure_async(self._pool.kernel_model(kernel_id))
+                model = await ensure_async(self._kernel_manager.kernel_model(kernel_id))
                 state = model["execution_state"]
                 kernels.append({"id": kernel_id, "name": model["name"], "state": state})
         return kernels
@@ -207,7 +211,7 @@ class KernelRegistry:
         """Shut down the kernels in which code of ours still runs: the server is being stopped."""
         busy = [kernel for kernel in self._known.values() if kernel.runs and kernel.exists]
         await asyncio.gather(
-            *(self._pool.shutdown_kernel(kernel.id, now=True) for kernel in busy),
+            *(self._kernel_manager.shutdown_kernel(kernel.id, now=True) for kernel in busy),
             return_exceptions=True,
         )
 
@@ -224,7 +228,9 @@ class KernelRegistry:
         for gone in [known for known in self._known.values() if not known.exists]:
             del self._known[gone.id]
             self._end(gone.close())
-        kernel = self._known.setdefault(kernel_id, Kernel(self.settings, self._pool, kernel_id))
+        kernel = self._known.setdefault(
+            kernel_id, Kernel(self.settings, self._kernel_manager, kernel_id)
+        )
         # A notebook may have been renamed since.
         kernel.notebook_path = notebook_path or kernel.notebook_path
         return kernel

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from caesarion.kernels.outputs import Recorder
+from caesarion.kernels.outputs import OutputBuffer
 
 
 @dataclass
@@ -19,15 +19,15 @@ class Request:
     """
     An execute request under way; ``changed`` is set whenever something of it arrives.
 
-    The kernel has ``begun`` with it when it says so, and ``started`` its code when it has been
-    given a number; a call of ours gets none. It is ``abandoned`` when no run waits for it any
-    more. Outputs that come after its end go to ``late``.
+    ``status_seen``: the kernel has sent a status, so it has come to the request. ``code_started``:
+    the code has been given a number, or was seen to run; a silent evaluation gets no number.
+    ``abandoned``: no run waits for it any more. Outputs that come after its end go to ``late``.
     """
 
     id: str
-    recorder: Recorder
-    started: bool = False
-    begun: bool = False
+    buffer: OutputBuffer
+    code_started: bool = False
+    status_seen: bool = False
     idle: bool = False
     abandoned: bool = False
     reply: dict[str, Any] | None = None
@@ -36,12 +36,12 @@ class Request:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
-    def ended(self) -> bool:
+    def idle_and_replied(self) -> bool:
         """Whether the kernel has both replied and gone idle."""
         return self.idle and self.reply is not None
 
     @property
-    def over(self) -> bool:
+    def idle_or_replied(self) -> bool:
         """Whether the kernel has done with it; a part of what it says of it may be to come."""
         return self.idle or self.reply is not None
 
@@ -49,19 +49,19 @@ class Request:
         """Take an iopub message that has this request as its parent."""
         kind, content = message["msg_type"], message["content"]
         if kind == "execute_input":
-            self.started = True
+            self.code_started = True
             self.execution_count = content["execution_count"]
         elif kind == "status":
-            self.begun = True
+            self.status_seen = True
             self.idle = content["execution_state"] == "idle"
         elif not self.abandoned:
-            self.recorder.feed(message)
+            self.buffer.feed(message)
         self.changed.set()
 
     def note_late(self, message: dict[str, Any]) -> None:
         """Take an iopub message that comes after the end."""
-        self.recorder.feed(message)
-        for output in self.recorder.take():
+        self.buffer.feed(message)
+        for output in self.buffer.take():
             if self.late:
                 self.late(output)
 

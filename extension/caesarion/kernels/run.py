@@ -15,7 +15,7 @@ from caesarion.config import CaesarionKernel
 from caesarion.errors import KernelError
 from caesarion.events import RunStart, StatusChange
 from caesarion.kernels.connection import Connection
-from caesarion.kernels.outputs import Recorder
+from caesarion.kernels.outputs import OutputBuffer
 from caesarion.kernels.process import NEW_KERNEL, asks_to_exit
 from caesarion.kernels.request import wait
 
@@ -77,8 +77,8 @@ class Run:
     """
     A run, from its request on; ``kernel_id`` and ``notebook_path`` say where it is.
 
-    ``restart`` restarts the kernel, at once if its argument is true; ``go_on`` runs a coroutine
-    in the background.
+    ``restart`` restarts the kernel, at once if its argument is true; ``spawn_task`` runs a
+    coroutine in the background.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Run:
         kernel_id: str,
         notebook_path: str,
         restart: Callable[[bool], Awaitable[None]],
-        go_on: Callable[[Coroutine[Any, Any, object]], object],
+        spawn_task: Callable[[Coroutine[Any, Any, object]], object],
         late: Late | None = None,
     ) -> None:
         self._connection = connection
@@ -98,15 +98,15 @@ class Run:
         self._kernel_id = kernel_id
         self._notebook_path = notebook_path
         self._restart = restart
-        self._go_on = go_on
-        recorder = Recorder(
+        self._spawn_task = spawn_task
+        buffer = OutputBuffer(
             shown_text=settings.shown_text,
             max_media=settings.max_media,
             max_outputs=settings.max_outputs,
         )
         connection.process.begin_run()
         self._late = late
-        self._request = connection.execute(code, recorder, self._take_late if late else None)
+        self._request = connection.execute(code, buffer, self._take_late if late else None)
         self._start: RunStart | None = None
 
     async def steps(self) -> AsyncGenerator[RunStep, None]:
@@ -116,7 +116,7 @@ class Run:
         deadline, next_look = loop.time() + limit, loop.time() + WATCH
         last_outputs: float | None = None
         waiting_told = False
-        while not request.ended:
+        while not request.idle_and_replied:
             await wait(request.changed, WATCH)
             if request.changed.is_set():
                 last_outputs = None
@@ -126,18 +126,20 @@ class Run:
                 next_look = now + WATCH
                 self._connection.check()
                 # Code may keep its kernel from saying that it has begun.
-                request.started = request.started or self._connection.executes(request)
+                request.code_started = request.code_started or self._connection.executes(request)
                 if end := await self._end_of_process():
-                    for step in self._ending("dead", end if request.started else _not_run(end)):
+                    for step in self._ending(
+                        "dead", end if request.code_started else _not_run(end)
+                    ):
                         yield step
                     return
-            if request.started and not self._start:
+            if request.code_started and not self._start:
                 deadline = now + limit
                 self._start = RunStart(
                     request.execution_count, self._kernel_id, self._notebook_path
                 )
                 yield self._start
-            for output in request.recorder.take():
+            for output in request.buffer.take():
                 yield output
             if request.reply:
                 # Aborted requests have no outputs; the last of others may be on their way.
@@ -163,13 +165,13 @@ class Run:
         is stopped in the background, as soon as the kernel comes to it.
         """
         request = self._request
-        if request.abandoned or request.over:
+        if request.abandoned or request.idle_or_replied:
             return ""
         if end := await self._end_of_process():
             return end
         if not self._connection.executes(request):
             self._connection.abandon(request)
-            self._go_on(self._stop_when_begun())
+            self._spawn_task(self._stop_when_begun())
             return ""
         return await self._interrupt()
 
@@ -179,16 +181,16 @@ class Run:
 
     async def _end_of_process(self) -> str:
         connection = self._connection
-        return await connection.process.end(told_to_stop=connection.told_to_stop)
+        return await connection.process.end(shutdown_reply_seen=connection.shutdown_reply_seen)
 
     async def _stop_when_begun(self) -> None:
         request = self._request
-        while not request.over and not self._connection.executes(request):
+        while not request.idle_or_replied and not self._connection.executes(request):
             await wait(request.changed, WATCH)
             request.changed.clear()
             if await self._end_of_process():
                 return
-        if request.over:
+        if request.idle_or_replied:
             self._connection.forget(request)
         else:
             await self._interrupt()
@@ -197,12 +199,12 @@ class Run:
         connection, request, loop = self._connection, self._request, asyncio.get_running_loop()
         await connection.process.manager.interrupt_kernel()
         deadline = loop.time() + self._settings.stop_limit
-        while not request.over and (left := deadline - loop.time()) > 0:
+        while not request.idle_or_replied and (left := deadline - loop.time()) > 0:
             request.changed.clear()
             await wait(request.changed, min(WATCH, left))
-            if not request.over and (end := await self._end_of_process()):
+            if not request.idle_or_replied and (end := await self._end_of_process()):
                 return end
-        stuck = not request.over and connection.executes(request)
+        stuck = not request.idle_or_replied and connection.executes(request)
         connection.forget(request)
         if not stuck:
             return ""
@@ -211,7 +213,7 @@ class Run:
 
     async def _time_out(self) -> list[dict[str, Any] | RunEnd]:
         limit = self._settings.time_limit
-        if not self._request.started:
+        if not self._request.code_started:
             await self.stop()
             return never_ran(limit)
         note = f"{_TOO_LONG.format(f'{limit:g}')} {await self.stop()}".strip()
@@ -234,10 +236,10 @@ class Run:
 
     def _add_error(self, reply: dict[str, Any]) -> None:
         """Add an error whose own message did not come: its text cannot be encoded, for example."""
-        recorder = self._request.recorder
-        if reply["ename"] not in recorder.digest(self._settings.result_text):
+        buffer = self._request.buffer
+        if reply["ename"] not in buffer.digest(self._settings.result_text):
             error = {"ename": reply["ename"], "evalue": reply["evalue"], "traceback": []}
-            recorder.feed({"msg_type": "error", "content": error})
+            buffer.feed({"msg_type": "error", "content": error})
 
     async def _replace_exited(self) -> str:
         # ipykernel 7 ends 0.1 s after it has replied: the next run must not go to it.
@@ -249,9 +251,9 @@ class Run:
 
     def _ending(self, status: RunStatus, note: str) -> list[dict[str, Any] | RunEnd]:
         """Return the last outputs of a run, its note among them, and its end."""
-        recorder = self._request.recorder
-        shown = [*recorder.finish(), *([show_note(note)] if note else [])]
-        digest = recorder.digest(self._settings.result_text)
+        buffer = self._request.buffer
+        shown = [*buffer.finish(), *([show_note(note)] if note else [])]
+        digest = buffer.digest(self._settings.result_text)
         return [*shown, RunEnd(status, self._request.execution_count, digest, note)]
 
 

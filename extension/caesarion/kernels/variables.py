@@ -33,7 +33,7 @@ async def digests(kernel: Kernel, names: list[str]) -> dict[str, str | None]:
 
 
 async def _asked(kernel: Kernel, names: list[str] | None) -> Any:
-    shown = await kernel.call(_source(), inspector.answer.__name__, names)
+    shown = await kernel.evaluate(_source(), inspector.answer.__name__, names)
     return json.loads(shown, object_pairs_hook=_plain)
 
 
