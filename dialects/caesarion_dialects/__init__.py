@@ -45,14 +45,14 @@ sse             server-sent events as the WHATWG specifies them
 from caesarion_dialects.adaptation import RequestForm, learned
 from caesarion_dialects.assembler import Answer, Assembler, Call
 from caesarion_dialects.canonical import Canonicaliser
-from caesarion_dialects.choice import MARKER
+from caesarion_dialects.choice import CONTENT_WAS_REASONING
 from caesarion_dialects.completion import completion
 from caesarion_dialects.reader import AnswerReader, Failure, Piece
 from caesarion_dialects.sse import Event, EventReader
 from caesarion_dialects.usage import Usage
 
 __all__ = [
-    "MARKER",
+    "CONTENT_WAS_REASONING",
     "Answer",
     "AnswerReader",
     "Assembler",

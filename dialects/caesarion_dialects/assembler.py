@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from caesarion_dialects import usage
-from caesarion_dialects.choice import MARKER
+from caesarion_dialects.choice import CONTENT_WAS_REASONING
 
 Json = dict[str, Any]
 
@@ -89,7 +89,7 @@ class Answer:
 
     def add(self, delta: Json) -> bool:
         """Take a delta; return whether it had text or a piece of a call."""
-        if delta.get(MARKER):
+        if delta.get(CONTENT_WAS_REASONING):
             # The content so far was reasoning, and this is its closing tag: see ``choice``.
             said = self.pieces.pop("content", [])
             self.pieces.setdefault("reasoning_content", []).extend(said)

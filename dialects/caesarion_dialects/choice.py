@@ -21,7 +21,7 @@ from caesarion_dialects.reasoning import (
 
 Delta = dict[str, Any]
 
-MARKER = "content_was_reasoning"
+CONTENT_WAS_REASONING = "content_was_reasoning"
 """
 Marks the delta of a closing tag without an opening one: the content before it was reasoning.
 
@@ -94,7 +94,7 @@ class Choice:
         if calls:
             if content or not self._calls.take_canonical(calls):
                 return False
-        elif delta.get(MARKER):
+        elif delta.get(CONTENT_WAS_REASONING):
             self._tags.only_text()
             self.thinks = True
         elif content and not self._tags.take_plain(content):
@@ -180,7 +180,7 @@ class Choice:
             self.size += _bytes(text)
             if kind == "unopened":
                 self.thinks = True
-                made.append({"content": text, MARKER: True})
+                made.append({"content": text, CONTENT_WAS_REASONING: True})
             elif kind == last:
                 made[-1][kind] += text
             else:

@@ -29,7 +29,7 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 _environment: Mapping[str, str] = os.environ
 
 
-def fix_environment() -> None:
+def freeze_environment() -> None:
     """
     Read settings from the environment as it is now, whatever is done to it later.
 

@@ -1,4 +1,10 @@
-"""The services that chat and HTTP API share, built once by :mod:`caesarion.extension`."""
+"""
+The parts of a user's server that chat and HTTP API share: one container for all of them.
+
+Built once by :mod:`caesarion.extension`, which puts it into the server's settings; used by
+:mod:`caesarion.chat.persona` and the handlers of :mod:`caesarion.api`. These are not services in
+JupyterHub's sense.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -289,7 +289,7 @@ def test_what_changes_the_environment_later_changes_no_setting(
 ) -> None:
     monkeypatch.setattr(config, "_environment", os.environ)
     monkeypatch.setenv("CAESARION_AGENT_MAX_APPROVAL", "read-only")
-    config.fix_environment()
+    config.freeze_environment()
     monkeypatch.setenv("CAESARION_AGENT_MAX_APPROVAL", "auto")
     assert CaesarionAgent().max_approval == "read-only"
 

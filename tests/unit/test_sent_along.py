@@ -18,7 +18,7 @@ async def never() -> Kernel:
     raise AssertionError("no kernel is started to look at variables")
 
 
-NOWHERE = context.Place(never, no_kernel, "")
+NOWHERE = context.TargetKernel(never, no_kernel, "")
 
 json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=20),
@@ -86,7 +86,7 @@ async def test_why_variables_could_not_be_looked_at_is_told(error: KernelError) 
         raise error
 
     told = await context.describe(
-        context.read_stamp({"variables": ["x"]}), context.Place(never, fails, "")
+        context.read_stamp({"variables": ["x"]}), context.TargetKernel(never, fails, "")
     )
     assert told.endswith(f"The variables x could not be looked at. {error}")
 

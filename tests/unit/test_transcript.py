@@ -16,8 +16,8 @@ from caesarion.chat.history import read
 from caesarion.chat.questions import (
     attached,
     attached_cells,
+    attachments_of,
     delete_turn,
-    just_attached,
     store_digest,
 )
 from caesarion.chat.transcript import Transcript, end_interrupted
@@ -680,11 +680,11 @@ async def test_attachments_are_told_by_their_paths(chat: Chat, asked: Message) -
 
 
 async def test_what_was_found_in_a_file_stays_with_its_message(chat: Chat, asked: Message) -> None:
-    assert just_attached(chat, asked) == [(asked.id, "a.csv"), (asked.id, "/b.ipynb")]
+    assert attachments_of(chat, asked) == [(asked.id, "a.csv"), (asked.id, "/b.ipynb")]
     store_digest(chat, (asked.id, "a.csv"), Path("/volume/a.csv"), "Table")
     store_digest(chat, (asked.id, "/b.ipynb"), ROOT / "b.ipynb", "Notebook")
     later = chat.says("and now?", attachments=["1"], metadata={"kernel_id": "k"})
-    assert just_attached(chat, later) == [(later.id, "a.csv")]
+    assert attachments_of(chat, later) == [(later.id, "a.csv")]
     store_digest(chat, (later.id, "a.csv"), ROOT / "a.csv", "Longer table")
     assert read(chat, PERSONA, later, ROOT) == [
         prompt.user_message(

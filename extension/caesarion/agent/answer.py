@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from caesarion_dialects import MARKER, Assembler
+from caesarion_dialects import CONTENT_WAS_REASONING, Assembler
 
 from caesarion.agent.prompt import REASONING
 from caesarion.events import Reasoning, Refusal, Text, TextWasReasoning, ToolCall, Usage
@@ -49,7 +49,7 @@ def read(chunk: dict[str, Any], assembler: Assembler) -> list[Delta]:
     shown: list[Delta] = []
     for choice in chunk["choices"]:
         delta = choice["delta"]
-        if delta.get(MARKER):
+        if delta.get(CONTENT_WAS_REASONING):
             shown.append(TextWasReasoning())
             continue
         for kind, name in _SHOWN:

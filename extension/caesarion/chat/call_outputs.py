@@ -57,7 +57,7 @@ class CallOutputs:
         elif kind == "stream":
             self._stream(output["name"], output["text"])
         else:
-            live = self._place(f"{kind} {self._next}")
+            live = self._next_message(f"{kind} {self._next}")
             if kind == "error":
                 told = describe_error(output)
                 self._show(live, {"application/vnd.jupyter.stderr": told}, kind)
@@ -82,7 +82,7 @@ class CallOutputs:
         mime = "text/plain" if name == "stdout" else "application/vnd.jupyter.stderr"
         last = self._messages[self._next - 1] if self._next else None
         if last is None or last.kind != name:
-            last = self._place(name)
+            last = self._next_message(name)
             last.terminal, last.settled = Terminal(), ""
         last.terminal.write(text)
         last.settled += "".join(last.terminal.settled())
@@ -100,7 +100,7 @@ class CallOutputs:
             mark["execution_count"] = count
         live.show({**data, OUTPUT_MIME: mark})
 
-    def _place(self, kind: str) -> LiveMessage:
+    def _next_message(self, kind: str) -> LiveMessage:
         """Return the message for the next output: a cleared one, or a new one."""
         if self._next < len(self._messages):
             live = self._messages[self._next]

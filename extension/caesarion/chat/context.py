@@ -75,20 +75,22 @@ def read_stamp(metadata: dict[str, Any] | None) -> Stamp:
 
 
 @dataclass(frozen=True)
-class Place:
+class TargetKernel:
     """
     The kernel in which the code of a turn runs.
 
     ``find`` returns it, and starts it if need be; ``running`` returns it
-    only if it runs; ``told`` is the sentence about it for the model.
+    only if it runs; ``prompt_sentence`` is what the model is told of it.
     """
 
     find: Callable[[], Coroutine[Any, Any, Kernel]]
     running: Callable[[], Coroutine[Any, Any, Kernel | None]]
-    told: str
+    prompt_sentence: str
 
 
-async def place(kernels: KernelRegistry, stamp: Stamp, named: list[str], own: Place) -> Place:
+async def target_kernel(
+    kernels: KernelRegistry, stamp: Stamp, named: list[str], own: TargetKernel
+) -> TargetKernel:
     """
     Return the kernel of the notebook in front, else of one of those ``named``, else ``own``.
 
@@ -99,7 +101,7 @@ async def place(kernels: KernelRegistry, stamp: Stamp, named: list[str], own: Pl
     if stamp.kernel_id:
         try:
             kernel = await kernels.get(stamp.kernel_id, stamp.notebook_path)
-            return Place(_gives(kernel), _gives(kernel), _IN_FRONT.format(path=front))
+            return TargetKernel(_gives(kernel), _gives(kernel), _IN_FRONT.format(path=front))
         except OtherLanguage as error:
             other = _OTHER.format(path=front, language=error.language)
         except UnknownKernel:
@@ -109,25 +111,25 @@ async def place(kernels: KernelRegistry, stamp: Stamp, named: list[str], own: Pl
         is_front = path == stamp.notebook_path
         if language.lower() == "python":
             told = _IN_FRONT if is_front else _NAMED
-            return Place(
+            return TargetKernel(
                 lambda path=path: kernels.for_notebook(path),  # type: ignore[misc]
                 lambda path=path: kernels.running_for_notebook(path),  # type: ignore[misc]
                 told.format(path=_shown(path)),
             )
         if is_front and language:
             other = _OTHER.format(path=front, language=language)
-    return Place(own.find, own.running, other or _NONE)
+    return TargetKernel(own.find, own.running, other or _NONE)
 
 
-def own_place(
+def own_target(
     find: Callable[[], Coroutine[Any, Any, Kernel]], running: Callable[[], Kernel | None]
-) -> Place:
-    """Return a conversation's own kernel as a place."""
+) -> TargetKernel:
+    """Return a conversation's own kernel as the target."""
 
     async def if_running() -> Kernel | None:
         return running()
 
-    return Place(find, if_running, _NONE)
+    return TargetKernel(find, if_running, _NONE)
 
 
 def named_notebooks(body: str, attached: Iterable[str]) -> list[str]:
@@ -135,7 +137,7 @@ def named_notebooks(body: str, attached: Iterable[str]) -> list[str]:
     return [*_NOTEBOOK.findall(body), *(path for path in attached if path.endswith(".ipynb"))]
 
 
-async def describe(stamp: Stamp, where: Place) -> str:
+async def describe(stamp: Stamp, where: TargetKernel) -> str:
     """Return the text that follows the question for the model: cell and variables, quoted."""
     parts = [*_cell(stamp), *await _variables(stamp.variables, where)]
     return "\n".join([MARK, *parts]) if parts else ""
@@ -154,7 +156,7 @@ def _cell(stamp: Stamp) -> list[str]:
     return told
 
 
-async def _variables(names: list[str], where: Place) -> list[str]:
+async def _variables(names: list[str], where: TargetKernel) -> list[str]:
     names = [name for name in dict.fromkeys(names) if name.isidentifier()]
     if not names:
         return []

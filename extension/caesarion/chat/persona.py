@@ -250,7 +250,7 @@ class CaesarionPersona(BasePersona):
     ) -> AsyncGenerator[Event, None]:
         """Return the events of a turn; one that only runs a cell again asks no model."""
         stamp = context.read_stamp(message.metadata)
-        where = await self._place(stamp, message)
+        where = await self._target_kernel(stamp, message)
         wanted = (message.metadata or {}).get("approval")
 
         def show_late(run: RunStart, output: dict[str, Any]) -> None:
@@ -265,7 +265,7 @@ class CaesarionPersona(BasePersona):
         root = Path(self.parent.root_dir)
         messages = history.read(self.chat, self.id, message, root, images)
         source = Source(self.chat.get_id(), message.id)
-        return agent.run([prompt.system_message(where.told), *messages], source)
+        return agent.run([prompt.system_message(where.prompt_sentence), *messages], source)
 
     def _call_again(self, again: Any) -> ToolCall:
         """Return the call that is asked for once more, by its id and what is shown of it."""
@@ -282,7 +282,7 @@ class CaesarionPersona(BasePersona):
     async def _read_attachments(self, question: Message) -> dict[Attached, str]:
         """Store the digests of the files attached to ``question``; return the images to show."""
         attachments = self._services.attachments
-        if questions.just_attached(self.chat, question):
+        if questions.attachments_of(self.chat, question):
             self.set_status("is looking into the attached files...")
             await questions.store_digests(self.chat, question, attachments)
             self.set_status("is thinking...")
@@ -292,15 +292,15 @@ class CaesarionPersona(BasePersona):
         self._new_images = new or list(images.values())
         return images
 
-    async def _place(self, stamp: context.Stamp, message: Message) -> context.Place:
+    async def _target_kernel(self, stamp: context.Stamp, message: Message) -> context.TargetKernel:
         """Return where the code of this turn runs."""
         kernels, chat_id = self._services.kernels, self.chat.get_id()
-        own = context.own_place(
+        own = context.own_target(
             self._conversation_kernel, lambda: kernels.running_for_conversation(chat_id)
         )
         attached = questions.paths_of(self.chat, message)
         named = context.named_notebooks(message.body, attached)
-        return await context.place(kernels, stamp, named, own)
+        return await context.target_kernel(kernels, stamp, named, own)
 
     async def _conversation_kernel(self) -> Kernel:
         path = self.chat.get_path()

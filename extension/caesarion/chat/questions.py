@@ -60,7 +60,7 @@ def attached(chat: BaseChatModel, question: Message) -> list[Attached]:
     ]
 
 
-def just_attached(chat: BaseChatModel, question: Message) -> list[Attached]:
+def attachments_of(chat: BaseChatModel, question: Message) -> list[Attached]:
     """Return the attachments of ``question`` itself."""
     message = chat.get_message(question.id)
     return [(question.id, path) for path in paths_of(chat, message)] if message else []
@@ -79,7 +79,7 @@ def attached_cells(chat: BaseChatModel, one: Attached) -> list[str]:
 
 async def store_digests(chat: BaseChatModel, question: Message, attachments: Attachments) -> None:
     """Store the digests of the files of ``question`` with it, since a file may change, or go."""
-    new = just_attached(chat, question)
+    new = attachments_of(chat, question)
     found = await asyncio.gather(*(attachments.read(one, attached_cells(chat, one)) for one in new))
     for one, digest in zip(new, found, strict=True):
         store_digest(chat, one, attachments.path(one[1]), digest)

@@ -132,7 +132,7 @@ class DurableChat(WsChatModel):
         path = self._file
         before = next((chat for chat in self.waiting if chat._file == path), None)
         if before:
-            self._succeed(before)
+            self._take_over(before)
             return
         read = chat_file.read(path)
         if read is None and path.exists():
@@ -237,7 +237,7 @@ class DurableChat(WsChatModel):
             self._forget()
             chat_file.good_copy(self._file).unlink(missing_ok=True)
 
-    def _succeed(self, before: "DurableChat") -> None:
+    def _take_over(self, before: "DurableChat") -> None:
         self._messages, self._indexes_by_id = before._messages, before._indexes_by_id
         self._users, self._attachments = before._users, before._attachments
         self._metadata, self._stored = before._metadata, before._stored

@@ -10,7 +10,7 @@ connection        the channels to a kernel; sorts its messages to the requests
 request           one execute request, and the messages that answer it
 execution_marker  which request the kernel executes, written by the kernel to a file
 process           the process of a kernel: does it live, and what ended it
-memory            the control group (cgroup) that bounds the process's memory
+cgroup            the control group that bounds the process's memory
 outputs           the outputs of a run, within its limits, and a digest for the model
 terminal          text as a terminal shows it: carriage returns, cursor moves, colours
 plain_text        outputs and errors as text for the model

@@ -10,7 +10,7 @@ import contextlib
 import signal
 from typing import Any, Protocol
 
-from caesarion.kernels.memory import MemoryGroup
+from caesarion.kernels.cgroup import MemoryGroup
 
 NEW_KERNEL = "A new one takes its place; the variables are gone."
 SHUT_DOWN = "The kernel was shut down."

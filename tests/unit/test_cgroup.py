@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from caesarion.kernels.memory import MemoryGroup
+from caesarion.kernels.cgroup import MemoryGroup
 
 TWO = ("memory.events", "memory.max", "memory.peak")
 ONE = ("memory.oom_control", "memory.limit_in_bytes", "memory.max_usage_in_bytes")
