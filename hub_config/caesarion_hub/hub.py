@@ -44,10 +44,10 @@ def configure(c: Config, values: Values) -> None:
     c.JupyterHub.active_server_limit = hub.active_server_limit
     if hub.subdomain_host:
         c.JupyterHub.subdomain_host = hub.subdomain_host
-    if isinstance(values.place, Local):
-        configure_local(c, values.place, hub.base_url)
+    if isinstance(values.deployment, Local):
+        configure_local(c, values.deployment, hub.base_url)
     else:
-        configure_cluster(c, values.place, hub.base_url)
+        configure_cluster(c, values.deployment, hub.base_url)
     if hub.db.url:
         c.JupyterHub.db_url = hub.db.url
     # hub.config may name another database than our values; overrides.py applies it later.

@@ -55,17 +55,17 @@ def configure(c: Config, values: Values) -> None:
 
 def gateway(values: Values, inherited: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """Return the gateway as a service; on one machine it reads its values from a file."""
-    place = values.place
-    if not isinstance(place, Local):
-        token = place.gateway_token.get_secret_value()
+    deployment = values.deployment
+    if not isinstance(deployment, Local):
+        token = deployment.gateway_token.get_secret_value()
         # Do not hold up the hub's start while the gateway is away.
-        return {**GATEWAY, "url": place.gateway_url, "api_token": token, "timeout": 1}
+        return {**GATEWAY, "url": deployment.gateway_url, "api_token": token, "timeout": 1}
     environment = {name: inherited[name] for name in NETWORK_VARIABLES if name in inherited}
-    environment[RUN_VARIABLE] = place.run
-    environment[CONFIG_VARIABLE] = str(place.gateway_file)
+    environment[RUN_VARIABLE] = deployment.run
+    environment[CONFIG_VARIABLE] = str(deployment.gateway_file)
     return {
         **GATEWAY,
-        "url": f"http://127.0.0.1:{place.gateway_port}",
+        "url": f"http://127.0.0.1:{deployment.gateway_port}",
         "command": [sys.executable, "-m", "caesarion_hub.gateway"],
         "environment": environment,
     }
@@ -73,7 +73,7 @@ def gateway(values: Values, inherited: Mapping[str, str] = os.environ) -> dict[s
 
 def culler(values: Values) -> dict[str, Any]:
     """Return the idle culler as a service."""
-    cull, place = values.cull, values.place
+    cull, deployment = values.cull, values.deployment
     return {
         "name": "idle-culler",
         "command": [
@@ -83,7 +83,7 @@ def culler(values: Values) -> dict[str, Any]:
             f"--max-age={cull.max_age}",
             *(["--cull-users"] if cull.users else []),
         ],
-        "environment": {RUN_VARIABLE: place.run} if isinstance(place, Local) else {},
+        "environment": {RUN_VARIABLE: deployment.run} if isinstance(deployment, Local) else {},
     }
 
 

@@ -43,14 +43,14 @@ def configure(c: Config, values: Values) -> None:
     if values.cull.enabled and values.cull.timeout < 3 * ACTIVITY_INTERVAL:
         interval = max(1, values.cull.timeout // 3)
         c.Spawner.environment["JUPYTERHUB_ACTIVITY_INTERVAL"] = str(interval)
-    if isinstance(values.place, Local):
-        c.Spawner.environment[RUN_VARIABLE] = values.place.run
-        local_spawner.configure(c, values.place)
+    if isinstance(values.deployment, Local):
+        c.Spawner.environment[RUN_VARIABLE] = values.deployment.run
+        local_spawner.configure(c, values.deployment)
     else:
         # Not at the top: `make up` does not import the Kubernetes client.
         from caesarion_hub.pods import configuration
 
-        configuration.configure(c, values, values.place)
+        configuration.configure(c, values, values.deployment)
     # Last, so that an operator can replace any variable, also those of the agent's limits above:
     # extraEnv is the operator's own, and users cannot set it.
     c.Spawner.environment.update(values.singleuser.extra_env)
@@ -64,8 +64,10 @@ def configure(c: Config, values: Values) -> None:
 
 def gateway_url(values: Values) -> str:
     """Return the model's base URL for users' servers: the gateway itself, not through the proxy."""
-    place = values.place
+    deployment = values.deployment
     gateway = (
-        f"http://127.0.0.1:{place.gateway_port}" if isinstance(place, Local) else place.gateway_url
+        f"http://127.0.0.1:{deployment.gateway_port}"
+        if isinstance(deployment, Local)
+        else deployment.gateway_url
     )
     return f"{gateway.rstrip('/')}{values.hub.base_url}services/gateway/v1"

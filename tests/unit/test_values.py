@@ -78,8 +78,8 @@ def test_camel_case_in_the_file_is_snake_case_in_python() -> None:
     made = make_values(cull={"maxAge": 5}, gateway={"baseUrl": "http://[::1]:1/v1"})
     assert made.cull.max_age == 5
     assert made.gateway.base_url == "http://[::1]:1/v1"
-    assert made.local_place.folder == Path("/state")
-    assert made.local_place.proxy_command == ("node", "proxy")
+    assert made.local_deployment.folder == Path("/state")
+    assert made.local_deployment.proxy_command == ("node", "proxy")
 
 
 @pytest.mark.parametrize(

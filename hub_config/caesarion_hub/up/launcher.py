@@ -55,15 +55,16 @@ def up(environment: Mapping[str, str]) -> None:
             table = make_table(environment, folder)
             settings = values.check(table, {key: name for name, key in SETTINGS.items()})
             end_leftovers(folder)
-            machine.claim(settings.local_place.port)
-            folder.mark(settings.local_place.run)
+            machine.claim(settings.local_deployment.port)
+            folder.mark(settings.local_deployment.run)
             write(folder.values_file, yaml.safe_dump(table))
             write(
-                settings.local_place.gateway_file, yaml.safe_dump(make_gateway_table(table, folder))
+                settings.local_deployment.gateway_file,
+                yaml.safe_dump(make_gateway_table(table, folder)),
             )
             print("Starting JupyterHub ...", flush=True)
             inherited = make_environment(environment, folder, settings)
-            hub = Hub(settings.local_place.run, folder.log_file, inherited)
+            hub = Hub(settings.local_deployment.run, folder.log_file, inherited)
             asyncio.run(hub.serve(lambda: print(make_banner(environment, settings), flush=True)))
         finally:
             folder.key_file.unlink(missing_ok=True)
@@ -134,7 +135,7 @@ def make_environment(
     return inherited | {
         "PATH": os.pathsep.join(path),
         values.VALUES_VARIABLE: str(folder.values_file),
-        values.RUN_VARIABLE: settings.local_place.run,
+        values.RUN_VARIABLE: settings.local_deployment.run,
     }
 
 
@@ -151,7 +152,7 @@ def make_banner(environment: Mapping[str, str], settings: values.Values) -> str:
     )
     base_url = settings.hub.base_url.rstrip("/")
     return f"""
-Caesarion is ready: http://127.0.0.1:{settings.local_place.port}{base_url}
+Caesarion is ready: http://127.0.0.1:{settings.local_deployment.port}{base_url}
 
   Log in      any user name, password {user}
   Administer  {" or ".join(auth.admin_users)}, password {admin}

@@ -178,14 +178,14 @@ class Values(Section):
         return str(named or OUR_AUTHENTICATOR)
 
     @property
-    def place(self) -> Local | Cluster:
+    def deployment(self) -> Local | Cluster:
         """The section that is set: ``local`` or ``cluster``."""
-        place = self.local or self.cluster
-        assert place is not None  # validation.py guarantees it
-        return place
+        deployment = self.local or self.cluster
+        assert deployment is not None  # validation.py guarantees it
+        return deployment
 
     @property
-    def local_place(self) -> Local:
+    def local_deployment(self) -> Local:
         """The section ``local``, for ``make up``, which always sets it."""
         assert self.local is not None
         return self.local

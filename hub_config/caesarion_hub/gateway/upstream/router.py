@@ -248,7 +248,7 @@ def ordered(
     (Efraimidis and Spirakis, 2006).
     """
 
-    def place(route: Route) -> tuple[bool, int, float]:
+    def sort_key(route: Route) -> tuple[bool, int, float]:
         upstream = route.upstream
         return (
             is_deferred(upstream),
@@ -256,7 +256,7 @@ def ordered(
             -math.log(1 - chance()) / upstream.options.weight,
         )
 
-    return sorted(candidates, key=place)
+    return sorted(candidates, key=sort_key)
 
 
 def unknown_model(model: str, known: Sequence[str]) -> GatewayError:
