@@ -118,7 +118,7 @@ async def test_a_long_body_is_parsed_beside_the_loop(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("asyncio.to_thread", to_thread)
     assert await parse(b'{"a": 1}') == {"a": 1}
     assert threads == []
-    assert await parse(b'{"a": 1}' + b" " * request.LONG) == {"a": 1}
+    assert await parse(b'{"a": 1}' + b" " * request.THREAD_THRESHOLD) == {"a": 1}
     assert threads == [parse_object]
 
 

@@ -49,22 +49,22 @@ class BodyMemory:
 
 
 class Body:
-    """The body of one request of ``user``, of ``longest`` bytes at most."""
+    """The body of one request of ``user``, of ``max_bytes`` bytes at most."""
 
-    def __init__(self, memory: BodyMemory, user: str, longest: int) -> None:
+    def __init__(self, memory: BodyMemory, user: str, max_bytes: int) -> None:
         self._memory = memory
         self._user = user
-        self._longest = longest
+        self._max_bytes = max_bytes
         self._data = bytearray()
         self._taken = 0
 
     def add(self, chunk: bytes) -> None:
         """Keep the next bytes; raise GatewayError if they are too many."""
-        if len(self._data) + len(chunk) > self._longest:
+        if len(self._data) + len(chunk) > self._max_bytes:
             raise GatewayError(
                 413,
                 "request_too_large",
-                f"The request is longer than {_mebibytes(self._longest)}. "
+                f"The request is longer than {_mebibytes(self._max_bytes)}. "
                 "Begin a new conversation, or send less.",
             )
         self._memory.take(self._user, len(chunk))

@@ -5,7 +5,7 @@ Routed by ``application``; calls ``request`` for the body and ``metering`` for t
 """
 
 from caesarion_hub.gateway.api.handler import UserHandler
-from caesarion_hub.gateway.api.request import LONG, MAX_BODY, ChatRequest, parse
+from caesarion_hub.gateway.api.request import MAX_BODY, THREAD_THRESHOLD, ChatRequest, parse
 from caesarion_hub.gateway.policy import fields
 
 CONVERSATION_HEADER = "X-Caesarion-Conversation"
@@ -25,12 +25,12 @@ class ModelsHandler(UserHandler):
 class CompletionsHandler(UserHandler):
     """``POST v1/chat/completions``."""
 
-    longest = MAX_BODY
+    max_body_bytes = MAX_BODY
 
-    async def admit(self) -> None:
+    async def check_before_body(self) -> None:
         """Look at the caller's limits and budgets before a long body is received."""
         length = self.request.headers.get("Content-Length", "")
-        if not length.isdecimal() or int(length) >= LONG:
+        if not length.isdecimal() or int(length) >= THREAD_THRESHOLD:
             await self.application.backend.check_limits(self.caller)
 
     async def post(self) -> None:

@@ -80,12 +80,12 @@ class NotFoundHandler(BaseHandler):
 @stream_request_body
 class UserHandler(BaseHandler):
     """
-    A route for users, which reads bodies of ``longest`` bytes.
+    A route for users, which reads bodies of ``max_body_bytes`` bytes.
 
     ``caller`` is the owner of the request's token.
     """
 
-    longest = 2**20
+    max_body_bytes = 2**20
 
     def initialize(self) -> None:
         """Start without a caller, a body or an answer."""
@@ -112,12 +112,12 @@ class UserHandler(BaseHandler):
             self.caller = await application.hub.authenticate(
                 self.request.headers.get("Authorization", "")
             )
-            await self.admit()
+            await self.check_before_body()
         except GatewayError as refusal:
             self._refusal = refusal
-        self._body = Body(application.body_memory, self.caller.name, self.longest)
+        self._body = Body(application.body_memory, self.caller.name, self.max_body_bytes)
 
-    async def admit(self) -> None:
+    async def check_before_body(self) -> None:
         """Raise GatewayError for a caller whose request need not be read; by default never."""
 
     def data_received(self, chunk: bytes) -> None:

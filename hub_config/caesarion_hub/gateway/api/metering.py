@@ -18,7 +18,7 @@ from caesarion_dialects import Piece
 from tornado.iostream import StreamClosedError
 
 from caesarion_hub.gateway.api.metrics import Metrics
-from caesarion_hub.gateway.api.request import LONG, ChatRequest
+from caesarion_hub.gateway.api.request import THREAD_THRESHOLD, ChatRequest
 from caesarion_hub.gateway.api.response import MeteredAnswer, UnseenTokens
 from caesarion_hub.gateway.authentication import Caller
 from caesarion_hub.gateway.errors import GatewayError
@@ -182,7 +182,7 @@ def _reservation(request_id: str, caller: Caller, terms: CallerLimits) -> Reserv
 
 async def _encoded(body: dict[str, Any], length: int) -> bytes:
     """Return ``body`` as JSON; a long one is written in a thread."""
-    if length < LONG:
+    if length < THREAD_THRESHOLD:
         return json.dumps(body).encode()
     return await asyncio.to_thread(lambda: json.dumps(body).encode())
 

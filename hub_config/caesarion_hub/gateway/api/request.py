@@ -25,8 +25,12 @@ MAX_DEPTH = 100
 MAX_PARTS = 250_000
 """Texts, brackets and commas; a made-up number, a thousand messages have about 20,000."""
 
-LONG = 64 * 2**10
-"""Bytes from which a body is parsed in a thread, which takes the loop's time otherwise."""
+THREAD_THRESHOLD = 64 * 2**10
+"""
+Bytes from which a body is parsed in a thread, so that it does not block the event loop.
+
+The caller's limits are checked before such a body is received, too.
+"""
 
 _DIGITS = 40  # more than any number has that a tool or a schema needs
 # A text that never ends matches, too: searching on behind each quote would be quadratic.
@@ -52,7 +56,7 @@ _one_at_a_time = asyncio.Semaphore(1)
 
 async def parse(raw: bytes) -> dict[str, Any]:
     """Return the JSON object that ``raw`` is; raise GatewayError if it is none."""
-    if len(raw) < LONG:
+    if len(raw) < THREAD_THRESHOLD:
         return parse_object(raw)
     async with _one_at_a_time:
         return await asyncio.to_thread(parse_object, raw)
