@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from caesarion_hub.gateway.upstream.backend import Answer
+from caesarion_hub.gateway.upstream.backend import Response
 from caesarion_hub.gateway.upstream.router import Router
 from caesarion_hub.gateway.upstream.settings import Upstream
 from caesarion_hub.values.gateway import UpstreamOptions
@@ -59,12 +59,12 @@ async def ask(backend: Router, *, streamed: bool = True, **changes: Any) -> str:
         return words(await content(answer), answer)
 
 
-async def content(answer: Answer) -> bytes:
+async def content(answer: Response) -> bytes:
     """Return the body of an answer."""
     return b"".join([piece.data async for piece in answer.content])
 
 
-def words(content: bytes, answer: Answer) -> str:
+def words(content: bytes, answer: Response) -> str:
     """Return what an answer's body says."""
     if not answer.is_stream:
         said: str = json.loads(content)["choices"][0]["message"]["content"]

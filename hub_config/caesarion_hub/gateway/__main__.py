@@ -23,7 +23,7 @@ from tornado.netutil import bind_sockets
 
 from caesarion_hub.gateway import logs
 from caesarion_hub.gateway.api.application import GatewayApplication
-from caesarion_hub.gateway.api.metering import MeteredBackend
+from caesarion_hub.gateway.api.metering import Metering
 from caesarion_hub.gateway.api.metrics import Metrics
 from caesarion_hub.gateway.authentication import TOKEN_CACHE, HubClient
 from caesarion_hub.gateway.config import Config, ConfigError, from_environment
@@ -61,9 +61,9 @@ async def serve(config: Config) -> None:
         write_queue = await stack.enter_async_context(_write_queue(config, stack))
         metrics = Metrics(_known_models(config))
         metrics.observe(backend.conditions, lambda: write_queue.ledger.head[0])
-        metered = MeteredBackend(config.values, backend, write_queue, metrics)
+        metering = Metering(config.values, backend, write_queue, metrics)
         pages = _pages(config, write_queue, hub, backend)
-        app = GatewayApplication(config, hub, metered, write_queue, metrics, **pages)
+        app = GatewayApplication(config, hub, metering, write_queue, metrics, **pages)
         timeout = config.values.requests.timeout + _LATER
         server = HTTPServer(app, max_body_size=_MAX_BODY, body_timeout=timeout)
         server.add_sockets(sockets)

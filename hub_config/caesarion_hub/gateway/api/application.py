@@ -13,7 +13,7 @@ from tornado.web import Application, RequestHandler
 from caesarion_hub.gateway.api.body import BodyMemory
 from caesarion_hub.gateway.api.completions import CompletionsHandler, ModelsHandler
 from caesarion_hub.gateway.api.handler import NotFoundHandler
-from caesarion_hub.gateway.api.metering import MeteredBackend
+from caesarion_hub.gateway.api.metering import Metering
 from caesarion_hub.gateway.api.metrics import Metrics
 from caesarion_hub.gateway.api.outcomes import OutcomesHandler
 from caesarion_hub.gateway.api.status import HealthHandler, MetricsHandler, ReadyHandler
@@ -33,7 +33,7 @@ class GatewayApplication(Application):
         self,
         config: Config,
         hub: HubClient,
-        backend: MeteredBackend,
+        metering: Metering,
         write_queue: WriteQueue,
         metrics: Metrics,
         *,
@@ -42,7 +42,7 @@ class GatewayApplication(Application):
     ) -> None:
         self.config = config
         self.hub = hub
-        self.backend = backend
+        self.metering = metering
         self.write_queue = write_queue
         self.metrics = metrics
         requests = config.values.requests
@@ -70,7 +70,7 @@ class GatewayApplication(Application):
         """Let the answers in progress end within ``grace`` seconds, and cancel the rest."""
         if self.in_progress:
             await asyncio.wait(self.in_progress, timeout=grace)
-        self.backend.stopping = True
+        self.metering.stopping = True
         for task in self.in_progress:
             task.cancel()
         if self.in_progress:

@@ -19,7 +19,7 @@ class ModelsHandler(UserHandler):
     async def get(self) -> None:
         """Answer with the list."""
         self.read_body()
-        await self.send_answer(self.application.backend.models(self.caller))
+        await self.send_response(self.application.metering.models(self.caller))
 
 
 class CompletionsHandler(UserHandler):
@@ -31,7 +31,7 @@ class CompletionsHandler(UserHandler):
         """Look at the caller's limits and budgets before a long body is received."""
         length = self.request.headers.get("Content-Length", "")
         if not length.isdecimal() or int(length) >= THREAD_THRESHOLD:
-            await self.application.backend.check_limits(self.caller)
+            await self.application.metering.check_limits(self.caller)
 
     async def post(self) -> None:
         """Answer, as a stream if the request asks for one."""
@@ -44,4 +44,4 @@ class CompletionsHandler(UserHandler):
             headers.get(CONVERSATION_HEADER, ""),
             headers.get(MESSAGE_HEADER, ""),
         )
-        await self.send_answer(self.application.backend.complete(request))
+        await self.send_response(self.application.metering.complete(request))

@@ -19,7 +19,7 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 from caesarion_hub.gateway.api.body import Body
 from caesarion_hub.gateway.authentication import Caller
 from caesarion_hub.gateway.errors import GatewayError
-from caesarion_hub.gateway.upstream.backend import Answer
+from caesarion_hub.gateway.upstream.backend import Response
 
 if TYPE_CHECKING:
     from caesarion_hub.gateway.api.application import GatewayApplication
@@ -162,9 +162,9 @@ class UserHandler(BaseHandler):
         if self._sending:
             self._sending.cancel()
 
-    async def send_answer(self, answer: AbstractAsyncContextManager[Answer]) -> None:
-        """Send ``answer`` as it comes; return early if the client disconnects."""
-        self._sending = asyncio.create_task(self._send_answer(answer))
+    async def send_response(self, response: AbstractAsyncContextManager[Response]) -> None:
+        """Send ``response`` as it comes; return early if the client disconnects."""
+        self._sending = asyncio.create_task(self._send_response(response))
         self.application.in_progress.add(self._sending)
         self._sending.add_done_callback(self.application.in_progress.discard)
         try:
@@ -173,27 +173,27 @@ class UserHandler(BaseHandler):
             if not self._sending.cancelled():
                 raise
 
-    async def _send_answer(self, asked: AbstractAsyncContextManager[Answer]) -> None:
+    async def _send_response(self, opening: AbstractAsyncContextManager[Response]) -> None:
         try:
-            async with asked as answer:
-                self.set_status(answer.status)
-                self.set_header(SILENCE_HEADER, f"{self.application.backend.silence:g}")
-                for name, value in answer.headers.items():
+            async with opening as response:
+                self.set_status(response.status)
+                self.set_header(SILENCE_HEADER, f"{self.application.metering.silence:g}")
+                for name, value in response.headers.items():
                     self.set_header(name, value)
-                if answer.is_stream:
+                if response.is_stream:
                     self.set_header("Cache-Control", "no-cache")
                     self.set_header("X-Accel-Buffering", "no")
                     self._disable_nagle()
-                await self._send_content(answer)
+                await self._send_content(response)
         except StreamClosedError:
             pass  # the client has disconnected
         except GatewayError as error:
             self._warn(error)
             raise
 
-    async def _send_content(self, answer: Answer) -> None:
+    async def _send_content(self, response: Response) -> None:
         try:
-            async for piece in answer.content:
+            async for piece in response.content:
                 self.write(piece.data)
                 await self.flush()
         except GatewayError as error:

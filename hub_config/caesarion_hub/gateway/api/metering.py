@@ -1,9 +1,9 @@
 """
-The backend with every request metered: admitted, watched, settled exactly once.
+Wraps the backend: admits a request, forwards it, and settles what it used.
 
-Called by ``completions`` in the place of the backend, which it calls. However an answer
-ends (complete, failed, cancelled by the client or by a signal), what was used is settled.
-A tool call is in the audit before the end of the answer that asks for it leaves the gateway.
+Called by ``completions`` and ``status``; calls ``policy`` for the limits, ``store`` for the
+reservation, the :class:`~caesarion_hub.gateway.upstream.backend.Backend` for the response, and
+``response``, which meters that.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from tornado.iostream import StreamClosedError
 
 from caesarion_hub.gateway.api.metrics import Metrics
 from caesarion_hub.gateway.api.request import THREAD_THRESHOLD, ChatRequest
-from caesarion_hub.gateway.api.response import MeteredAnswer, UnseenTokens
+from caesarion_hub.gateway.api.response import MeteredResponse, UnseenTokens
 from caesarion_hub.gateway.authentication import Caller
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.policy import fields, limits
@@ -33,14 +33,18 @@ from caesarion_hub.gateway.store.commands import (
     plain,
 )
 from caesarion_hub.gateway.store.write_queue import WriteQueue
-from caesarion_hub.gateway.upstream.backend import Answer, Backend, json_answer
+from caesarion_hub.gateway.upstream.backend import Backend, Response, json_response
 from caesarion_hub.values.gateway import Gateway
 
 log = logging.getLogger("gateway")
 
 
-class MeteredBackend:
-    """``backend``, metered. ``stopping`` is set when the gateway cancels what is in progress."""
+class Metering:
+    """
+    Admits and settles the requests to ``backend``.
+
+    ``stopping`` is set when the gateway cancels what is in progress.
+    """
 
     def __init__(
         self, values: Gateway, backend: Backend, write_queue: WriteQueue, metrics: Metrics
@@ -53,16 +57,16 @@ class MeteredBackend:
         self._unseen = UnseenTokens()
 
     @contextlib.asynccontextmanager
-    async def models(self, caller: Caller) -> AsyncIterator[Answer]:
+    async def models(self, caller: Caller) -> AsyncIterator[Response]:
         """Answer with the models that ``caller`` may use, under all of their names."""
         terms = limits.caller_limits(self._values, caller.groups)
-        async with self._backend.models() as answer:
+        async with self._backend.models() as response:
             if terms.models is not None or self._values.aliases:
-                answer = await self._filtered(answer, terms)
-            yield answer
+                response = await self._filtered(response, terms)
+            yield response
 
     @contextlib.asynccontextmanager
-    async def complete(self, request: ChatRequest) -> AsyncIterator[Answer]:
+    async def complete(self, request: ChatRequest) -> AsyncIterator[Response]:
         """Answer ``request`` if its caller's limits and budgets allow it; raise GatewayError."""
         try:
             body, reservation = self._prepare(request)
@@ -71,20 +75,20 @@ class MeteredBackend:
             self._record_refusal(request.caller, request.body["model"], refusal)
             raise
         raw = request.raw if body == request.body else await _encoded(body, len(request.raw))
-        answering = MeteredAnswer(reservation, self._write_queue, self._values, self._unseen)
+        metered = MeteredResponse(reservation, self._write_queue, self._values, self._unseen)
         self._metrics.in_progress.inc()
         try:
-            async with self._backend.complete(raw, body) as answer:
-                yield answering.metered(answer)
+            async with self._backend.complete(raw, body) as response:
+                yield metered.watch(response)
         except GatewayError as error:
-            answering.fail(error)
+            metered.fail(error)
             raise
         except (asyncio.CancelledError, StreamClosedError):
-            answering.abandon("gateway_stopped" if self.stopping else "client_gone")
+            metered.abandon("gateway_stopped" if self.stopping else "client_gone")
             raise
         finally:
             self._metrics.in_progress.dec()
-            settlement = answering.settle()
+            settlement = metered.settle()
             self._metrics.count_settlement(settlement)
             _log_settlement(settlement)
 
@@ -97,14 +101,14 @@ class MeteredBackend:
         """Return why no model can be asked now, as a sentence, or nothing."""
         return self._backend.problem()
 
-    async def _filtered(self, answer: Answer, terms: CallerLimits) -> Answer:
+    async def _filtered(self, response: Response, terms: CallerLimits) -> Response:
         """Return a list of models reduced to those of the caller; one of another shape stays."""
-        body = b"".join([piece.data async for piece in answer.content])
+        body = b"".join([piece.data async for piece in response.content])
         try:
             listed = {model["id"]: model for model in json.loads(body)["data"]}
         except (ValueError, KeyError, TypeError):
-            return replace(answer, content=_one(Piece(body, [])))
-        return json_answer({"object": "list", "data": list(self._offered(listed, terms))})
+            return replace(response, content=_one(Piece(body, [])))
+        return json_response({"object": "list", "data": list(self._offered(listed, terms))})
 
     def _offered(self, listed: dict[str, Any], terms: CallerLimits) -> Iterator[dict[str, Any]]:
         aliases = self._values.aliases

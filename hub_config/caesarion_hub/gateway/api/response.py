@@ -1,9 +1,9 @@
 """
-One answer from its reservation to its settlement.
+One response, from its reservation to its settlement.
 
-Called by ``metering``. However an answer ends, what it used is settled once. A tool
-call is in the audit before the end of the answer that asks for it is sent: the audit
-is written from the very chunks that the client gets.
+Called by ``metering``. However an answer ends (complete, failed, cancelled by the client or by
+a signal), what it used is settled once. A tool call is in the audit before the end of the
+answer that asks for it is sent: the audit is written from the very chunks that the client gets.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from caesarion_hub.gateway.store.commands import (
     plain,
 )
 from caesarion_hub.gateway.store.write_queue import WriteQueue
-from caesarion_hub.gateway.upstream.backend import Answer
+from caesarion_hub.gateway.upstream.backend import Response
 from caesarion_hub.values.gateway import Gateway
 
 CLIENT_CLOSED = 499
@@ -68,8 +68,8 @@ class UnseenTokens:
         return min(self._known.get(model, 0), int(seconds * TOKENS_PER_SECOND))
 
 
-class MeteredAnswer:
-    """An answer whose calls are recorded and whose tokens are counted while it passes."""
+class MeteredResponse:
+    """Records the tool calls of one response, and counts its tokens, while it passes."""
 
     def __init__(
         self,
@@ -93,10 +93,10 @@ class MeteredAnswer:
         self._counted: Counted | None = None
         self._recorded = 0
 
-    def metered(self, answer: Answer) -> Answer:
-        """Return ``answer``, whose content is metered while it passes."""
-        self._status, self._upstream = answer.status, answer.upstream
-        return replace(answer, content=self._content(answer.content))
+    def watch(self, response: Response) -> Response:
+        """Return ``response``, whose content is metered while it passes."""
+        self._status, self._upstream = response.status, response.upstream
+        return replace(response, content=self._content(response.content))
 
     def fail(self, error: GatewayError) -> None:
         """Note that the request failed before its answer began."""

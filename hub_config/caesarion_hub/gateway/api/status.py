@@ -25,7 +25,7 @@ class ReadyHandler(BaseHandler):
         database = await self.application.write_queue.database_answers()
         problems = [
             *([] if database else ["The database does not answer."]),
-            *filter(None, [self.application.backend.problem()]),
+            *filter(None, [self.application.metering.problem()]),
         ]
         if problems:
             self.set_status(503)

@@ -17,7 +17,7 @@ State = Literal["closed", "open", "half-open"]
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """
     A response: its status, its headers, and its body as it arrives.
 
@@ -38,13 +38,13 @@ class Answer:
         return self.headers.get("Content-Type", "").startswith("text/event-stream")
 
 
-def json_answer(body: Any) -> Answer:
-    """Return an answer with the status 200 and ``body`` as JSON."""
+def json_response(body: Any) -> Response:
+    """Return a response with the status 200 and ``body`` as JSON."""
 
     async def content() -> AsyncIterator[Piece]:
         yield Piece(json.dumps(body, ensure_ascii=False).encode(), [])
 
-    return Answer(200, {"Content-Type": "application/json"}, content())
+    return Response(200, {"Content-Type": "application/json"}, content())
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,10 @@ class Backend(Protocol):
     context cancels what is still in progress.
     """
 
-    def complete(self, raw: bytes, body: dict[str, Any]) -> AbstractAsyncContextManager[Answer]:
+    def complete(self, raw: bytes, body: dict[str, Any]) -> AbstractAsyncContextManager[Response]:
         """Answer ``/chat/completions``; ``raw`` is the request's body, ``body`` the parsed one."""
 
-    def models(self) -> AbstractAsyncContextManager[Answer]:
+    def models(self) -> AbstractAsyncContextManager[Response]:
         """Answer ``/models``."""
 
     def model_name(self, model: str) -> str:

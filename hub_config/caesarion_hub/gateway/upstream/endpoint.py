@@ -27,7 +27,7 @@ from caesarion_dialects import (
 from caesarion_dialects.adaptation import MAX_ADAPTATIONS
 
 from caesarion_hub.gateway.upstream import connection_errors
-from caesarion_hub.gateway.upstream.backend import Answer
+from caesarion_hub.gateway.upstream.backend import Response
 from caesarion_hub.gateway.upstream.circuit_breaker import CircuitBreaker
 from caesarion_hub.gateway.upstream.client import Client
 from caesarion_hub.gateway.upstream.errors import UpstreamError
@@ -105,7 +105,7 @@ class Endpoint:
         self._forms = KnownForms(upstream.options.parameters)
 
     @contextlib.asynccontextmanager
-    async def complete(self, model: str, body: Json, raw: bytes) -> AsyncIterator[Answer]:
+    async def complete(self, model: str, body: Json, raw: bytes) -> AsyncIterator[Response]:
         """Send a request; raise UpstreamError until the answer has begun."""
         async with contextlib.AsyncExitStack() as stack:
             attempt = stack.enter_context(self._attempt())
@@ -183,7 +183,7 @@ class Endpoint:
 
     async def _adapted(
         self, stack: contextlib.AsyncExitStack, attempt: _Attempt, request: _Request
-    ) -> Answer:
+    ) -> Response:
         """Send a request in the form that the model takes; learn another from its refusals."""
         form = known = self._forms.form(request.model)
         for left in range(MAX_ADAPTATIONS, -1, -1):
@@ -214,7 +214,7 @@ class Endpoint:
         request: _Request,
         form: RequestForm,
         raw: bytes,
-    ) -> Answer:
+    ) -> Response:
         """Send a request, and return the answer once it has begun, or is complete if no stream."""
         url = self.upstream.url("/chat/completions", request.model)
         reader = request.reader(form)
@@ -247,8 +247,10 @@ class Endpoint:
             async for piece in pieces:
                 yield redactor.redact(piece)
 
-    def _answer(self, headers: dict[str, str], content: AsyncIterator[Piece], kind: str) -> Answer:
-        return Answer(200, {"Content-Type": kind, **headers}, content, self.upstream.name)
+    def _answer(
+        self, headers: dict[str, str], content: AsyncIterator[Piece], kind: str
+    ) -> Response:
+        return Response(200, {"Content-Type": kind, **headers}, content, self.upstream.name)
 
     async def _rest(
         self,

@@ -28,7 +28,7 @@ from typing import Any, Self
 
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.policy import fields
-from caesarion_hub.gateway.upstream.backend import Answer, Condition, json_answer
+from caesarion_hub.gateway.upstream.backend import Condition, Response, json_response
 from caesarion_hub.gateway.upstream.client import open_session
 from caesarion_hub.gateway.upstream.connection_errors import CIRCUIT_OPEN
 from caesarion_hub.gateway.upstream.endpoint import Endpoint
@@ -124,7 +124,7 @@ class Router:
         return conditions[0].problem
 
     @contextlib.asynccontextmanager
-    async def complete(self, raw: bytes, body: dict[str, Any]) -> AsyncIterator[Answer]:
+    async def complete(self, raw: bytes, body: dict[str, Any]) -> AsyncIterator[Response]:
         """Answer with the first upstream whose answer begins."""
         model: str = body["model"]
         candidates = routes(self._upstreams, model)
@@ -133,19 +133,19 @@ class Router:
         failures: dict[Route, UpstreamError] = {}
         async with contextlib.AsyncExitStack() as stack:
             try:
-                answer = await self._first(stack, candidates, raw, body, failures)
+                response = await self._first(stack, candidates, raw, body, failures)
             except UpstreamError as error:
                 _log(failures, but=error)
                 if error.code == "model_not_found":
                     raise unknown_model(model, await self._model_list.names()) from error
                 raise
             _log(failures)
-            yield answer
+            yield response
 
     @contextlib.asynccontextmanager
-    async def models(self) -> AsyncIterator[Answer]:
+    async def models(self) -> AsyncIterator[Response]:
         """List the models of all upstreams."""
-        yield json_answer({"object": "list", "data": await self._model_list.models()})
+        yield json_response({"object": "list", "data": await self._model_list.models()})
 
     async def _first(
         self,
@@ -154,7 +154,7 @@ class Router:
         raw: bytes,
         body: dict[str, Any],
         failures: dict[Route, UpstreamError],
-    ) -> Answer:
+    ) -> Response:
         """
         Ask each route in turn, and retry those that failed retryably, until one answers.
 
@@ -182,7 +182,7 @@ class Router:
 
     def _ask(
         self, route: Route, raw: bytes, body: dict[str, Any]
-    ) -> contextlib.AbstractAsyncContextManager[Answer]:
+    ) -> contextlib.AbstractAsyncContextManager[Response]:
         taken = fields.only_allowed(body, route.upstream.extra_fields, drop=True)
         if route.model != body["model"] or taken is not body:
             body = taken | {"model": route.model}

@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from caesarion_dialects import AnswerReader, Piece
 
-from caesarion_hub.gateway.upstream.backend import Answer, Condition, json_answer
+from caesarion_hub.gateway.upstream.backend import Condition, Response, json_response
 from caesarion_hub.gateway.upstream.demo.chunks import Frame, Reply, stream
 from caesarion_hub.gateway.upstream.demo.rules import answer
 from caesarion_hub.gateway.upstream.demo.turn import read_turn
@@ -61,7 +61,7 @@ class DemoModel:
         return ()
 
     @contextlib.asynccontextmanager
-    async def complete(self, raw: bytes, body: dict[str, Any]) -> AsyncIterator[Answer]:
+    async def complete(self, raw: bytes, body: dict[str, Any]) -> AsyncIterator[Response]:
         """Answer with the rules' reply."""
         # In a thread: a long conversation takes the loop's time otherwise.
         reply, counted = await asyncio.to_thread(_answer, body)
@@ -72,15 +72,15 @@ class DemoModel:
             wanted = isinstance(options, dict) and options.get("include_usage")
             pieces = stream(frame, reply, call_id, counted, with_usage=bool(wanted))
             headers = {"Content-Type": "text/event-stream; charset=utf-8"}
-            yield Answer(200, headers, self._paced(pieces))
+            yield Response(200, headers, self._paced(pieces))
         else:
             yield _whole(frame.completion(reply, call_id, counted))
 
     @contextlib.asynccontextmanager
-    async def models(self) -> AsyncIterator[Answer]:
+    async def models(self) -> AsyncIterator[Response]:
         """List the demo model."""
         model = {"id": MODEL, "object": "model", "created": 0, "owned_by": "caesarion"}
-        yield json_answer({"object": "list", "data": [model]})
+        yield json_response({"object": "list", "data": [model]})
 
     async def _paced(self, pieces: Iterable[Piece]) -> AsyncIterator[Piece]:
         for number, piece in enumerate(pieces):
@@ -89,18 +89,18 @@ class DemoModel:
             yield piece
 
 
-def _whole(body: dict[str, Any]) -> Answer:
-    """Return an answer that is no stream, with the chunks that it amounts to."""
+def _whole(body: dict[str, Any]) -> Response:
+    """Return a response that is no stream, with the chunks that it amounts to."""
     reader = AnswerReader()
     reader.feed(json.dumps(body).encode())
     said = reader.end()
-    answer = json_answer(body)
+    response = json_response(body)
 
     async def content() -> AsyncIterator[Piece]:
-        async for piece in answer.content:
+        async for piece in response.content:
             yield piece._replace(chunks=said.chunks, usage=said.usage)
 
-    return replace(answer, content=content())
+    return replace(response, content=content())
 
 
 def _answer(body: dict[str, Any]) -> tuple[Reply, dict[str, int]]:
