@@ -29,7 +29,7 @@ from caesarion_hub.gateway.store.commands import (
     Heartbeat,
     Outcome,
     OutcomeReport,
-    Refusal,
+    RequestRefusal,
     Reservation,
     Settlement,
     milliseconds,
@@ -473,7 +473,10 @@ def test_what_the_pages_ask_is_answered(database: Database) -> None:
             replace(settled(failed, 30), status=502, error="upstream_error", nanos=None),
             AuditEntries([AuditEntry("call", "ada", "c", "call_1", {"tool": "100%_sure"})]),
             OutcomeReport("ada", "", [Outcome("call_1", "ok", "auto", "rule")]),
-            *[Refusal(milliseconds(), "bob", "m", "budget_reached", words) for words in ("a", "b")],
+            *[
+                RequestRefusal(milliseconds(), "bob", "m", "budget_reached", words)
+                for words in ("a", "b")
+            ],
         ]
     )
     with database.reading() as connection:

@@ -36,7 +36,7 @@ from caesarion_hub.pods.spawn_errors import (
     invalid_choice,
     timed_out,
 )
-from caesarion_hub.pods.startup_cpu import Refusal
+from caesarion_hub.pods.startup_cpu import ResizeRefusal
 
 TIMEOUT_MARGIN = 0.5
 """Seconds before JupyterHub's own timeout at which we end a start, with a better message."""
@@ -246,7 +246,7 @@ class PodSpawner(PodObjects):
         Kubernetes API.
         """
         if (reason := startup_cpu.infeasible(pod)) and not self._resize_refused:
-            self._refuse_resize(Refusal.POD, reason)
+            self._refuse_resize(ResizeRefusal.POD, reason)
         is_running = self._resize is not None and not self._resize.done()
         if is_running or self._resize_refused or not PodSpawner._can_resize:
             return
@@ -265,13 +265,13 @@ class PodSpawner(PodObjects):
             refusal = startup_cpu.judge(problem.status, message_of(problem), name)
             self._refuse_resize(refusal, describe_error(problem))
 
-    def _refuse_resize(self, refusal: Refusal, reason: str) -> None:
+    def _refuse_resize(self, refusal: ResizeRefusal, reason: str) -> None:
         """
         Stop trying to resize this pod, or any pod, and log why.
 
         After any other refusal the next poll tries again.
         """
-        if refusal is Refusal.CLUSTER:
+        if refusal is ResizeRefusal.CLUSTER:
             PodSpawner._can_resize = False
             self.log.warning(
                 "The cluster does not resize pods in place for the hub (%s), so servers keep "
@@ -279,7 +279,7 @@ class PodSpawner(PodObjects):
                 "pods/resize, or set startLimit to null.",
                 reason,
             )
-        elif refusal is Refusal.POD:
+        elif refusal is ResizeRefusal.POD:
             self._resize_refused = True
             self.log.warning(
                 "%s was not resized and keeps singleuser.cpu.startLimit: %s", self.pod_name, reason

@@ -19,7 +19,7 @@ PATCH_TYPE = "application/strategic-merge-patch+json"
 """The content type of the patch that :func:`lowering_patch` returns."""
 
 
-class Refusal(Enum):
+class ResizeRefusal(Enum):
     """How far a refused resize reaches."""
 
     PASSING = "the same request may succeed later"
@@ -54,14 +54,14 @@ def lowering_patch(pod: dict[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def judge(status: int, message: str, name: str) -> Refusal:
+def judge(status: int, message: str, name: str) -> ResizeRefusal:
     """Return how far the API's refusal to resize the pod ``name`` reaches."""
     if status == 409 or (status == 404 and f'"{name}" not found' in message):
-        return Refusal.PASSING
+        return ResizeRefusal.PASSING
     # Before Kubernetes 1.33 the subresource does not exist.
     if status in (401, 404, 405) or (status == 403 and "forbidden: User" in message):
-        return Refusal.CLUSTER
-    return Refusal.POD
+        return ResizeRefusal.CLUSTER
+    return ResizeRefusal.POD
 
 
 def infeasible(pod: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ from caesarion_hub.gateway.policy import fields, limits
 from caesarion_hub.gateway.policy.limits import CallerLimits
 from caesarion_hub.gateway.policy.prices import cost, prompt_tokens
 from caesarion_hub.gateway.store.commands import (
-    Refusal,
+    RequestRefusal,
     Reservation,
     Settlement,
     milliseconds,
@@ -158,7 +158,7 @@ class Metering:
     def _record_refusal(self, caller: Caller, model: str, refusal: GatewayError) -> None:
         self._metrics.count_refusal(refusal.code)
         self._write_queue.count_refusal(
-            Refusal(
+            RequestRefusal(
                 *(milliseconds(), caller.name, plain(model)),
                 *(refusal.code, plain(refusal.message, 1000)),
             )

@@ -63,7 +63,7 @@ class Settlement:
 
 
 @dataclass(frozen=True)
-class Refusal:
+class RequestRefusal:
     """Count a request that was refused at the moment ``last``; ``message`` is what its user saw."""
 
     last: int
@@ -159,7 +159,7 @@ class Deregistration:
 Command = (
     Reservation
     | Settlement
-    | Refusal
+    | RequestRefusal
     | AuditEntries
     | OutcomeReport
     | BudgetEdit

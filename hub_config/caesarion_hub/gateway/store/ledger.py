@@ -29,7 +29,7 @@ from caesarion_hub.gateway.store.commands import (
     Deregistration,
     Heartbeat,
     OutcomeReport,
-    Refusal,
+    RequestRefusal,
     Reservation,
     Result,
     Settlement,
@@ -72,7 +72,9 @@ class Ledger:
         in_force, head = self.budgets, self.head
         with self.database.exclusive() as connection:
             settle(connection, [one for one in commands if isinstance(one, Settlement)])
-            _count_refusals(connection, [one for one in commands if isinstance(one, Refusal)])
+            _count_refusals(
+                connection, [one for one in commands if isinstance(one, RequestRefusal)]
+            )
             for index, command in enumerate(commands):
                 match command:
                     case AuditEntries():
@@ -177,7 +179,7 @@ def _count_refusal(dialect: str) -> Insert:
     )
 
 
-def _count_refusals(connection: Connection, refusals: Sequence[Refusal]) -> None:
+def _count_refusals(connection: Connection, refusals: Sequence[RequestRefusal]) -> None:
     rows = [asdict(one) | {"day": day_of(one.last).isoformat(), "requests": 1} for one in refusals]
     if rows:
         connection.execute(_count_refusal(connection.dialect.name), rows)

@@ -31,7 +31,7 @@ from caesarion_hub.gateway.store.commands import (
     Deregistration,
     Heartbeat,
     OutcomeReport,
-    Refusal,
+    RequestRefusal,
     Reservation,
     Result,
     Settlement,
@@ -100,7 +100,7 @@ class WriteQueue:
         """Settle a request, soon."""
         self._thread.put(settlement)
 
-    def count_refusal(self, refusal: Refusal) -> None:
+    def count_refusal(self, refusal: RequestRefusal) -> None:
         """Count a refused request, soon; while the database cannot be used, not at all."""
         self._thread.put(refusal)
 
