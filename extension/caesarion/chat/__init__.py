@@ -12,8 +12,8 @@ transcript     writes the events of a turn into the chat
 call_outputs   the outputs of one call, each a message of the chat
 live_message   a message that changes often, updated at a bounded rate
 bundles        the MIME bundles that the labextension draws
-store          the model of a chat that is saved atomically, and only signed
+store          the model of a chat: saved whole or not at all, its messages signed
 chat_file      the chat's file: read, replaced whole, set aside, its last good copy
-provenance     signs messages; without a signature one is marked as foreign
+provenance     signs the server's messages, and marks unsigned ones as foreign
 =============  =====================================================================
 """

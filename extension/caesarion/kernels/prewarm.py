@@ -27,7 +27,7 @@ class PrewarmedKernel:
     def __init__(self, kernel_manager: Any, seconds: float) -> None:
         self._kernel_manager = kernel_manager
         self._seconds = seconds
-        # Pools of other kinds have their kernels elsewhere, and make them otherwise.
+        # Kernel managers of other kinds have their kernels elsewhere, and make them otherwise.
         self._wanted = seconds > 0 and type(kernel_manager) is AsyncMappingKernelManager
         self._started: asyncio.Task[Any] | None = None
         self._expiry: asyncio.TimerHandle | None = None

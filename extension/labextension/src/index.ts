@@ -16,7 +16,7 @@
  * statusIndicator  whether server, model and kernel are ready
  * connection       a notice when the server is lost; the message waits
  * notebooks        saves a conversation as a notebook, and runs it again
- * suggestions      four questions in an empty chat (suggestionsTarget says where)
+ * suggestions      four questions in an empty chat (suggestionsTarget: the chat they go to)
  * firstVisit       opens a chat in a new workspace
  */
 
