@@ -96,7 +96,7 @@ def test_a_pods_command_replaces_the_images_arguments_too(container: Json, argv:
 def test_a_volume_over_the_checkout_does_not_hide_its_programs() -> None:
     above = str(REPOSITORY.parent)
     shown = [order["target"] for order in make_visible(Image(), [above])]
-    assert {sys.prefix, f"{REPOSITORY}/extension", f"{REPOSITORY}/hub_config"} <= set(shown)
+    assert {sys.prefix, f"{REPOSITORY}/extension", f"{REPOSITORY}/dialects"} <= set(shown)
     assert list(make_visible(Image(), ["/elsewhere"])) == []
     assert list(make_visible(Image(rootfs="/built"), [above])) == []
 

@@ -98,7 +98,8 @@ def _checkout(local: Path) -> Orders:
 
 def _installed() -> Iterator[Path]:
     """Yield what runs our programs: interpreter, environment, Node and our files."""
-    yield from (Path(sys.prefix), REPOSITORY / "extension", REPOSITORY / "hub_config")
+    packages = [REPOSITORY / name for name in ("extension", "hub_config", "dialects")]
+    yield from (Path(sys.prefix), *packages)
     node = nodejs.find()
     others = [Path(sys.base_prefix), *([node.resolve().parents[1]] if node else [])]
     for path in others:
