@@ -91,8 +91,8 @@ async def test_after_its_time_it_says_how_far_it_came_and_what_to_do(
     assert await images.run(NAMESPACE, NAME, 0.5) == 1
     assert capsys.readouterr().err == (
         "After 0.5 s the images are on 1 of 3 nodes. `kubectl -n default describe pods -l "
-        "caesarion/puller=puller` says why. Give it more time by prePuller.hook.timeout, or go on "
-        "without waiting by prePuller.hook.enabled=false.\n"
+        "caesarion/puller=puller` says why. Raise prePuller.hook.timeout, or set "
+        "prePuller.hook.enabled to false to install without waiting.\n"
     )
 
 
@@ -104,6 +104,4 @@ async def test_what_kubernetes_refuses_is_said(
     configuration.api_key = {"BearerToken": "Bearer nobody"}
     kubernetes_asyncio.client.Configuration.set_default(configuration)
     assert await images.run(NAMESPACE, NAME, 30) == 1
-    assert capsys.readouterr().err.startswith(
-        "Kubernetes does not tell of the DaemonSet puller: (401)"
-    )
+    assert capsys.readouterr().err.startswith("The DaemonSet puller cannot be read: (401)")
