@@ -43,6 +43,11 @@ class CallOutputs:
     def __bool__(self) -> bool:
         return bool(self._messages)
 
+    @property
+    def is_deleted(self) -> bool:
+        """Whether the call's message has been deleted, with its turn."""
+        return self._call.is_deleted
+
     def show(self, output: dict[str, Any]) -> None:
         """Show an output, or apply an update or a clearing to earlier ones."""
         kind = output["output_type"]

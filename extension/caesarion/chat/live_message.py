@@ -62,6 +62,12 @@ class LiveMessage:
         self._shown_at = 0.0
         self._size = 0
 
+    @property
+    def is_deleted(self) -> bool:
+        """Whether the message was shown and has been deleted since."""
+        shown = self._message and self._chat.get_message(self._message.id)
+        return bool(shown and shown.deleted)
+
     def show(self, data: dict[str, Any]) -> None:
         """Show the MIME bundle ``data`` as the message."""
         self.data = data

@@ -236,7 +236,7 @@ class Transcript:
     def late_output(self, run: RunStart, output: dict[str, Any]) -> None:
         """Show an output that comes after the end of the call that began with ``run``."""
         for start, outputs in self._runs:
-            if start is run:
+            if start is run and not outputs.is_deleted:
                 outputs.show(output)
                 outputs.end()
 

@@ -108,6 +108,7 @@ class Run:
         self._late = late
         self._request = connection.execute(code, buffer, self._take_late if late else None)
         self._start: RunStart | None = None
+        self._stopped = False
 
     async def steps(self) -> AsyncGenerator[RunStep, None]:
         """Yield the start, outputs as they appear, and last a :class:`RunEnd`."""
@@ -164,6 +165,7 @@ class Run:
         Returns a sentence on what that cost, if anything. Code that waits in the kernel's queue
         is stopped in the background, as soon as the kernel comes to it.
         """
+        self._stopped = True
         request = self._request
         if request.abandoned or request.idle_or_replied:
             return ""
@@ -176,6 +178,8 @@ class Run:
         return await self._interrupt()
 
     def _take_late(self, output: dict[str, Any]) -> None:
+        if self._stopped and output["output_type"] == "error":
+            return  # The KeyboardInterrupt of the stop, which is said already.
         if self._late and self._start:
             self._late(self._start, output)
 
