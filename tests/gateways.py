@@ -52,7 +52,7 @@ class Gateways:
             "CAESARION_GATEWAY_CONFIG": str(file),
             "CAESARION_GATEWAY_LEASE": "1",
         }
-        with gateway_process(folder, settings) as gateway:
+        with gateway_process(folder, settings, is_preloaded=True) as gateway:
             yield gateway
 
     def refusals(self) -> list[Any]:
@@ -75,7 +75,7 @@ class Gateways:
             records = list(Verifier().verified(in_database(connection)))
         return [json.loads(one.record) for one in records]
 
-    async def settled(self, number: int, seconds: float = 10.0) -> list[Any]:
+    async def settled(self, number: int, seconds: float = 60.0) -> list[Any]:
         """Return the ledger's requests as soon as ``number`` of them are settled."""
         async with asyncio.timeout(seconds):
             while True:
@@ -89,7 +89,7 @@ def session(gateway: GatewayProcess, token: str) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         gateway.url,
         headers={"Authorization": f"Bearer {token}"},
-        timeout=aiohttp.ClientTimeout(20),
+        timeout=aiohttp.ClientTimeout(60),
     )
 
 
@@ -98,3 +98,9 @@ async def ask(
 ) -> tuple[int, bytes]:
     async with http.post("v1/chat/completions", json=body, headers=headers) as answer:
         return answer.status, await answer.read()
+
+
+async def ask_with_receipt(http: aiohttp.ClientSession) -> tuple[bytes, str]:
+    """Return an answer, and the receipt that came with it."""
+    async with http.post("v1/chat/completions", json=COUNTED) as answer:
+        return await answer.read(), answer.headers["X-Caesarion-Receipt"]

@@ -32,9 +32,9 @@ import psutil
 import yaml
 
 REPOSITORY = Path(__file__).parents[1]
-READY_WITHIN = 60.0
-STOPPED_WITHIN = 20.0
-SERVER_WITHIN = 90.0
+READY_WITHIN = 180.0
+STOPPED_WITHIN = 60.0
+SERVER_WITHIN = 180.0
 
 
 def free_port() -> int:

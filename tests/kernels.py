@@ -67,10 +67,17 @@ class Ran:
         return terminal.text()
 
 
-async def run(kernel: Kernel, code: str, ran: Ran | None = None, late: Late | None = None) -> Ran:
+async def run(
+    kernel: Kernel,
+    code: str,
+    ran: Ran | None = None,
+    late: Late | None = None,
+    *,
+    scratch: bool = False,
+) -> Ran:
     """Run ``code`` to its end; ``ran``, if given, is filled while it runs."""
     ran = ran or Ran()
-    async with contextlib.aclosing(kernel.run(code, late)) as steps:
+    async with contextlib.aclosing(kernel.run(code, late, scratch=scratch)) as steps:
         async for step in steps:
             if isinstance(step, RunEnd):
                 ran.ends.append(step)
@@ -83,7 +90,7 @@ async def run(kernel: Kernel, code: str, ran: Ran | None = None, late: Late | No
     return ran
 
 
-async def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     """Wait until ``condition`` holds, where nothing tells of it."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110
@@ -99,7 +106,7 @@ class Notebook:
     async def begin(self, code: str) -> str:
         """Send a cell and wait until it runs; return the request's id."""
         request: str = self._client.execute(code)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             while True:
                 message = await self._client.get_iopub_msg()
                 if message["parent_header"].get("msg_id") != request:
@@ -113,7 +120,7 @@ class Notebook:
 
     async def reply(self, request: str) -> str:
         """Wait for the cell's end; return its status."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             while True:
                 reply = await self._client.get_shell_msg()
                 if reply["parent_header"]["msg_id"] == request:
@@ -131,7 +138,7 @@ async def notebook(kernel_manager: Any, kernel_id: str) -> AsyncIterator[Noteboo
     client.session.session = uuid4().hex
     client.start_channels(stdin=False, hb=False, control=False)
     try:
-        await client.wait_for_ready(timeout=30)
+        await client.wait_for_ready(timeout=90)
         yield Notebook(client)
     finally:
         client.stop_channels()
@@ -145,10 +152,10 @@ class Gate:
 
     @property
     def code(self) -> str:
-        """Python that goes on when the gate is open, or fails after 20 seconds."""
+        """Python that goes on when the gate is open, or fails after 90 seconds."""
         return (
             "import pathlib, time\n"
-            "end = time.monotonic() + 20\n"
+            "end = time.monotonic() + 90\n"
             f"while not pathlib.Path({str(self.path)!r}).exists():\n"
             "    assert time.monotonic() < end\n"
             "    time.sleep(0.01)\n"

@@ -97,4 +97,4 @@ def _running(
         yield OtherServer(f"{url}/v1", process)
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)

@@ -15,10 +15,10 @@ the very files that the wheel ships, so that it is what a user of the hub gets.
 import asyncio
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
-import sys
 import threading
 import time
 import tomllib
@@ -26,6 +26,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import Popen
 from uuid import uuid4
 
 import aiohttp
@@ -33,15 +34,19 @@ import httpx
 import psutil
 
 from tests.hub import REPOSITORY, clean_environment, free_port, is_alive
+from tests.preloaded import Preloaded, start
 
-READY_WITHIN = 60.0
-STOPPED_WITHIN = 20.0
+READY_WITHIN = 180.0
+STOPPED_WITHIN = 60.0
 
 _READY = "is running at:"
+_KERNEL_SOCKET = re.compile(
+    r'(?:\s.*\n)*\s+File ".*/ipykernel/.*\n(?:\s.*\n)*zmq\.error\.ZMQError: '
+)
 _CONFIGURATION = "etc/jupyter/"
 
 
-async def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+async def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait until ``condition`` holds, where nobody tells of it."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110
@@ -61,7 +66,7 @@ class RunningServer:
     token: str
     root: Path
     """The folder that its user sees."""
-    process: subprocess.Popen[str]
+    process: Popen[str] | Popen[bytes] | Preloaded
     printed: list[str] = field(default_factory=list)
     """Its log up to now, by line."""
 
@@ -77,12 +82,12 @@ class RunningServer:
 
     def client(self) -> httpx.AsyncClient:
         """Return a client that is let in; its paths are relative to the server's address."""
-        return httpx.AsyncClient(base_url=self.url, headers=self.headers, timeout=30)
+        return httpx.AsyncClient(base_url=self.url, headers=self.headers, timeout=90)
 
     @asynccontextmanager
     async def browser(self) -> AsyncIterator[httpx.AsyncClient]:
         """Provide a client that is logged in as a browser is: by a cookie, with its XSRF token."""
-        async with httpx.AsyncClient(base_url=self.url, timeout=30) as http:
+        async with httpx.AsyncClient(base_url=self.url, timeout=90) as http:
             await http.get("lab", params={"token": self.token})
             http.headers["X-XSRFToken"] = http.cookies["_xsrf"]
             yield http
@@ -99,7 +104,7 @@ class RunningServer:
             answer = await http.post("api/kernels", json=request)
         return str(answer.raise_for_status().json()["id"])
 
-    async def run_cell(self, kernel_id: str, code: str, seconds: float = 30.0) -> str:
+    async def run_cell(self, kernel_id: str, code: str, seconds: float = 90.0) -> str:
         """Run ``code`` in a kernel as a notebook does, and return what it printed."""
         header = {
             "msg_id": uuid4().hex,
@@ -139,12 +144,19 @@ class RunningServer:
         """
         The last lines of the tracebacks in the log.
 
-        Not of kernels that were interrupted, as those are that end while they start. Where two
-        of them print at once, the first traceback has no last line.
+        Not of kernels that were interrupted, as those are that end while they start, nor of
+        ipykernel's own sockets: it answers a run after its shutdown has closed them, or finds
+        the port taken that jupyter_client chose (and is started again). Where two processes
+        print at once, the first traceback has no last line.
         """
         _, *after = self.log.split("Traceback (most recent call last):\n")
-        ends = [next(filter(_is_outermost, text.splitlines()), "") for text in after]
-        return [end for end in ends if end not in ("", "KeyboardInterrupt")]
+        ends = [
+            next(filter(_is_outermost, text.splitlines()), "")
+            for text in after
+            if not _KERNEL_SOCKET.match(text)
+        ]
+        # Carets are indented, but for those of two processes in one line.
+        return [end for end in ends if end not in ("", "KeyboardInterrupt") and end[0] != "^"]
 
     def processes(self) -> list[psutil.Process]:
         """Return the server and its kernels, those that have ended excepted."""
@@ -176,53 +188,61 @@ def running_server(
     model_url: str,
     environment: Mapping[str, str] | None = None,
     arguments: Sequence[str] = (),
+    python: str | None = None,
 ) -> Iterator[RunningServer]:
     """
     Run a server whose home and root are in ``folder`` until the block ends.
 
     ``model_url`` is the address of an OpenAI-compatible endpoint, up to its
     ``/v1``; ``environment`` adds variables (``CAESARION_MODEL_TIMEOUT`` ...) and
-    ``arguments`` command-line options. The same folder again is the same user
+    ``arguments`` command-line options. ``python`` is the program that starts it,
+    where none that is preloaded will do. The same folder again is the same user
     after a restart. Yields when the server answers; the failure of a start
     shows its log.
     """
     root = folder / "home" / "work"
     root.mkdir(parents=True, exist_ok=True)
     port, token = free_port(), uuid4().hex
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "jupyter_server",
-            "--no-browser",
-            "--allow-root",
-            f"--ServerApp.port={port}",
-            "--ServerApp.port_retries=0",
-            f"--ServerApp.root_dir={root}",
-            *arguments,
-        ],
-        cwd=root,
-        env={
-            **clean_environment(),
-            "HOME": str(folder / "home"),
-            "JUPYTER_CONFIG_PATH": str(shipped_configuration(folder / "configuration")),
-            "JUPYTER_TOKEN": token,
-            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-            "PYTHONPATH": os.pathsep.join(
-                str(path) for path in (REPOSITORY / "extension", REPOSITORY)
-            ),
-            "CAESARION_MODEL_BASE_URL": model_url,
-            **(environment or {}),
-        },
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
+    options = (
+        *("--no-browser", "--allow-root", f"--ServerApp.port={port}"),
+        *("--ServerApp.port_retries=0", f"--ServerApp.root_dir={root}"),
+        # jupyter-lsp 2.3 would ask npm where to look for language servers: 0.2 s of CPU.
+        *("--LanguageServerManager.node_roots=[]", *arguments),
     )
+    variables = {
+        **clean_environment(),
+        "HOME": str(folder / "home"),
+        "JUPYTER_CONFIG_PATH": str(shipped_configuration(folder / "configuration")),
+        "JUPYTER_TOKEN": token,
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "PYTHONPATH": os.pathsep.join(str(path) for path in (REPOSITORY / "extension", REPOSITORY)),
+        "CAESARION_MODEL_BASE_URL": model_url,
+        **(environment or {}),
+    }
+    process: Popen[bytes] | Preloaded
+    receiver, sender = os.pipe()
+    if python:
+        process = Popen(
+            [python, "-m", "jupyter_server", *options],
+            cwd=root,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=sender,
+            stderr=sender,
+            start_new_session=True,
+        )
+    else:
+        process = start(
+            "jupyter_server.serverapp:main",
+            options,
+            environment=variables,
+            output=sender,
+            folder=root,
+        )
+    os.close(sender)
     server = RunningServer(f"http://127.0.0.1:{port}/", token, root, process)
     ready = threading.Event()
-    reader = threading.Thread(target=_read, args=(server, ready), daemon=True)
+    reader = threading.Thread(target=_read, args=(server, receiver, ready), daemon=True)
     reader.start()
     try:
         if not ready.wait(READY_WITHIN) or process.poll() is not None:
@@ -266,11 +286,10 @@ def shipped_configuration(folder: Path) -> Path:
     return folder
 
 
-def _read(server: RunningServer, ready: threading.Event) -> None:
+def _read(server: RunningServer, receiver: int, ready: threading.Event) -> None:
     """Collect the log; set ``ready`` when the server says it is, or when it ends."""
-    assert server.process.stdout
-    with server.process.stdout:
-        for line in server.process.stdout:
+    with open(receiver, encoding="utf-8") as lines:
+        for line in lines:
             server.printed.append(line.rstrip("\n"))
             if _READY in line:
                 ready.set()

@@ -25,7 +25,7 @@ from tests.fakes.bare_hub import BareHub, free_port
 from tests.hub import REPOSITORY, clean_environment
 from tests.server import READY_WITHIN, STOPPED_WITHIN, RunningServer, shipped_configuration
 
-OURS = ("-m", "caesarion.singleuser")
+OURS = ("-s", "-P", "-m", "caesarion.singleuser")
 JUPYTERHUBS = ("-m", "jupyterhub.singleuser")
 
 _NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -45,7 +45,7 @@ class Singleuser:
         """Return it as tests of servers without a hub know one, to run cells in."""
         return RunningServer(self.url, self.token, self.root, self.process)
 
-    def get(self, path: str, token: str | None = None, seconds: float = 30) -> tuple[int, str]:
+    def get(self, path: str, token: str | None = None, seconds: float = 90) -> tuple[int, str]:
         """Return status and body of an answer to the user, or to whoever has ``token``."""
         headers = {"Authorization": f"token {self.token if token is None else token}"}
         request = urllib.request.Request(self.url + path, headers=headers)
@@ -77,13 +77,14 @@ def singleuser(
     user: str,
     *,
     command: Sequence[str] = OURS,
+    program: Path = Path(sys.executable),
     environment: Mapping[str, str] | None = None,
     arguments: Sequence[str] = (),
 ) -> Iterator[Singleuser]:
     """
     Run the server of ``user``, whom the hub knows, with its home in ``folder``.
 
-    ``command`` is what Python is told to run. Yields at once: the server has not
+    ``command`` is what ``program``, Python, is told to run. Yields at once: the server has not
     answered yet.
     """
     home = folder / "home"
@@ -93,7 +94,7 @@ def singleuser(
     log = folder / "server.log"
     with log.open("wb") as printed:
         process = subprocess.Popen(
-            [sys.executable, *command, "--allow-root", *arguments],
+            [program, *command, "--allow-root", *arguments],
             cwd=home,
             env={
                 **clean_environment(),

@@ -18,6 +18,7 @@ LOCAL = {
     "hubPort": 8081,
     "proxyApiPort": 8001,
     "gatewayPort": 8082,
+    "apiPort": 8083,
     "proxyCommand": ["node", "proxy"],
 }
 
@@ -29,6 +30,7 @@ CLUSTER = {
     "hubUrl": "http://caesarion-hub.hub:8081",
     "proxyApiUrl": "http://caesarion-proxy-api:8001",
     "gatewayUrl": "http://caesarion-gateway.hub",
+    "apiUrl": "http://caesarion-api.hub",
     "gatewayToken": GATEWAY_TOKEN,
     "labels": {"helm.sh/chart": "caesarion-0.1.0"},
 }

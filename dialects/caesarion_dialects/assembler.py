@@ -1,7 +1,8 @@
 """
 The complete answer, put together from canonical chunks.
 
-Called by the gateway for its audit and by the extension for the chat; calls ``usage``. It reads
+Called by the gateway for its audit and by the extension for the chat; calls ``continued`` and
+``usage``. It reads
 OpenAI's own form only, which ``canonical`` makes of all others.
 """
 
@@ -10,28 +11,32 @@ from typing import Any
 
 from caesarion_dialects import usage
 from caesarion_dialects.choice import CONTENT_WAS_REASONING
+from caesarion_dialects.continued import Continued
 
 Json = dict[str, Any]
 
 _TEXTS = ("content", "reasoning_content", "refusal")
 _CALL_READ = frozenset(("index", "id", "type", "function"))
-# Fields of a part that identify it, and are never continued.
-_NAMES = frozenset(("type", "id", "format", "index"))
 
 
 @dataclass
 class Call:
-    """A tool call; ``extras`` are the provider's own fields, which are sent back with it."""
+    """A tool call; ``fields`` are the provider's own, which are sent back with it."""
 
     id: str = ""
     name: str = ""
-    extras: Json = field(default_factory=dict)
+    fields: dict[str, Continued] = field(default_factory=dict)
     pieces: list[str] = field(default_factory=list)
 
     @property
     def arguments(self) -> str:
         """The arguments: JSON, unless the model wrote something else."""
         return "".join(self.pieces)
+
+    @property
+    def extras(self) -> Json:
+        """The provider's own fields."""
+        return {name: one.value() for name, one in self.fields.items()}
 
     def as_json(self) -> Json:
         """Return the call in the form of a message's ``tool_calls``."""
@@ -44,13 +49,13 @@ class Answer:
     """
     One choice's answer so far; it is complete once it has a ``finish_reason``.
 
-    ``extras`` are fields that only the provider knows (``reasoning_details``, signatures),
+    ``fields`` are those that only the provider knows (``reasoning_details``, signatures),
     which are sent back with the message. ``is_legacy``: the call is a ``function_call``.
     """
 
     calls: list[Call] = field(default_factory=list)
     finish_reason: str = ""
-    extras: Json = field(default_factory=dict)
+    fields: dict[str, Continued] = field(default_factory=dict)
     is_legacy: bool = False
     pieces: dict[str, list[str]] = field(default_factory=dict)
 
@@ -68,6 +73,11 @@ class Answer:
     def refusal(self) -> str:
         """The model's refusal to answer."""
         return "".join(self.pieces.get("refusal", ()))
+
+    @property
+    def extras(self) -> Json:
+        """The fields that only the provider knows."""
+        return {name: one.value() for name, one in self.fields.items()}
 
     @property
     def is_complete(self) -> bool:
@@ -109,7 +119,7 @@ class Answer:
                 self.is_legacy = is_said = True
                 self._add_call({"index": 0, "function": value})
             elif name != "role":
-                self.extras[name] = merged(self.extras.get(name), value)
+                self.fields.setdefault(name, Continued()).add(value)
         return is_said
 
     def _add_call(self, piece: Json) -> None:
@@ -122,7 +132,7 @@ class Answer:
         if arguments := function.get("arguments"):
             call.pieces.append(arguments)
         for name in piece.keys() - _CALL_READ:
-            call.extras[name] = merged(call.extras.get(name), piece[name])
+            call.fields.setdefault(name, Continued()).add(piece[name])
 
 
 class Assembler:
@@ -176,49 +186,3 @@ class Assembler:
                 *(part for call in answer.calls for part in (call.name, *call.pieces)),
             )
         )
-
-
-def merged(old: Any, new: Any) -> Any:
-    """
-    Return a provider's field, continued by that of a later delta.
-
-    Texts are concatenated. Parts of lists are continued by those with the same ``index``, and a
-    block of thinking without a signature by the next one. Of other values the last one counts.
-    """
-    if isinstance(old, str) and isinstance(new, str):
-        return old + new
-    if isinstance(old, dict) and isinstance(new, dict):
-        return {**old, **new}
-    if isinstance(old, list) and isinstance(new, list):
-        return _joined(old, new)
-    return new if new is not None else old
-
-
-def _joined(old: list[Any], new: list[Any]) -> list[Any]:
-    parts = list(old)
-    for part in new:
-        place = _place(parts, part)
-        if place is None:
-            parts.append(part)
-        else:
-            before = parts[place]
-            parts[place] = before | {
-                name: value
-                if name in _NAMES or not isinstance(before.get(name), str)
-                else merged(before[name], value)
-                for name, value in part.items()
-                if value is not None
-            }
-    return parts
-
-
-def _place(parts: list[Any], part: Any) -> int | None:
-    """Return the place of the part that ``part`` continues, or None."""
-    if not isinstance(part, dict):
-        return None
-    if (index := part.get("index")) is not None:
-        found = (at for at, one in enumerate(parts) if isinstance(one, dict))
-        return next((at for at in found if parts[at].get("index") == index), None)
-    last = parts[-1] if parts else None
-    is_unsigned = isinstance(last, dict) and "thinking" in last and not last.get("signature")
-    return len(parts) - 1 if is_unsigned and "thinking" in part else None

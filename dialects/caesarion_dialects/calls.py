@@ -1,8 +1,8 @@
 """
 Tool calls, put together from the pieces that a server sends.
 
-Called by ``choice``; calls ``reasoning``. Each piece is returned in OpenAI's form: with the
-number of its call, and the first one of a call with its id, type and name.
+Called by ``choice``; calls ``json_end`` and ``reasoning``. Each piece is returned in OpenAI's
+form: with the number of its call, and the first one of a call with its id, type and name.
 """
 
 import json
@@ -11,9 +11,17 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+from caesarion_dialects.errors import TooMuchError
+from caesarion_dialects.json_end import JsonEnd, is_json
 from caesarion_dialects.reasoning import is_whole, joined
 
 Piece = dict[str, Any]
+
+MAX_CALLS = 128
+"""Calls of one answer; the number of tools that OpenAI takes."""
+
+MAX_PIECES = 1_024
+"""Pieces of calls in one delta, which usually has one; a made-up number."""
 
 # Fields of a piece that are read here; others belong to the provider and go on as they are.
 _KNOWN = frozenset(("index", "id", "type", "function", "name", "arguments", "input", "parameters"))
@@ -27,17 +35,20 @@ class _Call:
     number: int
     id: str = ""
     name: str = ""
-    arguments: str = ""
+    arguments: JsonEnd = field(default_factory=JsonEnd)
     is_begun: bool = False
     is_quoted: bool = False
-    held: str = ""
+    held: JsonEnd = field(default_factory=JsonEnd)
     extras: Piece = field(default_factory=dict)
 
     @property
     def is_whole(self) -> bool:
         """Whether its arguments are a JSON object."""
-        arguments = self.arguments or self.held
-        return arguments.rstrip().endswith("}") and _is_json(arguments)
+        return (self.arguments or self.held).is_object
+
+    def repeats(self, arguments: str) -> bool:
+        """Whether ``arguments`` are those that it has, and whole."""
+        return self.is_whole and self.arguments.text == arguments
 
 
 class CallPieces:
@@ -91,32 +102,36 @@ class CallPieces:
             or (arguments[:1] == "{" and call.is_whole)
         ):
             return False
-        call.arguments += arguments
+        call.arguments.add(arguments)
         return True
 
     def feed(self, pieces: Any) -> Iterator[Piece]:
         """Yield ``pieces`` in the canonical form."""
         if isinstance(pieces, dict):
             pieces = [pieces]
-        touched: list[_Call] = []
-        for piece in pieces if isinstance(pieces, list) else ():
+        touched: set[int] = set()
+        pieces = pieces if isinstance(pieces, list) else ()
+        if len(pieces) > MAX_PIECES:
+            raise TooMuchError(f"The model sent more than {MAX_PIECES:,} pieces of calls at once.")
+        for piece in pieces:
             if isinstance(piece, dict):
                 call = self._call_of(piece, touched)
-                touched.append(call)
+                touched.add(call.number)
                 yield from self._add(call, piece)
 
     def end(self) -> Iterator[Piece]:
         """Yield what was held back, and ``{}`` for a call without arguments."""
         for call in self._calls:
-            rest, half = joined(_unquoted(call.held) if call.is_quoted else call.held)
+            held = call.held.text
+            rest, half = joined(_unquoted(held) if call.is_quoted else held)
             rest += "\ufffd" if half else ""
-            call.held, call.is_quoted = "", False
-            if not call.arguments.strip() and not rest.strip():
+            call.held, call.is_quoted = JsonEnd(), False
+            if not call.arguments.text.strip() and not rest.strip():
                 rest = "{}"
             if rest or not call.is_begun:
                 yield from self._written(call, rest)
 
-    def _call_of(self, piece: Piece, touched: list[_Call]) -> _Call:
+    def _call_of(self, piece: Piece, touched: set[int]) -> _Call:
         index = piece.get("index")
         index = int(index) if isinstance(index, str) and index.isdecimal() else index
         has_index = isinstance(index, int) and not isinstance(index, bool)
@@ -126,12 +141,14 @@ class CallPieces:
             call = self._calls[-1] if self._calls else None
             given = _text(piece.get("id"))
             call = next((one for one in self._calls if given and one.id == given), call)
-        is_second = any(call is one for one in touched)
+        is_second = call is not None and call.number in touched
         if call is None or _is_another(call, piece, is_second=is_second):
             call = self._begin(index if has_index else None)
         return call
 
     def _begin(self, index: int | None) -> _Call:
+        if len(self._calls) >= MAX_CALLS:
+            raise TooMuchError(f"The model called more than {MAX_CALLS} tools in one answer.")
         call = _Call(len(self._calls))
         self._calls.append(call)
         if index is not None:
@@ -147,20 +164,23 @@ class CallPieces:
             call.name = name
         call.extras |= {key: piece[key] for key in piece if key not in _KNOWN}
         arguments = _arguments(function)
-        if arguments == call.arguments and call.is_whole:
+        if arguments and call.repeats(arguments):
             arguments = ""  # Some servers repeat the complete arguments at the end.
         if not call.arguments and not call.held and _is_quoted(arguments):
             call.is_quoted = True
-        call.held += arguments
-        if call.is_quoted and call.held.endswith('"') and _is_json(call.held):
-            call.held, call.is_quoted = _unquoted(call.held), False
+        call.held.add(arguments)
+        if call.is_quoted and call.held.is_text:
+            said, call.held, call.is_quoted = _unquoted(call.held.text), JsonEnd(), False
+            call.held.add(said)
         if call.name and not call.is_quoted:
-            held, call.held = joined(call.held)
+            held, half = joined(call.held.text)
+            call.held = JsonEnd()
+            call.held.add(half)
             yield from self._written(call, held)
 
     def _written(self, call: _Call, arguments: str) -> Iterator[Piece]:
         extras, call.extras = call.extras, {}
-        call.arguments += arguments
+        call.arguments.add(arguments)
         if call.is_begun:
             if arguments or extras:
                 yield {"index": call.number, "function": {"arguments": arguments}, **extras}
@@ -189,21 +209,13 @@ def _is_another(call: _Call, piece: Piece, *, is_second: bool) -> bool:
     arguments = _arguments(_function(piece))
     if not name:
         # Some servers send another id in each delta of a call.
-        return arguments.lstrip()[:1] == "{" and call.is_whole and arguments != call.arguments
+        return arguments.lstrip()[:1] == "{" and call.is_whole and not call.repeats(arguments)
     if not call.name:
         return False
     if name != call.name or is_second:
         return True
     # Some servers repeat the name in each delta.
     return call.is_whole and bool(arguments or (given and call.id))
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
 
 
 def _function(piece: Piece) -> Piece:
@@ -227,7 +239,7 @@ def _is_quoted(arguments: str) -> bool:
 def _unquoted(arguments: str) -> str:
     """Return arguments that are encoded as a JSON string, once or several times."""
     said: Any = arguments
-    while isinstance(said, str) and _is_quoted(said) and _is_json(said):
+    while isinstance(said, str) and _is_quoted(said) and is_json(said):
         arguments = said = json.loads(said)
     return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
 

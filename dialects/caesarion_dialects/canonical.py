@@ -11,8 +11,14 @@ from uuid import uuid4
 
 from caesarion_dialects import usage
 from caesarion_dialects.choice import Choice
+from caesarion_dialects.errors import TooMuchError
 
 Chunk = dict[str, Any]
+
+MAX_CHOICES = 128
+"""Choices in one chunk, the most that OpenAI takes of a request."""
+
+_MAX_HEAD = 1_000  # characters of an id, which stands in each chunk that is made
 
 OBJECT = "chat.completion.chunk"
 
@@ -90,6 +96,8 @@ class Canonicaliser:
             self._count(counted, chunk)
         if not isinstance(choices, list) or not choices:
             return [] if counted or "choices" not in chunk else [self._headed(chunk, [])]
+        if len(choices) > MAX_CHOICES:
+            raise TooMuchError(f"The model sent more than {MAX_CHOICES} choices at once.")
         made: list[Chunk] = []
         for place, choice in enumerate(choices):
             if isinstance(choice, dict):
@@ -146,7 +154,10 @@ class Canonicaliser:
         made = state.feed(_delta_of(choice, state), index)
         if made:
             self._finishes.pop(number, None)
-        chunks = [self._chunk(chunk, number, delta) for delta in made]
+        # The chunk's other fields once: they would be sent again with each delta.
+        chunks = [
+            self._chunk({} if place else chunk, number, delta) for place, delta in enumerate(made)
+        ]
         if state.note_reason(choice.get("finish_reason")):
             self._finishes[number] = self._finish(chunk, choice, number)
         elif chunks:
@@ -176,7 +187,12 @@ class Canonicaliser:
         return {**self._head, **kept, "choices": choices}
 
     def _keep_head(self, chunk: Chunk) -> None:
-        self._head |= {name: chunk[name] for name in _HEAD if chunk.get(name)}
+        self._head |= {
+            name: said
+            for name in _HEAD
+            if (said := chunk.get(name))
+            and not (isinstance(said, list | dict | str) and len(said) > _MAX_HEAD)
+        }
 
     def _count(self, counted: Any, chunk: Chunk) -> None:
         """Keep the counts, of which the last ones are the answer's."""

@@ -175,25 +175,35 @@ class Choice:
     def _deltas(self, said: Iterable[Said]) -> list[Delta]:
         """Return a delta for each run of texts of one kind."""
         made: list[Delta] = []
-        last = ""
+        last, texts = "", list[str]()
         for kind, text in said:
             self.size += _bytes(text)
             if kind == "unopened":
                 self.thinks = True
+                _write(made, last, texts)
                 made.append({"content": text, CONTENT_WAS_REASONING: True})
             elif kind == last:
-                made[-1][kind] += text
+                texts.append(text)
             else:
+                _write(made, last, texts)
                 made.append({kind: text})
+                texts = [text]
             last = kind
             if self._is_thinking and kind == "reasoning_content":
                 self._thoughts.append(text)
+        _write(made, last, texts)
         return made
 
     def _extras(self, delta: Delta) -> Delta:
         """Return the fields of a delta that only its provider knows."""
         read = _READ - {"function_call"} if self._legacy else _READ
         return {name: said for name, said in delta.items() if name not in read and said is not None}
+
+
+def _write(made: list[Delta], kind: str, texts: list[str]) -> None:
+    """Give the last delta the texts that follow each other in it."""
+    if len(texts) > 1 and kind in made[-1]:
+        made[-1][kind] = "".join(texts)
 
 
 def _bytes(text: str) -> int:

@@ -27,9 +27,16 @@ _WORDS = (
 _NAMED = ("detail", "error_msg", "errorMessage", "error_description")
 _LEVELS = 8
 _SEVERAL = 3
+MAX_PAGE = 16_384
+"""Characters of a page in which its words are looked for; a made-up number."""
+
 _TITLE = re.compile(r"<(title|h1)[^>]*>(.*?)</\1>", re.IGNORECASE | re.DOTALL)
-_INVISIBLE = re.compile(r"<(script|style|head)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+_INVISIBLE = re.compile(r"<(script|style|head)\b.*?</\1\s*>|<[^<>]*>", re.IGNORECASE | re.DOTALL)
 _SPACE = re.compile(r"\s+")
+
+
+class TooMuchError(Exception):
+    """An answer with more of something than is read; ``str`` of it is a sentence."""
 
 
 def parse(body: bytes | str) -> Any:
@@ -112,6 +119,7 @@ def _text(text: str, levels: int) -> str:
             return found
     if text[:1] != "<":
         return text
+    text = text[:MAX_PAGE]
     titles = [html.unescape(_INVISIBLE.sub(" ", title)) for _, title in _TITLE.findall(text)]
     return next((title for title in titles if title.strip()), _INVISIBLE.sub(" ", text))
 

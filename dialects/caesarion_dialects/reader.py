@@ -38,6 +38,7 @@ MAX_PAGE = 65_536
 _IS_DONE = re.compile(rb'"?\[DONE\]"?', re.IGNORECASE)
 _FORMATS: dict[bytes, _Format] = {b"{": "lines", b"[": "lines", b"<": "page"}
 _ALIVE = b": keep-alive\n\n"
+_decode = json.JSONDecoder().decode
 
 
 class Piece(NamedTuple):
@@ -84,13 +85,14 @@ class AnswerReader:
         self._format: _Format = ""
         self._events = EventReader()
         self._rest = bytearray()
+        self._looked = 0  # bytes of the rest that have no line end
         self._ends = False
         self._is_any = False
         self._begun = b""  # of a body in which no event was found yet
         self._data: list[bytes] = []
         self._chunks: list[Chunk] = []
         # Chunks that the canonicaliser holds until the end, with their bytes.
-        self._kept: list[tuple[Chunk, bytes]] = []
+        self._kept: dict[int, tuple[Chunk, bytes]] = {}
 
     @property
     def is_finished(self) -> bool:
@@ -151,7 +153,10 @@ class AnswerReader:
     def _find_format(self) -> bytes:
         """Find the format by the first byte that is no white space; return the bytes so far."""
         begun = bytes(self._rest).removeprefix(b"\xef\xbb\xbf").lstrip()
-        if not begun or (len(self._rest) < 3 and b"\xef\xbb\xbf".startswith(self._rest)):
+        if len(self._rest) < 3 and b"\xef\xbb\xbf".startswith(self._rest):
+            return b""
+        if not begun:
+            self._rest.clear()  # white space, of which there may be any amount
             return b""
         self._format = _FORMATS.get(begun[:1], "events")
         self._rest.clear()
@@ -159,19 +164,26 @@ class AnswerReader:
 
     def _take_lines(self) -> None:
         """Take complete lines of JSON; a body over several lines has to be complete first."""
-        while self._format == "lines" and not self.failure and b"\n" in self._rest:
-            line, _, rest = bytes(self._rest).partition(b"\n")
-            if not line.strip():
-                self._rest = bytearray(rest)
-            elif _is_done(line):
+        taken = 0
+        while self._format == "lines" and not self.failure:
+            end = self._rest.find(b"\n", max(taken, self._looked))
+            if end < 0:
+                self._looked = len(self._rest)
+                break
+            line = bytes(self._rest[taken:end]).strip()
+            if _is_done(line):
                 self._finish()
                 return
-            elif isinstance(said := _json(line), dict):
-                self._rest = bytearray(rest)
-                self._take_chunk(said, b"data: " + line.strip() + b"\n\n")
+            said = _json(line) if line else None
+            if isinstance(said, dict):
+                self._take_chunk(said, b"data: " + line + b"\n\n")
                 self._ends = self._ends or _is_whole(said)
-            else:
+            elif line:
                 self._format = "body"
+                break
+            taken = end + 1
+        del self._rest[:taken]
+        self._looked = max(0, self._looked - taken)
 
     def _take_body(self, body: bytes) -> None:
         said = _json(body)
@@ -226,13 +238,19 @@ class AnswerReader:
             return
         if not self.head and "choices" in chunk:
             self.head = chunk
-        made = self.canonicaliser.feed(chunk)
+        try:
+            made = self.canonicaliser.feed(chunk)
+        except errors.TooMuchError as error:
+            self.failure = Failure("error", str(error))
+            return
         if len(made) == 1 and made[0] is chunk and raw:
             self._data.append(raw)
             self._chunks.append(chunk)
             return
         if raw and self.canonicaliser.keeps(chunk):
-            self._kept.append((chunk, raw))
+            self._kept = {
+                key: one for key, one in self._kept.items() if self.canonicaliser.keeps(one[0])
+            } | {id(chunk): (chunk, raw)}
         if not made and "choices" not in chunk and self._format == "events":
             self._data.append(_ALIVE)
         self._write(made)
@@ -244,8 +262,8 @@ class AnswerReader:
 
     def _write(self, made: Iterable[Chunk]) -> None:
         for chunk in made:
-            raws = (raw for one, raw in self._kept if one is chunk)
-            self._data.append(next(raws, b"") or encoded(chunk))
+            _, raw = self._kept.get(id(chunk), (None, b""))
+            self._data.append(raw or encoded(chunk))
             self._chunks.append(chunk)
 
     def _piece(self) -> Piece:
@@ -282,6 +300,6 @@ def _said(data: bytes) -> bytes:
 
 def _json(data: bytes) -> Any:
     try:
-        return json.loads(data.decode("utf-8", "replace"))
+        return _decode(data.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
         return None

@@ -47,6 +47,12 @@ _FIRST = frozenset(opening[0] for opening, _ in TAGS)
 UNOPENED = "</think>"
 """Ends reasoning whose opening tag is in the prompt's template (DeepSeek-R1, QwQ, Qwen3)."""
 
+MAX_BLOCKS = 100
+"""Blocks of reasoning whose tags are read; behind them, tags are text. A made-up number."""
+
+MAX_HELD = 4_096
+"""Characters that are held back while they may begin a tag; a made-up number."""
+
 _UNOPENED_LINE = re.compile(r"^</think>[ \t]*\n", re.MULTILINE)
 
 
@@ -101,6 +107,7 @@ class ThinkTags:
         self._at_line_start = True
         self._last = ""  # the end of the text so far, where half a tag may stand
         self._held = ""
+        self._blocks = 0
 
     @property
     def is_open(self) -> bool:
@@ -149,9 +156,13 @@ class ThinkTags:
 
     def _begin(self) -> None:
         begun = self._held.lstrip()
+        if self._blocks >= MAX_BLOCKS or len(self._held) - len(begun) > MAX_HELD:
+            self._is_text = True
+            return
         for opening, closing in TAGS:
             if begun.startswith(opening):
                 self._close, self._held = closing, begun.removeprefix(opening).lstrip("\n")
+                self._blocks += 1
                 return
         if begun and not any(opening.startswith(begun) for opening, _ in TAGS):
             self._is_text = True
@@ -195,7 +206,7 @@ class ThinkTags:
         before, feed, line = text.rpartition("\n")
         if not line or not (feed or self._at_line_start) or line[0] != "<":
             return text, ""
-        is_half = UNOPENED.startswith(line.rstrip(" \t"))
+        is_half = len(line) <= MAX_HELD and UNOPENED.startswith(line.rstrip(" \t"))
         return (before + feed, line) if is_half else (text, "")
 
 

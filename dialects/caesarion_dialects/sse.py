@@ -8,7 +8,7 @@ network splits them; a byte order mark is skipped; several ``data`` lines make o
 from collections.abc import Iterator
 from typing import NamedTuple
 
-MAX_EVENT = 16 * 2**20
+MAX_EVENT = 8 * 2**20
 """Bytes that one event may have; a made-up number."""
 
 _BOM = b"\xef\xbb\xbf"

@@ -7,7 +7,7 @@ server was in use; a server under JupyterHub reports the latest to the hub, whos
 """
 
 import contextlib
-from collections.abc import AsyncGenerator, Iterator, MutableMapping
+from collections.abc import AsyncGenerator, Callable, Iterator, MutableMapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,43 +27,47 @@ class Activity:
 
     def __init__(self, settings: MutableMapping[str, Any]) -> None:
         self._settings = settings
-        self._under_way = 0
+        # What is under way, each by what says whether it counts now.
+        self._under_way: list[Callable[[], bool]] = []
         self._timer = PeriodicCallback(self._note, 1000 * _EVERY)
 
     @contextlib.contextmanager
-    def under_way(self) -> Iterator[None]:
-        """Count the whole block as activity."""
+    def under_way(self, counts: Callable[[], bool] = lambda: True) -> Iterator[None]:
+        """Count the whole block as activity, as long as it ``counts``."""
+        self._under_way.append(counts)
         self._note()
-        self._under_way += 1
         if not self._timer.is_running():
             self._timer.start()
         try:
             yield
         finally:
             self._note()
-            self._under_way -= 1
+            self._under_way.remove(counts)
             if not self._under_way:
                 self._timer.stop()
 
-    async def turn(self, events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
+    async def turn(
+        self, events: AsyncGenerator[Event, None], counts: Callable[[], bool] = lambda: True
+    ) -> AsyncGenerator[Event, None]:
         """
-        Yield the ``events`` of a turn, which counts as activity.
+        Yield the ``events`` of a turn, which counts as activity, as long as it ``counts``.
 
         It does not count while a call waits for a person's decision: a person who
         never comes back must not keep the server running.
         """
         async with contextlib.aclosing(events):
             with contextlib.ExitStack() as counting:
-                counting.enter_context(self.under_way())
+                counting.enter_context(self.under_way(counts))
                 waiting = False
                 async for event in events:
                     if isinstance(event, ApprovalRequest):
                         counting.close()
                         waiting = True
                     elif waiting:
-                        counting.enter_context(self.under_way())
+                        counting.enter_context(self.under_way(counts))
                         waiting = False
                     yield event
 
     def _note(self) -> None:
-        self._settings[SETTING] = datetime.now(UTC)
+        if any(counts() for counts in self._under_way):
+            self._settings[SETTING] = datetime.now(UTC)

@@ -3,8 +3,8 @@ Every setting of the extension: traits with their units and traps.
 
 A value comes from Jupyter's configuration files and command line (highest), else from the
 environment variable ``CAESARION_<CLASS WORD>_<TRAIT>`` (how the hub sets it), else from the
-default here. ``max_approval`` and ``program_approvals`` are exceptions: for them the environment
-is the cap, which a file can only lower.
+default here. ``max_approval``, ``program_approvals`` and ``background_max_minutes`` are exceptions:
+for them the environment is the cap, which a file can only lower.
 
 Called by :mod:`caesarion.extension`, which builds them, and read by all that take them.
 Invariant: settings are read from the environment in this module alone (:mod:`caesarion.singleuser`
@@ -21,9 +21,9 @@ from traitlets.utils.bunch import Bunch
 
 from caesarion.errors import SettingError
 
-Mode = Literal["read-only", "ask", "auto"]
+Mode = Literal["read-only", "plan", "ask", "accept-edits", "auto"]
 MODES: tuple[Mode, ...] = get_args(Mode)
-"""How a call of a tool with effects comes to run, the strictest first."""
+"""How a call with effects comes to run, the strictest first."""
 
 
 _environment: Mapping[str, str] = os.environ
@@ -38,6 +38,35 @@ def freeze_environment() -> None:
     """
     global _environment
     _environment = dict(os.environ)
+
+
+def hub_server() -> dict[str, str]:
+    """Return the user and the name of this server, as the hub has set them; empty without one."""
+    user = _environment.get("JUPYTERHUB_USER")
+    return {"user": user, "server": _environment.get("JUPYTERHUB_SERVER_NAME", "")} if user else {}
+
+
+def leaves_out_home() -> bool:
+    """Return whether the hub has said that files in the home do not configure the server."""
+    return _environment.get("JUPYTERHUB_DISABLE_USER_CONFIG") == "1"
+
+
+def is_beside_the_hub() -> bool:
+    """Return whether ``make up`` runs this server, whose hub and kernels have one user."""
+    return "CAESARION_RUN" in _environment
+
+
+def is_traced() -> bool:
+    """Return whether OpenTelemetry's own variables name a collector, and do not disable it."""
+    collectors = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    is_disabled = _environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    return not is_disabled and any(_environment.get(name) for name in collectors)
+
+
+def traces_content() -> bool:
+    """Return whether traces carry what people, the model and tools say."""
+    name = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+    return _environment.get(name, "").lower() == "true"
 
 
 class Settings(Configurable):
@@ -126,18 +155,20 @@ class CaesarionAgent(Settings):
     approval = Enum(
         MODES,
         "auto",
-        help="The mode of a turn that does not name one, for calls that have effects (code, above "
-        "all): 'auto' runs them at once, 'ask' when a person has approved, 'read-only' never. It "
-        "is never freer than max_approval.",
+        help="The mode of a turn that does not name one, for calls that have effects: runs of "
+        "code and changes of notebooks. 'auto' makes them at once; 'accept-edits' makes changes "
+        "at once, and runs code when a person has approved; 'ask' does both when a person has "
+        "approved; 'plan' does neither and ends in a plan; 'read-only' does neither. It is never "
+        "freer than max_approval.",
     ).tag(config=True)
     max_approval = Enum(
         MODES,
         "auto",
-        help="The freest mode that may be chosen: read-only < ask < auto. Where the hub sets it, "
-        "by CAESARION_AGENT_MAX_APPROVAL, nothing raises it: neither a configuration file of the "
-        "user's nor an assignment later. It is a cap for the agent, not a wall around the user, "
-        "whose notebooks run what they type: code that runs in the server's container could also "
-        "replace the server.",
+        help="The freest mode that may be chosen: read-only < plan < ask < accept-edits < auto. "
+        "Where the hub sets it, by CAESARION_AGENT_MAX_APPROVAL, nothing raises it: neither a "
+        "configuration file of the user's nor an assignment later. It is a cap for the agent, not "
+        "a wall around the user, whose notebooks run what they type: code that runs in the "
+        "server's container could also replace the server.",
     ).tag(config=True)
     program_approvals = Bool(
         False,
@@ -146,6 +177,14 @@ class CaesarionAgent(Settings):
         "stands in the environment of its kernels: with True, code that was let run once can "
         "approve all that follows. A hub that sets CAESARION_AGENT_PROGRAM_APPROVALS to false "
         "cannot be overruled by a configuration file.",
+    ).tag(config=True)
+    background_max_minutes = Float(
+        120.0,
+        min=0.0,
+        help="Minutes for which a run that nobody listens to counts as activity of its server. "
+        "After them a culler may stop the server, and the run with it. With 0 such a run is no "
+        "activity. A hub that sets CAESARION_AGENT_BACKGROUND_MAX_MINUTES sets the most; a file "
+        "can only lower it.",
     ).tag(config=True)
 
     max_rounds = Integer(
@@ -173,6 +212,7 @@ class CaesarionAgent(Settings):
         # traitlets does not validate a value that a file sets to what is the default anyway.
         self.max_approval = self.max_approval
         self.program_approvals = self.program_approvals
+        self.background_max_minutes = self.background_max_minutes
 
     @validate("max_approval")
     def _not_above_the_hubs(self, proposal: Bunch) -> str:
@@ -184,6 +224,15 @@ class CaesarionAgent(Settings):
     def _only_where_the_hub_lets_it(self, proposal: Bunch) -> bool:
         hubs = _environment.get(self.variable("program_approvals"), "true")
         return bool(proposal["value"]) and hubs.lower() in ("true", "1")
+
+    @validate("background_max_minutes")
+    def _not_longer_than_the_hub_lets_it(self, proposal: Bunch) -> float:
+        cap = _environment.get(self.variable("background_max_minutes"), "")
+        wanted = float(proposal["value"])
+        try:
+            return min(wanted, float(cap)) if cap else wanted
+        except ValueError:  # The constructor says it, unless a file has a value of its own.
+            return 0.0
 
 
 class CaesarionKernel(Settings):
@@ -239,6 +288,32 @@ class CaesarionKernel(Settings):
     ).tag(config=True)
 
 
+class CaesarionRuns(Settings):
+    """How much is kept of runs in the background and of the chats' turns, and for how long."""
+
+    folder = Unicode(
+        help="Folder of the journals; by default caesarion/runs in Jupyter's data folder. It has "
+        "what was asked and what code has shown, so only its owner should be able to read it.",
+    ).tag(config=True)
+    journal_bytes = Integer(
+        50_000_000,
+        min=100_000,
+        help="Most bytes of the journal of one run. A run that would write more is stopped and "
+        "ends as incomplete: journal_full.",
+    ).tag(config=True)
+    keep_days = Float(
+        7.0,
+        min=0.0,
+        help="Days for which the journal of a run that has ended is kept.",
+    ).tag(config=True)
+    keep_bytes = Integer(
+        200_000_000,
+        min=0,
+        help="Most bytes of all journals together. Of more, the oldest are deleted; those of runs "
+        "that go on are kept.",
+    ).tag(config=True)
+
+
 class CaesarionWeather(Settings):
     """Where the weather comes from."""
 
@@ -274,7 +349,10 @@ class CaesarionUploads(Settings):
     ).tag(config=True)
     types = List(
         Unicode(),
-        ["csv", "tsv", "txt", "json", "py", "md", "ipynb", "xlsx", "parquet", "png", "jpg", "jpeg"],
+        [
+            *("csv", "tsv", "txt", "log", "json", "py", "md", "ipynb", "parquet", "zip"),
+            *("xlsx", "xlsm", "xlsb", "xls", "ods", "png", "jpg", "jpeg", "gif", "webp"),
+        ],
         help="Suffixes that an uploaded file may have, with or without a dot, in any case. An "
         "empty list refuses every file. In the environment they are separated by spaces.",
     ).tag(config=True)

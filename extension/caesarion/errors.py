@@ -8,10 +8,16 @@ Errors, classed by who reads them.
     |   +-- UnknownKernel   ... because the one that was named does not exist (HTTP 404)
     |   +-- OtherLanguage   ... because it does not speak Python
     |   +-- BusyKernel      it cannot be looked into while something runs
+    |   +-- NoScratchRun    the model: it cannot run code in a copy of its namespace
     +-- NotebookError     the user: a notebook cannot be read, or has no free name
     |   +-- UnknownNotebook   ... because there is none at its path (HTTP 404)
     |   +-- NotebookNotSaved  ... it can, but not be written: a full disk, say (HTTP 507)
     +-- ToolError         the model: this call cannot be done as it was asked for
+    |   +-- StaleCell       ... because the cell was changed since the model read it
+    |   +-- UnknownCell     ... because the notebook has no such cell
+    +-- JournalError      the user: the journal of a run cannot be written (HTTP 507)
+    |   +-- JournalFull     ... because the run has reached its most bytes
+    +-- PageGone          us: the browser's page that was asked has closed its connection
     +-- SettingError      the operator: a trait or an environment variable is wrong
     Stopped (a CancelledError)  a cancellation with a sentence for the user
 
@@ -57,6 +63,10 @@ class BusyKernel(KernelError):  # noqa: N818
     """Something runs in the kernel, so that it cannot be looked into now."""
 
 
+class NoScratchRun(KernelError):  # noqa: N818
+    """A kernel cannot run code in a copy of its namespace."""
+
+
 class NotebookError(CaesarionError):
     """A notebook cannot be read, or no name is left for a new one."""
 
@@ -71,6 +81,30 @@ class NotebookNotSaved(NotebookError):  # noqa: N818
 
 class ToolError(CaesarionError):
     """A tool was called in a way it cannot serve; the model is told, and may try again."""
+
+
+class StaleCell(ToolError):  # noqa: N818
+    """A cell has another ``source`` than the one that a change was made for."""
+
+    def __init__(self, message: str, source: str) -> None:
+        self.source = source
+        super().__init__(message)
+
+
+class UnknownCell(ToolError):  # noqa: N818
+    """A notebook has no cell of an id."""
+
+
+class JournalError(CaesarionError):
+    """The journal of a run cannot be written."""
+
+
+class JournalFull(JournalError):  # noqa: N818
+    """The journal of a run has reached the most bytes that it may have."""
+
+
+class PageGone(CaesarionError):  # noqa: N818
+    """A page was closed, reloaded or cut off before it answered."""
 
 
 class SettingError(CaesarionError):

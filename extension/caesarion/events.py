@@ -10,8 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 ResultStatus = Literal["ok", "error", "timeout", "refused", "interrupted", "dead"]
+CallKind = Literal["read", "edit", "run"]
 Decision = Literal["run", "refuse"]
 Approver = Literal["person", "program", "rule"]
+RiskClass = Literal[
+    "reads", "edits the notebook", "writes names", "files", "network", "processes", "installs"
+]
+"""What a call can do at worst, the least dangerous first; :mod:`caesarion.agent.risk` decides."""
 DoneReason = Literal["stop", "length", "rounds", "cancelled", "error"]
 
 
@@ -117,11 +122,26 @@ class CallStart:
 
 
 @dataclass(frozen=True)
+class CellChange:
+    """
+    What a call changes in a notebook, or would change; or which cell it runs.
+
+    ``change`` has the operation's ``id``, ``path``, ``cell_id``, ``operation`` (edit, insert,
+    delete, move or run), ``cell_type``, ``after``, ``source`` and ``before`` (None where there is
+    none) and ``why``. An edited call has another one.
+    """
+
+    call_id: str
+    change: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class ApprovalRequest:
-    """A call waits for a person's decision, which names ``approval_id``."""
+    """A call waits for a person's decision, which names ``approval_id``; its ``classes``."""
 
     call_id: str
     approval_id: str
+    classes: tuple[RiskClass, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,7 +151,9 @@ class ApprovalDecision:
 
     ``arguments`` is the JSON text that runs instead of the model's, None if
     nothing was edited; ``reason`` is the person's for a refusal, or empty. ``program`` says
-    that a program decided, with a token of the person's.
+    that a program decided, with a token of the person's. ``classes`` are those that the person
+    allowed for the rest of the chat with this decision. With ``rule`` the call did not wait: its
+    ``classes`` had been allowed in this chat.
     """
 
     call_id: str
@@ -141,6 +163,43 @@ class ApprovalDecision:
     arguments: str | None = None
     reason: str = ""
     program: bool = False
+    classes: tuple[RiskClass, ...] = ()
+    rule: bool = False
+
+
+@dataclass(frozen=True)
+class UserQuestion:
+    """A question to the user, in Markdown, and answers to choose from; the answer names ``id``."""
+
+    id: str
+    text: str
+    choices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class UserAnswer:
+    """The user's answer: a choice, or their own words; by whom, and when (UTC, ISO 8601)."""
+
+    text: str
+    is_choice: bool
+    by: str
+    at: str
+
+
+@dataclass(frozen=True)
+class QuestionAsked:
+    """A call waits for the user's answer."""
+
+    call_id: str
+    question: UserQuestion
+
+
+@dataclass(frozen=True)
+class QuestionAnswered:
+    """The user has answered the question of a call."""
+
+    call_id: str
+    answer: UserAnswer
 
 
 @dataclass(frozen=True)
@@ -184,6 +243,11 @@ class ImagesNotTaken(Failure):
 
 
 @dataclass(frozen=True)
+class Plan:
+    """The answer is a plan, which the person may tell the agent to go ahead with."""
+
+
+@dataclass(frozen=True)
 class Done:
     """The last event of every turn."""
 
@@ -197,13 +261,17 @@ Event = (
     | Refusal
     | AnswerEnd
     | ToolCall
+    | CellChange
     | ApprovalRequest
     | ApprovalDecision
+    | QuestionAsked
+    | QuestionAnswered
     | CallStart
     | Output
     | CallEnd
     | StatusChange
     | Usage
     | Failure
+    | Plan
     | Done
 )

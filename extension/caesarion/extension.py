@@ -16,21 +16,35 @@ from typing import Any
 from jupyter_core.paths import jupyter_data_dir
 from jupyter_server.extension.application import ExtensionApp
 
+from caesarion import config
 from caesarion.activity import Activity
 from caesarion.agent.approval import Approvals
 from caesarion.agent.model import Model
-from caesarion.api.approvals import ApprovalHandler
+from caesarion.agent.questions import Questions
+from caesarion.agent.tracing import Traces
+from caesarion.agent.undo import TurnUndo
+from caesarion.api.answers import AnswerHandler
+from caesarion.api.approvals import AllowedClassesHandler, ApprovalHandler
+from caesarion.api.changes import ChangesHandler
 from caesarion.api.chat import ChatHandler
+from caesarion.api.commands import CommandHandler, CommandsHandler
 from caesarion.api.execute import ExecuteHandler
-from caesarion.api.notebooks import NotebooksHandler, RunNotebookHandler
+from caesarion.api.files import ContentHandler, FilesHandler
+from caesarion.api.notebook_run import RunNotebookHandler
+from caesarion.api.notebooks import NotebooksHandler
+from caesarion.api.page import PageHandler
+from caesarion.api.runs import CancelHandler, EventsHandler, RunHandler, RunsHandler
 from caesarion.api.status import StatusHandler
+from caesarion.api.undo import UndoHandler
 from caesarion.api.uploads import UploadHandler, UploadsHandler
 from caesarion.api.variables import VariablesHandler
 from caesarion.chat import provenance, store
+from caesarion.commands import Commands
 from caesarion.config import (
     CaesarionAgent,
     CaesarionKernel,
     CaesarionModel,
+    CaesarionRuns,
     CaesarionUploads,
     CaesarionWeather,
 )
@@ -38,8 +52,14 @@ from caesarion.errors import CaesarionError
 from caesarion.files.attachments import Attachments
 from caesarion.files.uploads import Uploads
 from caesarion.kernels.registry import KernelRegistry
+from caesarion.notebooks.changes import Changes
+from caesarion.notebooks.checkpoints import Checkpoints
+from caesarion.notebooks.document import Documents
+from caesarion.notebooks.pages import Pages
 from caesarion.notebooks.storage import NotebookStorage
+from caesarion.runs.store import Runs
 from caesarion.services import Services
+from caesarion.user_config import keep_users_kernels
 
 # Seconds after the server listens until a kernel is started ahead of its use: the hub's first
 # request is answered by then, and the kernel is up before a page is.
@@ -68,15 +88,29 @@ class Caesarion(ExtensionApp):
         CaesarionKernel,
         CaesarionWeather,
         CaesarionUploads,
+        CaesarionRuns,
     ]
     handlers: list[Any] = [  # noqa: RUF012
+        (r"/caesarion/api/allowed-classes", AllowedClassesHandler),
+        (r"/caesarion/api/answers/([^/]+)", AnswerHandler),
         (r"/caesarion/api/approvals/([^/]+)", ApprovalHandler),
+        (r"/caesarion/api/changes", ChangesHandler),
         (r"/caesarion/api/chat", ChatHandler),
+        (r"/caesarion/api/commands", CommandsHandler),
+        (r"/caesarion/api/commands/(\d{1,10})", CommandHandler),
         (r"/caesarion/api/execute", ExecuteHandler),
+        (r"/caesarion/api/files", FilesHandler),
+        (r"/caesarion/api/files/content", ContentHandler),
         (r"/caesarion/api/status", StatusHandler),
         (r"/caesarion/api/variables", VariablesHandler),
         (r"/caesarion/api/notebooks", NotebooksHandler),
         (r"/caesarion/api/notebooks/run", RunNotebookHandler),
+        (r"/caesarion/api/page", PageHandler),
+        (r"/caesarion/api/runs", RunsHandler),
+        (r"/caesarion/api/runs/([^/]+)", RunHandler),
+        (r"/caesarion/api/runs/([^/]+)/cancel", CancelHandler),
+        (r"/caesarion/api/runs/([^/]+)/events", EventsHandler),
+        (r"/caesarion/api/undo", UndoHandler),
         (r"/caesarion/api/uploads", UploadsHandler),
         (r"/caesarion/api/uploads/([^/]+)", UploadHandler),
     ]
@@ -88,29 +122,59 @@ class Caesarion(ExtensionApp):
         """Build the services that chat and HTTP API share."""
         began = time.monotonic()
         assert self.serverapp is not None
+        if config.leaves_out_home():
+            keep_users_kernels(self.serverapp.kernel_spec_manager)
         root = Path(self.serverapp.root_dir)
         uploads = Uploads(CaesarionUploads(parent=self), root)
         uploads.clear_leftovers()
         model_settings = CaesarionModel(parent=self)
+        notebooks, pages = NotebookStorage(self.serverapp.contents_manager), Pages()
+        documents, changes = Documents(notebooks, pages, root), Changes(pages)
+        checkpoints, approvals = Checkpoints(root), Approvals()
+        model = Model(model_settings)
+        agent_settings, runs_settings = CaesarionAgent(parent=self), CaesarionRuns(parent=self)
         self.settings["caesarion"] = Services(
-            model=Model(model_settings),
+            model=model,
             kernels=KernelRegistry(CaesarionKernel(parent=self), self.serverapp),
             uploads=uploads,
             attachments=Attachments(model_settings, uploads, root),
-            agent_settings=CaesarionAgent(parent=self),
-            approvals=Approvals(),
+            agent_settings=agent_settings,
+            approvals=approvals,
+            questions=Questions(),
             weather_settings=CaesarionWeather(parent=self),
-            notebooks=NotebookStorage(self.serverapp.contents_manager),
+            notebooks=notebooks,
+            documents=documents,
+            pages=pages,
+            changes=changes,
+            checkpoints=checkpoints,
+            undo=TurnUndo(checkpoints, documents, changes, approvals, model.report_decisions),
+            traces=Traces.from_environment(),
+            runs=Runs(
+                runs_settings,
+                Path(runs_settings.folder or Path(jupyter_data_dir()) / "caesarion" / "runs"),
+                agent_settings.background_max_minutes,
+                lambda run: pages.tell_all({"type": "run", "run": run.to_dict()}),
+            ),
             activity=Activity(self.serverapp.web_app.settings),
+            commands=Commands(root),
             read_chat=self._read_chat,
         )
         assert self.serverapp.event_logger is not None
         key = provenance.read_key(Path(jupyter_data_dir()) / "caesarion")
-        store.install(self.serverapp.event_logger, root, key)
+        store.install(self.serverapp.event_logger, root, key, self._forget_chat)
         self.log.debug("Caesarion is ready after %.3f s.", time.monotonic() - began)
 
     def _read_chat(self, file: Path) -> dict[str, Any] | None:
-        return store.content(file, self.settings.get("chats_by_id", {}).values())
+        assert self.serverapp is not None
+        root = Path(self.serverapp.root_dir)
+        return store.content(root, file, self.settings.get("chats_by_id", {}).values())
+
+    def _forget_chat(self, chat_id: str) -> None:
+        """End what was granted to a chat that was deleted."""
+        services: Services = self.settings["caesarion"]
+        services.approvals.forget(chat_id)
+        services.kernels.forget(chat_id)
+        services.runs.forget_chat(chat_id)
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
         """
@@ -152,7 +216,8 @@ class Caesarion(ExtensionApp):
         services = self.settings.get("caesarion")
         if isinstance(services, Services):  # Else a setting was wrong, and nothing was built.
             await _end_responses(services)
-            closing += [services.kernels.close(), services.model.close()]
+            closing += [services.undo.close(), services.kernels.close(), services.model.close()]
+            closing += [services.traces.close(), services.commands.close()]
         # An exception here would keep Jupyter Server from stopping at all.
         for result in await asyncio.gather(*closing, return_exceptions=True):
             if isinstance(result, Exception):
@@ -161,7 +226,7 @@ class Caesarion(ExtensionApp):
 
 async def _end_responses(services: Services) -> None:
     """Let each response that is under way end with a status, as long as there are kernels."""
-    responses = dict(services.responses)
+    responses = services.responses | services.runs.responses
     for cancel in responses.values():
         cancel()
     if responses:

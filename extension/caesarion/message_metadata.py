@@ -91,10 +91,31 @@ def code_of(call: ToolCall) -> str | None:
     return code if isinstance(code, str) else None
 
 
+def is_scratch(call: ToolCall) -> bool:
+    """Return whether a call ran in a copy of the namespace, and left no names behind."""
+    return (_arguments(call) or {}).get("scratch") is True
+
+
+def question_of(call: ToolCall) -> tuple[str, list[str]] | None:
+    """Return the question that a call asks, and its choices; None if it asks nothing."""
+    arguments = _arguments(call) or {}
+    text, choices = arguments.get("question"), arguments.get("choices")
+    if call.name != "ask_user" or not isinstance(text, str):
+        return None
+    return text, [str(choice) for choice in choices] if isinstance(choices, list) else []
+
+
 def describe_call(call: ToolCall) -> str:
-    """Return a call as Markdown: code as code, another tool as name and arguments."""
+    """Return a call as Markdown: code as code, a question as text, others as their arguments."""
+    if question := question_of(call):
+        return question[0]
     code = code_of(call)
-    return code_span(label_of(call)) if code is None else code_block(code, "python")
+    if code is not None:
+        return code_block(code, "python")
+    source = (_arguments(call) or {}).get("source")
+    if isinstance(source, str) and call.name in ("edit_cell", "insert_cell"):
+        return f"{code_span(call.name)}\n\n{code_block(source)}"
+    return code_span(label_of(call))
 
 
 def code_block(text: str, language: str = "") -> str:

@@ -1,10 +1,13 @@
 """
 A user's server under a hub: JupyterHub's own, started without the modules that it never uses.
 
-Run by the hub's spawners, as ``caesarion-singleuser`` or ``python -m caesarion.singleuser``,
-instead of ``jupyterhub-singleuser``, whose options and environment it takes and whose ``main``
-it calls. Also freezes the environment before Jupyter's configuration files are read: they are
-Python, and could change the hub's variables.
+Run by the hub's spawners, as ``caesarion-singleuser`` or ``python -s -P -m
+caesarion.singleuser``, instead of ``jupyterhub-singleuser``, whose options and environment it
+takes and whose ``main`` it calls. Closes the server's memory to the user's other processes,
+before it holds a session's token. Also freezes the environment before Jupyter's configuration
+files are read: they are Python, and could change the hub's variables. Unless the operator lets
+the user's own be read, they lie outside the home. With -s and -P nothing else of the user's is
+run before.
 
 JupyterHub's server and JupyterLab import what a user's server never calls: the hub's database
 (SQLAlchemy) and pages, two HTTP clients, and where it is installed a grammar of international
@@ -18,6 +21,7 @@ fails when upstream no longer imports one of the modules, so that its stand-in c
 """
 
 import contextlib
+import ctypes
 import gc
 import importlib.util
 import os
@@ -32,6 +36,13 @@ JUPYTERHUB = "6.1.1"
 # The modules of the extensions that every user's server loads. They are imported before the
 # server starts, while the garbage collector rests and stand-ins are in place.
 _EXTENSIONS = ("jupyterlab.labapp", "caesarion.extension")
+
+_PR_SET_DUMPABLE = 4  # of linux/prctl.h
+
+_UNSAFE = (
+    "This server was started in a way that lets files in the user's home run first. Start it as "
+    "'caesarion-singleuser', or 'python -s -P -m caesarion.singleuser'."
+)
 
 
 class StandIn(ModuleType):
@@ -52,8 +63,21 @@ class StandIn(ModuleType):
 
 def main() -> Any:
     """Start the server; returns when it has ended."""
-    from caesarion.config import freeze_environment
+    if not (sys.flags.no_user_site and sys.flags.safe_path):
+        # Files of the user's may have run by now; at least they are not part of the server.
+        print(_UNSAFE, file=sys.stderr, flush=True)
+        options = ("-s", "-P", "-m", "caesarion.singleuser")
+        os.execv(sys.executable, [sys.executable, *options, *sys.argv[1:]])  # noqa: S606
+    from caesarion.config import freeze_environment, is_beside_the_hub, leaves_out_home
 
+    # Otherwise kernels could as well read the hub's memory and database, and `make up` finds
+    # servers that a killed hub has left, and their memory, by their environment.
+    if not is_beside_the_hub():
+        close_memory()
+    from caesarion.user_config import leave_out_home
+
+    if leaves_out_home():
+        leave_out_home()
     # Nothing that is imported is garbage: without looking for some the start takes 0.08 s of
     # CPU less, and 0.04 s less when the collector never looks at it again.
     gc.disable()
@@ -67,6 +91,18 @@ def main() -> Any:
     gc.enable()
     freeze_environment()
     return main()
+
+
+def close_memory() -> None:
+    """
+    Keep other processes of the user from this one's memory, environment and open files.
+
+    Kernels are such processes, and the memory has the tokens of browsers' sessions. Linux
+    alone has this, elsewhere nothing happens; it does not bind root. A program that is started
+    from here is open again: the kernel of the system resets it at each exec.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 @contextlib.contextmanager

@@ -74,7 +74,7 @@ def is_current(source: Path = HERE, bundle: Path = BUNDLE) -> bool:
     except (OSError, ValueError, KeyError):
         return False
     # The modification time of a folder changes when a file is removed.
-    folders = [source / "src", source / "style"]
+    folders = [source / "schema", source / "src", source / "style"]
     parts = [
         *source.glob("*.json"),
         *folders,

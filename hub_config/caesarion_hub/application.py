@@ -2,32 +2,76 @@
 JupyterHub with our own pages: what ``python -m caesarion_hub`` runs.
 
 Called by ``__main__``, which ``make up`` and the hub's image start; calls
-``shared_origin`` for the pages. A subclass, because JupyterHub 6.1 offers no other
-way to put handlers before its own: ``extra_handlers`` is deprecated and comes
-last. Its configuration is that of ``c.JupyterHub``.
+``shared_origin`` for the pages, ``sandbox_rules`` for named servers, and ``logs``.
+A subclass, because JupyterHub 6.1 offers no other way to put handlers before its
+own: ``extra_handlers`` is deprecated and comes last. Its configuration is that of
+``c.JupyterHub``, and ``c.CaesarionHub`` for its own traits.
 """
 
 import logging
 
 from jupyterhub.app import JupyterHub
+from traitlets import Bool, Integer, List, Unicode
 
-from caesarion_hub import shared_origin
+from caesarion_hub import logs, sandbox_rules, shared_origin
 
 
 class CaesarionHub(JupyterHub):  # type: ignore[misc]
-    """JupyterHub, with a warning before another user's server."""
+    """JupyterHub, with a warning before another user's server, and with sandboxes."""
 
     name = "jupyterhub"
+
+    sandboxes_enabled = Bool(False, help="Whether programs may start sandboxes.").tag(config=True)
+    sandboxes_per_user = Integer(5, help="Sandboxes that a user may have at a time.").tag(
+        config=True
+    )
+    sandbox_timeout = Integer(
+        3600, help="Seconds after which a sandbox ends that was asked for without a timeout."
+    ).tag(config=True)
+    sandbox_max_timeout = Integer(
+        86400, help="Seconds from now to which a sandbox's deadline can be set, at most."
+    ).tag(config=True)
+    sandbox_profiles = List(
+        Unicode(), help="The slugs of the profiles that a sandbox may have."
+    ).tag(config=True)
+    other_named_servers = Bool(
+        False,
+        help="Whether users may start named servers that are no sandboxes; JupyterHub's own "
+        "allow_named_servers must be on for either.",
+    ).tag(config=True)
+
+    _deadlines: sandbox_rules.DeadlineKeeper | None = None
 
     def init_logging(self) -> None:
         """Set up the log without one warning that is expected."""
         super().init_logging()
         self.log.addFilter(is_worth_logging)
 
+    def init_tornado_settings(self) -> None:
+        """Let the log's lines of requests have fields."""
+        super().init_tornado_settings()
+        settings = self.tornado_settings
+        settings["log_function"] = logs.with_request(settings["log_function"])
+        settings[sandbox_rules.SETTING] = sandbox_rules.Rules(
+            enabled=self.sandboxes_enabled,
+            per_user=self.sandboxes_per_user,
+            timeout=self.sandbox_timeout,
+            max_timeout=self.sandbox_max_timeout,
+            profiles=frozenset(self.sandbox_profiles),
+            named=self.other_named_servers,
+        )
+
     def init_handlers(self) -> None:
         """Put our handlers before JupyterHub's for the same paths."""
         super().init_handlers()
-        self.handlers[:0] = self.add_url_prefix(self.hub_prefix, shared_origin.HANDLERS)
+        ours = [*shared_origin.HANDLERS, *sandbox_rules.HANDLERS]
+        self.handlers[:0] = self.add_url_prefix(self.hub_prefix, ours)
+
+    async def start(self) -> None:
+        """Start the hub, and then keep sandboxes' deadlines, those of an earlier hub, too."""
+        await super().start()
+        self._deadlines = sandbox_rules.DeadlineKeeper(self)
+        self._deadlines.start()
 
 
 def is_worth_logging(record: logging.LogRecord) -> bool:

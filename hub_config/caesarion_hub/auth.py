@@ -20,6 +20,13 @@ drops the others silently: so this one is in the user's role here and in
 ``Spawner.server_token_scopes`` (``spawner``).
 """
 
+API_SCOPE = "access:services!service=api"
+"""
+Allows a user to call the api service.
+
+Not the user's server, whose token the agent's code can read: it shall start no sandboxes.
+"""
+
 
 def configure(c: Config, values: Values) -> None:
     """Set JupyterHub's authenticator and the role that every user has."""
@@ -30,4 +37,5 @@ def configure(c: Config, values: Values) -> None:
         c.Authenticator.allow_all = True
         c.SharedPasswordAuthenticator.user_password = auth.user_password.get_secret_value()
         c.SharedPasswordAuthenticator.admin_password = auth.admin_password.get_secret_value()
-    c.JupyterHub.load_roles.append({"name": "user", "scopes": ["self", GATEWAY_SCOPE]})
+    scopes = ["self", GATEWAY_SCOPE, *([API_SCOPE] if values.api.enabled else [])]
+    c.JupyterHub.load_roles.append({"name": "user", "scopes": scopes})

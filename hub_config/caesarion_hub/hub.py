@@ -9,13 +9,19 @@ environment (JPY_COOKIE_SECRET, CONFIGPROXY_AUTH_TOKEN).
 
 import sqlite3
 from typing import Any
+from urllib.parse import urlsplit
 
+from slugify import slugify
 from traitlets.config import Config
 
+from caesarion_hub import logs
 from caesarion_hub.values import Cluster, Local, Values
 
 DATABASE = "sqlite:////srv/jupyterhub/jupyterhub.sqlite"
 """In a cluster: on the volume that the chart mounts at this path."""
+
+STICKY_COOKIE = "caesarion-release"
+"""The cookie by which ``deploy/bluegreen`` tells the browsers of two releases apart."""
 
 ROUTE_CHECK_INTERVAL = 30
 """Seconds between comparisons with the proxy's routes: a restarted proxy has lost them all."""
@@ -35,19 +41,34 @@ class WalConnection(sqlite3.Connection):
 
 
 def configure(c: Config, values: Values) -> None:
-    """Set addresses, database, limits, and the proxy's class or command."""
+    """Set addresses, database, limits, the log's form, and the proxy's class or command."""
     hub = values.hub
     c.JupyterHub.upgrade_db = True
-    c.JupyterHub.allow_named_servers = hub.allow_named_servers
+    boxes = values.api.sandboxes
+    c.JupyterHub.allow_named_servers = hub.allow_named_servers or values.has_sandboxes
+    c.JupyterHub.template_vars = {"other_named_servers": hub.allow_named_servers}
+    c.CaesarionHub.other_named_servers = hub.allow_named_servers
+    c.CaesarionHub.sandbox_profiles = [
+        profile.slug or slugify(profile.display_name) for profile in values.singleuser.profile_list
+    ]
+    c.CaesarionHub.sandboxes_enabled = values.has_sandboxes
+    c.CaesarionHub.sandboxes_per_user = boxes.per_user
+    c.CaesarionHub.sandbox_timeout = min(boxes.timeout, boxes.max_timeout)
+    c.CaesarionHub.sandbox_max_timeout = boxes.max_timeout
     c.JupyterHub.named_server_limit_per_user = hub.named_server_limit_per_user
     c.JupyterHub.concurrent_spawn_limit = hub.concurrent_spawn_limit
     c.JupyterHub.active_server_limit = hub.active_server_limit
     if hub.subdomain_host:
         c.JupyterHub.subdomain_host = hub.subdomain_host
+    if values.monitoring.logs.format == "json":
+        c.JupyterHub.logging_config = logs.config("hub", values.monitoring.logs.level_key)
     if isinstance(values.deployment, Local):
         configure_local(c, values.deployment, hub.base_url)
     else:
         configure_cluster(c, values.deployment, hub.base_url)
+        if hub.sticky_cookie:
+            cookie = make_sticky_cookie(hub.sticky_cookie, hub.base_url, hub.subdomain_host)
+            c.JupyterHub.tornado_settings["headers"] = {"Set-Cookie": cookie}
     if hub.db.url:
         c.JupyterHub.db_url = hub.db.url
     # hub.config may name another database than our values; overrides.py applies it later.
@@ -55,6 +76,20 @@ def configure(c: Config, values: Values) -> None:
         c.JupyterHub.db_kwargs = {
             "connect_args": {"check_same_thread": False, "factory": WalConnection}
         }
+
+
+def make_sticky_cookie(value: str, base_url: str, subdomain_host: str | None) -> str:
+    """
+    Return the Set-Cookie header of ``hub.stickyCookie``.
+
+    The browser sends it to the users' host names too, and forgets it when it is closed.
+    JupyterHub 6.1 adds its own cookies to this header instead of replacing it.
+    """
+    attributes = [f"{STICKY_COOKIE}={value}", f"Path={base_url}", "HttpOnly", "SameSite=Lax"]
+    if subdomain_host:
+        url = urlsplit(subdomain_host)
+        attributes += [f"Domain={url.hostname}", *(["Secure"] if url.scheme == "https" else [])]
+    return "; ".join(attributes)
 
 
 def configure_local(c: Config, local: Local, base_url: str) -> None:

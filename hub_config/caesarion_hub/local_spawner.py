@@ -9,6 +9,7 @@ is for one person's machine. Isolation needs the cluster and its pods.
 import hashlib
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 from subprocess import DEVNULL, STDOUT
@@ -18,6 +19,8 @@ from jupyterhub.spawner import SimpleLocalProcessSpawner
 from traitlets import Unicode, default
 from traitlets.config import Config
 
+from caesarion_hub import sandboxes
+from caesarion_hub.logs import server_log
 from caesarion_hub.values import Local
 
 NETWORK_VARIABLES = (
@@ -31,12 +34,17 @@ def configure(c: Config, local: Local) -> None:
     """Set the spawner class and the server's command."""
     c.JupyterHub.spawner_class = HomeSpawner
     c.HomeSpawner.folder = str(local.folder)
-    c.Spawner.cmd = [sys.executable, "-m", "caesarion.singleuser"]
+    # What lies in the user's home is not run before the server has read its settings.
+    c.Spawner.cmd = [sys.executable, "-s", "-P", "-m", "caesarion.singleuser"]
     c.Spawner.args = ["--allow-root"] if os.geteuid() == 0 else []
 
 
 class HomeSpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]
-    """Starts a server in ``homes/<slug>``; its log goes to ``logs/<slug>.log``."""
+    """
+    Starts a server in ``homes/<slug>``; its log goes to ``logs/<slug>.log``.
+
+    A sandbox has a home of its own, ``sandboxes/<slug>/<name>``, which is removed with it.
+    """
 
     folder = Unicode(help="The folder that holds homes/ and logs/.").tag(config=True)
 
@@ -48,8 +56,14 @@ class HomeSpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]
 
     popen_kwargs: dict[str, Any]
 
+    @default("log")
+    def _log(self) -> Any:
+        return server_log(self.user.name if self.user else "", self.name)
+
     @default("home_dir")
     def _default_home_dir(self) -> str:
+        if sandboxes.is_sandbox(self.name):
+            return str(Path(self.folder, "sandboxes", slug(self.user.name), self.name))
         return str(Path(self.folder, "homes", slug(self.user.name)))
 
     @default("env_keep")
@@ -66,8 +80,24 @@ class HomeSpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]
             finally:
                 self.popen_kwargs = configured
 
+    def get_env(self) -> dict[str, Any]:
+        """Return the server's environment, with that of a sandbox."""
+        environment: dict[str, Any] = super().get_env()
+        return environment | sandboxes.environment(self.name, self.user_options)
+
+    async def _run_apply_user_options(self, user_options: dict[str, Any]) -> None:
+        """Apply no options: JupyterHub 6.1 would warn of those of a sandbox, which we read."""
+        if self.apply_user_options:
+            await super()._run_apply_user_options(user_options)
+
+    def delete_forever(self) -> None:
+        """Remove the home of a sandbox."""
+        if sandboxes.is_sandbox(self.name):
+            shutil.rmtree(self.home_dir, ignore_errors=True)
+
     def _open_log(self) -> IO[str]:
-        log = Path(self.folder, "logs", f"{slug(self.user.name)}.log")
+        name = f"{slug(self.user.name)}---{self.name}" if self.name else slug(self.user.name)
+        log = Path(self.folder, "logs", f"{name}.log")
         log.parent.mkdir(exist_ok=True)
         return log.open("w")
 

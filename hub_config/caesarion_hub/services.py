@@ -1,11 +1,12 @@
 """
-Configures JupyterHub's services: the gateway, the idle culler, the operator's own.
+Configures JupyterHub's services: gateway, api, idle culler, Prometheus, the operator's own.
 
 Called by ``jupyterhub_config.py``. Each service gets only the scopes and the
 environment that it needs: JupyterHub's services do not inherit the hub's
-environment. In a cluster the gateway is a Deployment of its own.
+environment. In a cluster the gateway and the api service are Deployments of their own.
 """
 
+import hashlib
 import os
 import sys
 from collections.abc import Mapping
@@ -43,9 +44,17 @@ def configure(c: Config, values: Values) -> None:
     c.JupyterHub.load_roles.append(
         {"name": "gateway", "scopes": GATEWAY_SCOPES, "services": ["gateway"]}
     )
+    if values.api.enabled:
+        c.JupyterHub.services.append(api(values))
     if values.cull.enabled:
         c.JupyterHub.services.append(culler(values))
         c.JupyterHub.load_roles.append(culler_role(values))
+    if not isinstance(values.deployment, Local) and values.deployment.metrics_token:
+        token = values.deployment.metrics_token.get_secret_value()
+        c.JupyterHub.services.append({"name": "metrics", "display": False, "api_token": token})
+        c.JupyterHub.load_roles.append(
+            {"name": "metrics", "scopes": ["read:metrics"], "services": ["metrics"]}
+        )
     c.JupyterHub.services.extend(extra_services(values))
     c.JupyterHub.load_roles.extend(
         {"name": name, **role.model_dump(mode="json", exclude_unset=True)}
@@ -63,11 +72,38 @@ def gateway(values: Values, inherited: Mapping[str, str] = os.environ) -> dict[s
     environment = {name: inherited[name] for name in NETWORK_VARIABLES if name in inherited}
     environment[RUN_VARIABLE] = deployment.run
     environment[CONFIG_VARIABLE] = str(deployment.gateway_file)
+    environment |= values.monitoring.traces.environment("gateway")
     return {
         **GATEWAY,
         "url": f"http://127.0.0.1:{deployment.gateway_port}",
         "command": [sys.executable, "-m", "caesarion_hub.gateway"],
         "environment": environment,
+    }
+
+
+def api(values: Values) -> dict[str, Any]:
+    """
+    Return the api service, which has no role: it acts with its callers' tokens.
+
+    JupyterHub 6.1 makes each service with a URL an OAuth client, with the service's token as
+    its secret. In a cluster that is a value which nobody is given.
+    """
+    deployment = values.deployment
+    service: dict[str, Any] = {"name": "api", "display": False}
+    if not isinstance(deployment, Local):
+        secret = f"api {deployment.gateway_token.get_secret_value()}"
+        token = hashlib.sha256(secret.encode()).hexdigest()
+        return {**service, "url": deployment.api_url, "api_token": token, "timeout": 1}
+    return {
+        **service,
+        "url": f"http://127.0.0.1:{deployment.api_port}",
+        "command": [sys.executable, "-m", "caesarion_hub.api"],
+        "environment": {
+            RUN_VARIABLE: deployment.run,
+            "CAESARION_API_PROXY_URL": f"http://127.0.0.1:{deployment.port}",
+            "CAESARION_API_ORIGINS": " ".join(values.api.origins),
+            "CAESARION_API_PROFILE": values.api.sandboxes.profile or "",
+        },
     }
 
 

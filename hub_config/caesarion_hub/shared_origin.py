@@ -8,7 +8,8 @@ somebody else lead through a page first: the admin panel's links, the spawn page
 accepted shares, and the OAuth authorization of the server itself.
 
 Invariant: only subdomains separate users. A link straight to ``/user/NAME/...`` does
-not pass the hub, and no page of the hub can be put before it.
+not pass the hub. A server that runs our image then asks the hub who the visitor is, which
+shows the warning; a server that its owner has replaced need not ask.
 """
 
 import posixpath
@@ -21,6 +22,8 @@ from jupyterhub.handlers.pages import AcceptShareHandler, SpawnHandler, SpawnPen
 from jupyterhub.utils import url_path_join
 from tornado.httputil import url_concat
 from tornado.web import HTTPError, authenticated
+
+from caesarion_hub.sandbox_rules import NamedServerRules
 
 COOKIE = "caesarion-entered"
 """Holds who has agreed to open whose server."""
@@ -89,7 +92,7 @@ class EnterHandler(SharedOriginHandler):
         return self.owner_of(url), url
 
 
-class Spawn(SharedOriginHandler, SpawnHandler):  # type: ignore[misc]
+class Spawn(SharedOriginHandler, NamedServerRules, SpawnHandler):  # type: ignore[misc]
     """JupyterHub's spawn page."""
 
 

@@ -9,7 +9,7 @@ import json
 
 from traitlets.config import Config
 
-from caesarion_hub import local_spawner
+from caesarion_hub import local_spawner, logs
 from caesarion_hub.auth import GATEWAY_SCOPE
 from caesarion_hub.values import RUN_VARIABLE, Local, Values
 
@@ -26,6 +26,8 @@ def configure(c: Config, values: Values) -> None:
     """Set the spawner class, the scopes of a server's token and its environment."""
     c.Spawner.notebook_dir = "~"
     c.Spawner.default_url = values.singleuser.default_url
+    # Code in a kernel can write into the home, and would act with the session of its reader.
+    c.Spawner.disable_user_config = not values.singleuser.user_configuration
     c.Spawner.start_timeout = values.singleuser.start_timeout
     c.Spawner.consecutive_failure_limit = values.hub.consecutive_failure_limit
     c.Spawner.server_token_scopes = [
@@ -39,6 +41,8 @@ def configure(c: Config, values: Values) -> None:
         "CAESARION_AGENT_APPROVAL": values.agent.approval,
         "CAESARION_AGENT_MAX_APPROVAL": values.agent.max_approval,
         "CAESARION_AGENT_PROGRAM_APPROVALS": str(values.agent.program_approvals).lower(),
+        "CAESARION_AGENT_BACKGROUND_MAX_MINUTES": str(values.agent.background_max_minutes),
+        **values.monitoring.traces.environment("server"),
     }
     if values.cull.enabled and values.cull.timeout < 3 * ACTIVITY_INTERVAL:
         interval = max(1, values.cull.timeout // 3)
@@ -54,12 +58,21 @@ def configure(c: Config, values: Values) -> None:
     # Last, so that an operator can replace any variable, also those of the agent's limits above:
     # extraEnv is the operator's own, and users cannot set it.
     c.Spawner.environment.update(values.singleuser.extra_env)
-    if values.singleuser.content_security_policy.enabled:
-        header = values.singleuser.content_security_policy.header
-        settings = {"headers": {"Content-Security-Policy": header}}
-        # On the command line, which overrides the user's configuration files.
-        option = f"--ServerApp.tornado_settings={json.dumps(settings)}"
-        c.Spawner.args = [*c.Spawner.get("args", []), option]
+    if options := server_options(values):
+        c.Spawner.args = [*c.Spawner.get("args", []), *options]
+
+
+def server_options(values: Values) -> list[str]:
+    """Return options of users' servers, which override the user's own configuration files."""
+    options = []
+    policy, log = values.singleuser.content_security_policy, values.monitoring.logs
+    if policy.enabled:
+        settings = {"headers": {"Content-Security-Policy": policy.header}}
+        options.append(f"--ServerApp.tornado_settings={json.dumps(settings)}")
+    if log.format == "json":
+        shape = logs.config("server", log.level_key, "caesarion.logs.ServerFormatter")
+        options.append(f"--Application.logging_config={json.dumps(shape)}")
+    return options
 
 
 def gateway_url(values: Values) -> str:

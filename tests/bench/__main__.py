@@ -6,14 +6,16 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from tests.bench import chat, cluster, execute, gateway, start
+from tests.bench import api, chat, cluster, execute, gateway, runs, start
 from tests.bench.figures import Row, machine, table
 
 _ALL: dict[str, Callable[[Path], Awaitable[list[Row]]]] = {
     "execute": lambda _: execute.measure(),
+    "runs": runs.measure,
     "chat": chat.measure,
     "start": start.measure,
     "gateway": gateway.measure,
+    "api": api.measure,
     "cluster": cluster.measure,
 }
 

@@ -97,7 +97,7 @@ async def _chat(
     """Provide a socket to a chat that is ready, the model's address and the server."""
     with (
         _model(folder, reply) as model,
-        running_server(folder, model_url=model) as server,
+        running_server(folder, model_url=model, python=sys.executable) as server,
     ):
         url = f"{server.url}api/chat/ws/bench.chat?token={server.token}"
         async with aiohttp.ClientSession() as session, session.ws_connect(url) as socket:

@@ -62,7 +62,7 @@ _BARE = {
     },
 }
 _POD = "{.metadata.annotations.hub\\.jupyter\\.org/username} {.status..state.running.startedAt}"
-_LISTENS = re.compile(r"^\[I (\S+ \S+) ServerApp\] Jupyter Server .* is running at", re.MULTILINE)
+_LISTENS = re.compile(r'"Jupyter Server [^"]* is running at.*"time": "([^"]+)"')
 
 Headers = Mapping[str, str]
 Run = Callable[[aiohttp.ClientSession, str, Headers], Awaitable[None]]
@@ -188,7 +188,7 @@ class Side:
                 "logs", "--namespace", self.caesarion.namespace, pod["metadata"]["name"]
             )
             [moment] = _LISTENS.findall(log)
-            listening[user] = datetime.fromisoformat(f"{moment}+00:00").timestamp()
+            listening[user] = datetime.fromisoformat(moment).timestamp()
         return listening
 
     def _pods(self) -> list[dict[str, Any]]:

@@ -35,6 +35,7 @@ _PACE = 0.02
 _PAUSE = 0.03
 """Seconds between two questions of one user, who reads meanwhile."""
 _AIMS = {1: "+2 ms or less", 20: "+10 ms or less", 100: "-"}
+_AIM_OF_CPU = "3.6 times or less"
 _ROUNDS = {1: 20, 20: 4, 100: 3}
 _MANY = int(os.environ.get("BENCH_REQUESTS", "10000"))
 _BODY = {
@@ -124,14 +125,15 @@ async def _bare_cost(ways: Sequence[_Way], tokens: Sequence[str]) -> list[Row]:
         for way in ways[1:]:
             for token in tokens:
                 await _ask(client, way.url, token)
-            for _ in range(10):
+        for _ in range(10):
+            for way in ways[1:]:
                 before = way.seconds()
                 for token in tokens:
                     await _ask(client, way.url, token)
                 way.cpu.append((way.seconds() - before) / len(tokens) * 1000)
     _, least, gateway, *others = ways
     return [
-        Row(f"{way.name}: CPU a request", "ms", way.cpu, least.name, least.cpu, "2 ms or less")
+        Row(f"{way.name}: CPU a request", "ms", way.cpu, least.name, least.cpu, _AIM_OF_CPU)
         for way in (gateway, *others)
     ]
 

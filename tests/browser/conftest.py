@@ -5,6 +5,9 @@ Every test leaves a picture of each page in ``test-artefacts/browser/``, and one
 fails also its console and the ends of the logs.
 """
 
+import contextlib
+import os
+import re
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -12,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from anyio.from_thread import start_blocking_portal
-from playwright.sync_api import Browser, Dialog
+from playwright.sync_api import Browser
 
 from tests.browser.lab import Lab, chromium, visit
 from tests.fakes.openai_server import OpenAIServer
@@ -20,6 +23,7 @@ from tests.hub import REPOSITORY, RunningHub, running_hub
 
 ARTEFACTS = REPOSITORY / "test-artefacts" / "browser"
 OURS = "@caesarion/labextension"
+SLOW = re.compile("ms to activate|taking too long to activate")
 TAIL = 200
 
 
@@ -84,8 +88,13 @@ def pytest_runtest_makereport(
 def browser() -> Iterator[Browser]:
     """Chromium without a window."""
     ARTEFACTS.mkdir(parents=True, exist_ok=True)
-    for old in ARTEFACTS.iterdir():
-        old.unlink()
+    # Of two workers the first one tidies up, before either has a page.
+    ours = ARTEFACTS / f".{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
+    with contextlib.suppress(FileExistsError):
+        ours.touch(exist_ok=False)
+        for old in ARTEFACTS.iterdir():
+            if old != ours:
+                old.unlink()
     with chromium() as browser:
         yield browser
 
@@ -99,7 +108,9 @@ def visits(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Visits]
         visits.keep(failed=request.node.stash[FAILED])
         told = [line for lab in visits.labs for line in lab.console]
         assert [line for line in told if line.startswith("uncaught:")] == []
-        assert [line for line in told if OURS in line] == []
+        # JupyterLab 4.6 also warns of a plugin that was slow, as all are on a busy machine.
+        ours = [line for line in told if OURS in line and not SLOW.search(line)]
+        assert ours == []
 
 
 @pytest.fixture(scope="package")
@@ -132,16 +143,12 @@ def eve(browser: Browser, scripted_hub: RunningHub) -> Iterator[Lab]:
 
 @pytest.fixture
 def rested(eve: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """Eve, who tidies up after a test that failed or has opened a notebook."""
+    """Eve, who tidies up after a test that has opened a notebook, and starts anew if it failed."""
     yield eve
-    if request.node.stash[FAILED] or eve.notebook.count():
-        # A notebook that is not saved asks whether to leave.
-        eve.page.on("dialog", Dialog.accept)
-        try:
-            eve.page.goto(f"{eve.hub.url}/user/eve/lab?reset")
-        finally:
-            eve.page.remove_listener("dialog", Dialog.accept)
-        eve.wait_for_chat()
+    if request.node.stash[FAILED]:
+        eve.start_anew()
+    elif eve.notebook.count():
+        eve.close_tabs()
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Visits
+from tests.browser.lab import let_in
 from tests.fakes.openai_server import OpenAIServer, Text, Usage
-from tests.hub import RunningHub, running_hub
+from tests.hub import RunningHub, Session, running_hub
 
 GATEWAY = "/services/gateway"
 
@@ -27,13 +28,18 @@ def frugal_hub(
         yield hub
 
 
+@pytest.fixture(scope="module")
+def administrator(frugal_hub: RunningHub) -> Session:
+    return frugal_hub.login("admin")
+
+
 @pytest.fixture
-def overview(frugal_hub: RunningHub, browser: Browser) -> Iterator[Page]:
+def overview(frugal_hub: RunningHub, administrator: Session, browser: Browser) -> Iterator[Page]:
     """The administrators' overview, whose clock the test moves."""
     context = browser.new_context()
     page = context.new_page()
     page.clock.install()
-    log_in(page, frugal_hub)
+    let_in(context, administrator)
     page.goto(f"{frugal_hub.url}{GATEWAY}/admin")
     yield page
     context.close()
@@ -71,11 +77,13 @@ def test_the_smaller_budget_is_refused_in_the_chat_and_the_administrator_sees_bo
     refused = admin.page.locator("#refused")
     expect(refused).to_contain_text("No requests were refused.")
 
-    ivy, jack = visits(frugal_hub, "ivy"), visits(frugal_hub, "jack")
-    for lab in (ivy, jack):
-        lab.log_in()
-        lab.ask("hello", "Certainly.")
-    jack.ask("again", "Certainly.")
+    ivy, jack = visits(frugal_hub, "ivy"), frugal_hub.login("jack")
+    ivy.log_in()
+    ivy.ask("hello", "Certainly.")
+    path = jack.start_server() + "caesarion/api/chat"
+    for content in ("hello", "again"):
+        asked = {"messages": [{"role": "user", "content": content}]}
+        assert "Certainly" in jack.post(path, json=asked).raise_for_status().text
     ivy.ask("again", "Your budget of 50 tokens in total is used up: 60 are used.")
     expect(ivy.messages.last).to_contain_text("the operator can raise it")
     visits.picture(ivy, "refused")
@@ -130,11 +138,11 @@ def test_the_switch_to_dark_is_the_hubs_own(frugal_hub: RunningHub, visits: Visi
     "path", ["usage", "admin", "admin/spending", "admin/budgets", "admin/audit"]
 )
 def test_a_page_is_no_wider_than_a_telephone(
-    frugal_hub: RunningHub, browser: Browser, path: str
+    frugal_hub: RunningHub, administrator: Session, browser: Browser, path: str
 ) -> None:
     context = browser.new_context(viewport={"width": 400, "height": 800})
     page = context.new_page()
-    log_in(page, frugal_hub)
+    let_in(context, administrator)
     page.goto(f"{frugal_hub.url}{GATEWAY}/{path}")
     expect(page.get_by_role("heading", level=1)).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") == 400
@@ -173,11 +181,11 @@ def test_a_page_that_cannot_be_renewed_does_not_say_that_requests_are_answered(
 
 
 def test_the_longest_name_breaks_no_page_and_a_limit_has_its_label_on_a_telephone(
-    frugal_hub: RunningHub, browser: Browser
+    frugal_hub: RunningHub, administrator: Session, browser: Browser
 ) -> None:
     context = browser.new_context(viewport={"width": 400, "height": 800})
     page = context.new_page()
-    log_in(page, frugal_hub)
+    let_in(context, administrator)
     page.goto(f"{frugal_hub.url}{GATEWAY}/admin/budgets")
     add_budget(page, "x" * 255, "5")
     row = page.locator("#current")
@@ -200,18 +208,14 @@ def test_the_longest_name_breaks_no_page_and_a_limit_has_its_label_on_a_telephon
     context.close()
 
 
-def log_in(page: Page, hub: RunningHub) -> None:
-    page.goto(f"{hub.url}/hub/login?next=/hub/home")
-    page.get_by_label("Username").fill("admin")
-    page.get_by_label("Password").fill(hub.admin_password)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/hub/home")
-
-
 def test_the_pages_work_without_javascript(frugal_hub: RunningHub, browser: Browser) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
-    log_in(page, frugal_hub)
+    page.goto(f"{frugal_hub.url}/hub/login?next=/hub/home")
+    page.get_by_label("Username").fill("admin")
+    page.get_by_label("Password").fill(frugal_hub.admin_password)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/hub/home")
     page.goto(f"{frugal_hub.url}{GATEWAY}/admin/spending")
     expect(page.get_by_role("heading", name="Spending")).to_be_visible()
     page.get_by_label("Name starts with").fill("no-such-user")

@@ -24,7 +24,7 @@ frame"""
 
 
 def state(cell: Locator) -> Locator:
-    return cell.get_by_role("status")
+    return cell.locator(".caesarion-call-state")
 
 
 def test_a_cell_shows_its_number_code_state_and_outputs(
@@ -137,14 +137,19 @@ def test_copy_puts_the_code_on_the_clipboard(lab: Lab, provider: OpenAIServer) -
 
 
 FLOOD = """\
+import io
 import matplotlib.pyplot as plt
+from IPython.display import Image
 
 for number in range(10_000):
     print("line", number)
+plt.figure(figsize=(3, 2))
+plt.plot([3, 1, 2])
+plot = io.BytesIO()
+plt.savefig(plot, format="png")
+plt.close()
 for number in range(200):
-    plt.figure(figsize=(3, 2))
-    plt.plot([number, 1, number])
-    plt.show()"""
+    display(Image(plot.getvalue()))"""
 
 
 def test_ten_thousand_lines_and_two_hundred_plots_leave_the_page_usable(
@@ -216,3 +221,18 @@ def test_a_card_that_is_none_is_shown_as_its_text(lab: Lab, provider: OpenAIServ
     )
     lab.ask("weather?", "Done.")
     expect(lab.outputs).to_contain_text("no card")
+
+
+LONG_TABLE = "import pandas as pd\npd.DataFrame({'number': range(50)})"
+
+
+def test_of_a_long_table_the_head_is_seen_and_of_a_long_log_the_end(
+    lab: Lab, provider: OpenAIServer, visits: Visits
+) -> None:
+    provider.add(python(LONG_TABLE), python("for i in range(99): print('line', i)"), Text("There."))
+    lab.ask("show both", "There.")
+    table, log = (lab.outputs.nth(place).locator(".caesarion-output-box") for place in (0, 1))
+    expect(lab.outputs.get_by_role("button", name="Show all")).to_have_count(2)
+    assert table.evaluate("box => box.scrollTop") == 0
+    assert log.evaluate("box => box.scrollHeight - box.clientHeight - box.scrollTop") < 8
+    visits.picture(lab)

@@ -1,5 +1,7 @@
 """The chat: words stream, code runs and is stopped, failures are readable, nothing is lost."""
 
+import json
+
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Visits
@@ -121,3 +123,29 @@ def test_a_reload_keeps_the_conversation(lab: Lab, provider: OpenAIServer) -> No
     expect(lab.messages.last).to_be_in_viewport(ratio=1)
     roles = [message["role"] for message in provider.requests[-1].body["messages"]]
     assert roles == ["system", "user", "assistant", "tool", "assistant", "user"]
+
+
+def test_each_question_begins_a_trace_that_the_gateway_logs(
+    lab: Lab, provider: OpenAIServer
+) -> None:
+    before, chat_file = len(lab.hub.log.splitlines()), f"{lab.title.text_content()}.chat"
+    provider.add(Text("One."), Text("Two."))
+    lab.ask("first", "One.")
+    lab.ask("second", "Two.")
+
+    def settled() -> list[str]:
+        lines = [line for line in lab.hub.log.splitlines()[before:] if '"settled"' in line]
+        return [line["trace"] for line in map(json.loads, lines) if line["user"] == lab.user]
+
+    def begun() -> list[str]:
+        chat = json.loads((lab.hub.home(lab.user) / "chats" / chat_file).read_text())
+        return [
+            message["metadata"]["traceparent"].split("-")[1]
+            for message in chat["messages"]
+            if message["body"] in ("first", "second")
+        ]
+
+    # The chat is saved, and the log read, a little later than the answer is seen.
+    lab.until(lambda: len(begun()) == len(settled()) == 2)
+    assert settled() == begun()
+    assert len(set(begun())) == 2

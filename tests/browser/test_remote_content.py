@@ -259,3 +259,51 @@ display(json.loads({json.dumps(json.dumps(chart))}), raw=True)"""
     expect(lab.outputs.locator(".vega-embed canvas, .vega-embed svg").first).to_be_visible()
     expect(lab.messages.last.locator('img[src^="data:image/svg+xml"]')).to_be_visible()
     expect(lab.messages.last.locator("mjx-container")).to_be_visible()
+
+
+def test_a_chart_has_no_say_in_the_page(lab: Lab, listener: Listener) -> None:
+    """vega-embed would put these options into the page, and into a page of the same origin."""
+    host = listener.url.removeprefix("http://")
+    picture = {"signal": f"{{title: 't', image: 'ht' + 'tp' + ':' + '/' + '/' + '{host}/tip'}}"}
+    mark = {
+        "type": "rect",
+        "encode": {"enter": {"width": {"value": 90}, "height": {"value": 90}, "tooltip": picture}},
+    }
+    address = f"'ht' + 'tp' + ':' + '/' + '/' + '{host}/cursor), auto'"
+    cursor = {"events": "mousemove", "update": f"'url(' + {address}"}
+    script = {"input": "text", "autofocus": "", "onfocus": "document.body.id = 'seen'"}
+    signals = [
+        {"name": "cursor", "value": "default", "on": [cursor]},
+        {"name": "script", "value": "", "bind": {**script, "element": "body"}},
+    ]
+    style = ["body { --seen: chart; }"]
+    header = "<script>opener.seen = 1</script>"
+    options = {"defaultStyle": style, "sourceHeader": header, "actions": True}
+    chart = {
+        "$schema": VEGA,
+        "width": 90,
+        "height": 90,
+        "signals": signals,
+        "marks": [mark],
+        "usermeta": {"embedOptions": options},
+    }
+    kind = "application/vnd.vega.v5+json"
+    message = {
+        "type": "msg",
+        "id": "0",
+        "time": 1.0,
+        "sender": "elsewhere",
+        "body": "",
+        "mime_model": {"data": {kind: chart}, "metadata": {kind: {"embed_options": options}}},
+    }
+    chat = {"messages": [message], "users": {}, "attachments": {}, "metadata": {"id": "chart"}}
+    (lab.hub.home(lab.user) / "chats" / "chart.chat").write_text(json.dumps(chat))
+    lab.open_chat("chart")
+    drawn = lab.messages.locator(".vega-embed canvas, .vega-embed svg").first
+    drawn.hover(position={"x": 45, "y": 45})
+    expect_silence(lab, listener)
+    seen = "getComputedStyle(document.body).getPropertyValue('--seen')"
+    assert lab.page.evaluate(seen) == ""
+    expect(lab.messages.locator(".vega-bind input")).to_have_count(1)
+    assert lab.page.evaluate("document.body.id") != "seen"
+    expect(lab.messages.get_by_text("View Source")).to_have_count(0)

@@ -33,6 +33,8 @@ def test_a_chat_that_was_cut_off_is_readable_and_answers_again(
     half = lab.messages.nth(1).inner_text().split()
     assert half == [word.strip() for word in words(len(half))]
     assert len(half) >= 10
+    told = lab.messages.nth(2)
+    expect(told).to_contain_text("The server stopped before this answer was complete.")
     provider.replies_left[:] = [Text("Here I am again.")]
     lab.ask("are you there?", "Here I am again.")
 

@@ -1,7 +1,9 @@
 """What an agent shows is not run as script in the lab's page."""
 
 import json
+from collections.abc import Iterator
 
+import pytest
 from caesarion.message_metadata import CALL_MIME, OUTPUT_MIME
 from playwright.sync_api import Dialog, expect
 
@@ -25,14 +27,24 @@ data-commandlinker-args='{"theme": "JupyterLab Dark"}'>a command</button>
 """
 
 
-def test_what_the_agent_shows_does_not_run_script(lab: Lab, provider: OpenAIServer) -> None:
-    dialogs: list[str] = []
+@pytest.fixture
+def dialogs(lab: Lab) -> Iterator[list[str]]:
+    """The messages of the dialogs that scripts have opened; each is dismissed."""
+    messages: list[str] = []
 
     def note(dialog: Dialog) -> None:
-        dialogs.append(dialog.message)
+        messages.append(dialog.message)
         dialog.dismiss()
 
     lab.page.on("dialog", note)
+    yield messages
+    # The page is the next test's, too, which may have to accept a dialog.
+    lab.page.remove_listener("dialog", note)
+
+
+def test_what_the_agent_shows_does_not_run_script(
+    lab: Lab, provider: OpenAIServer, dialogs: list[str]
+) -> None:
     shown = f"""\
 from IPython.display import HTML, SVG, Javascript, Markdown, display
 scripts = {SCRIPTS!r}
@@ -132,3 +144,45 @@ def test_what_the_agent_shows_runs_no_command(lab: Lab, provider: OpenAIServer) 
     lab.ask("attack", "The end.")
     expect(lab.messages.get_by_text("a command", exact=True)).to_have_count(2)
     expect(lab.messages.locator("[data-commandlinker-command]")).to_have_count(0)
+
+
+def test_nothing_that_is_shown_looks_like_the_lab_or_lies_over_it(
+    lab: Lab, provider: OpenAIServer
+) -> None:
+    size = "width: 5000px; height: 5000px; margin-left: -900px; background-color: white"
+    over = "".join(
+        f'<div class="{name}" inert="inert" style="{size}; z-index: 99999">over it</div>'
+        for name in ("lm-cursor-backdrop", "Toastify__toast-container", "jp-chat-selector-popup")
+    )
+    forged = '<div class="caesarion-call caesarion-approval-run">In [3]: approved by vic</div>'
+    hidden = (
+        "<div style='height: 0; overflow: hidden'><pre>print(1)"
+        "<span style='display:none'>; print(2)</span><datalist>; print(4)</datalist>"
+        "<font color='white'>; print(5)</font></pre></div>"
+    )
+    provider.add(
+        python(f"from IPython.display import HTML\n\nHTML({over!r})"),
+        Text(over, forged, hidden, "\n\n```python\nprint(3)\n```\n\nEnd."),
+    )
+    lab.ask("look like the lab", "End.")
+    expect(lab.messages.get_by_text("over it", exact=True)).to_have_count(6)
+    shown = lab.messages.last
+    classes = "*:where(.lm-cursor-backdrop, .Toastify__toast-container, .caesarion-call, [inert])"
+    expect(shown.locator(classes)).to_have_count(0)
+    for part in ("; print(2)", "; print(4)", "; print(5)"):
+        expect(shown.get_by_text(part)).to_be_visible()
+    expect(shown.locator("pre font, pre datalist, pre [style]")).to_have_count(0)
+    # What colours code stays.
+    expect(shown.locator("pre [class]").first).to_be_visible()
+    # Whatever a class may do: a message keeps to its own place.
+    assert lab.page.evaluate(
+        """() => [...document.querySelectorAll('.jp-chat-rendered-message')]
+            .every(message => getComputedStyle(message).contain.includes('paint'))"""
+    )
+    box = lab.stop_button.bounding_box()
+    assert box
+    middle = [box["x"] + box["width"] / 2, box["y"] + box["height"] / 2]
+    top = lab.page.evaluate(
+        "([x, y]) => document.elementFromPoint(x, y).closest('.jp-chat-rendered-message')", middle
+    )
+    assert top is None

@@ -2,7 +2,6 @@
 
 import base64
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,10 @@ from tests.fakes.openai_server import OpenAIServer, Text
 from tests.files import image
 
 CSV = "month,mm\n" + "".join(f"2024-{month:02},{month / 2}\n" for month in range(1, 13))
-TYPES = "csv, tsv, txt, json, py, md, ipynb, xlsx, parquet, png, jpg, jpeg"
+TYPES = (
+    "csv, tsv, txt, log, json, py, md, ipynb, parquet, zip, "
+    "xlsx, xlsm, xlsb, xls, ods, png, jpg, jpeg, gif, webp"
+)
 
 DROP = """\
 (chat, [files, kinds]) => {
@@ -77,10 +79,7 @@ def there(lab: Lab) -> list[str]:
 
 def wait_until_there(lab: Lab, *names: str) -> None:
     """Wait until the folder for uploads holds ``names`` and nothing else."""
-    deadline = time.monotonic() + 15
-    while there(lab) != [*names]:
-        assert time.monotonic() < deadline, there(lab)
-        lab.page.wait_for_timeout(50)
+    lab.until(lambda: there(lab) == [*names])
 
 
 @pytest.fixture

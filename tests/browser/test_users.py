@@ -8,7 +8,7 @@ from tests.hub import RunningHub
 
 def test_a_newcomer_logs_in_and_plots_a_sine_wave(hub: RunningHub, visits: Visits) -> None:
     newcomer = visits(hub, "newcomer")
-    newcomer.log_in()
+    newcomer.log_in_by_form()
     assert newcomer.page.url == f"{hub.url}/user/newcomer/lab"
     expect(newcomer.title).to_have_text("Chat")
     expect(newcomer.page.locator("#jp-right-stack .jp-chat-sidepanel")).to_be_visible()

@@ -1,14 +1,13 @@
 """Every pod of the chart, whatever the values: restricted, bounded, probed, without a token."""
 
-from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
 from caesarion_hub.pods.pod_security import violations
 
 from tests.helm import EXAMPLES, Manifests, RefusedError, render
+from tests.validation import validate
 
 VERSIONS = ["1.31", "1.32", "1.33", "1.34", "1.35", "1.36", "1.37"]
 
@@ -93,6 +92,11 @@ EVERYTHING: dict[str, Any] = {
         "hostnames": ["example.org"],
         "parentRefs": [{"name": "public"}],
     },
+    "monitoring": {
+        "serviceMonitor": {"enabled": True, "labels": {"a": "b"}},
+        "prometheusRule": {"enabled": True, "labels": {"a": "b"}},
+        "dashboards": {"enabled": True},
+    },
 }
 
 CASES: dict[str, dict[str, Any]] = {
@@ -107,12 +111,8 @@ CASES: dict[str, dict[str, Any]] = {
     **{path.stem: yaml.safe_load(path.read_text("utf-8")) for path in EXAMPLES.glob("*.yaml")},
 }
 
-USED_AS = {
-    "ManagedCertificate": "networking.gke.io/managed-certificates: caesarion",
-    "FrontendConfig": "networking.gke.io/v1beta1.FrontendConfig: caesarion",
-    "BackendConfig": """cloud.google.com/backend-config: '{"default": "caesarion"}'""",
-}
-"""How an example names what stands beside it."""
+ELSEWHERE = {"HTTPRoute", "PrometheusRule", "ServiceMonitor"}
+"""The kinds that are no part of Kubernetes itself."""
 
 MAY_SPEAK_WITH_KUBERNETES = {"Deployment caesarion-hub", "Job caesarion-pull-hook"}
 
@@ -124,10 +124,10 @@ def manifests(request: pytest.FixtureRequest) -> Manifests:
 
 def test_everything_names_all_kinds_that_the_chart_knows() -> None:
     assert sorted({manifest["kind"] for manifest in render(EVERYTHING)}) == [
-        *("DaemonSet", "Deployment", "HTTPRoute", "HorizontalPodAutoscaler", "Ingress", "Job"),
-        *("LimitRange", "Namespace", "NetworkPolicy", "PersistentVolumeClaim"),
-        *("PodDisruptionBudget", "PriorityClass", "ResourceQuota", "Role", "RoleBinding"),
-        *("Secret", "Service", "ServiceAccount"),
+        *("ConfigMap", "DaemonSet", "Deployment", "HTTPRoute", "HorizontalPodAutoscaler"),
+        *("Ingress", "Job", "LimitRange", "Namespace", "NetworkPolicy", "PersistentVolumeClaim"),
+        *("PodDisruptionBudget", "PriorityClass", "PrometheusRule", "ResourceQuota", "Role"),
+        *("RoleBinding", "Secret", "Service", "ServiceAccount", "ServiceMonitor"),
     ]
 
 
@@ -177,20 +177,21 @@ def test_what_serves_has_three_probes_and_a_bound_on_memory(manifests: Manifests
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_each_version_of_kubernetes_knows_every_object_and_field(version: str) -> None:
-    validate(render(EVERYTHING, kubernetes=f"{version}.0"), version)
+    check_own(render(EVERYTHING, kubernetes=f"{version}.0"), version)
 
 
 @pytest.mark.parametrize("version", [VERSIONS[0], VERSIONS[-1]])
 def test_kubernetes_knows_every_object_and_field_of_each_case(
     version: str, manifests: Manifests
 ) -> None:
-    validate(manifests, version)
+    check_own(manifests, version)
 
 
-def validate(manifests: Manifests, version: str) -> None:
+def check_own(manifests: Manifests, version: str) -> None:
+    """Validate what is of a kind that Kubernetes itself knows."""
     for manifest in manifests:
-        if manifest["kind"] != "HTTPRoute":  # is no part of Kubernetes itself
-            kubernetes_validate.validate(manifest, version, strict=True)
+        if manifest["kind"] not in ELSEWHERE:
+            validate(manifest, version)
 
 
 def test_an_older_kubernetes_is_refused() -> None:
@@ -225,14 +226,20 @@ def test_objects_differ_in_kind_or_name(manifests: Manifests) -> None:
     assert len(names) == len(set(names))
 
 
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("beside/*.yaml")), ids=lambda path: path.stem)
-def test_what_stands_beside_an_example_has_the_names_that_it_uses(path: Path) -> None:
-    beside = list(yaml.safe_load_all(path.read_text("utf-8")))
-    example = (EXAMPLES / path.name).read_text("utf-8")
-    ingress = render(yaml.safe_load(example)).one("Ingress", "caesarion")
-    hosts = [rule["host"] for rule in ingress["spec"]["rules"]]
-    assert {manifest["metadata"]["name"] for manifest in beside} == {"caesarion"}
-    (certificate,) = [m for m in beside if m["kind"] == "ManagedCertificate"]
-    assert certificate["spec"]["domains"] == hosts
-    for manifest in beside:
-        assert USED_AS[manifest["kind"]] in example
+def test_on_gke_each_user_has_a_host_name_and_what_stands_beside_has_the_names_it_uses() -> None:
+    example = yaml.safe_load((EXAMPLES / "gke.yaml").read_text("utf-8"))
+    manifests = render(example)
+    route = manifests.one("HTTPRoute", "caesarion")["spec"]
+    assert route["hostnames"] == ["caesarion.example.org", "*.caesarion.example.org"]
+    beside = list(yaml.safe_load_all((EXAMPLES / "beside/gke.yaml").read_text("utf-8")))
+    (gateway,) = [one for one in beside if one["kind"] == "Gateway"]
+    listeners = {one["name"]: one["protocol"] for one in gateway["spec"]["listeners"]}
+    name = gateway["metadata"]["name"]
+    assert route["parentRefs"] == [{"name": name, "sectionName": "https"}]
+    assert listeners == {"http": "HTTP", "https": "HTTPS"}
+    (redirect,) = [one for one in beside if one["kind"] == "HTTPRoute"]
+    assert redirect["spec"]["parentRefs"] == [{"name": name, "sectionName": "http"}]
+    policies = [one["spec"]["targetRef"] for one in beside if one["kind"].endswith("Policy")]
+    assert len(policies) == 2
+    for target in policies:
+        manifests.one(target["kind"], target["name"])

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 import yaml
+from caesarion_hub import values as hub_values
 from caesarion_hub.gateway.config import Config, from_environment
 from caesarion_hub.values.gateway import Gateway, check
 
+from tests.chart.test_hub_values import with_secrets
 from tests.helm import CHART, Manifests, render
 
 SETTINGS: dict[str, Any] = {
@@ -127,3 +129,20 @@ def test_without_settings_the_gateways_are_its_own(tmp_path: Path) -> None:
     config = config_of(manifests, tmp_path)
     assert (config.values, config.upstreams) == (check({"audit": AUDIT_KEY}), ())
     assert config.grace == 120
+
+
+def test_the_gateway_and_users_servers_send_traces_alike() -> None:
+    traces = {"endpoint": "http://alloy.tracing:4318/", "sampling": 0.25, "content": True}
+    rendered = render({"monitoring": {"traces": traces, "logs": {"levelKey": "severity"}}})
+    values = hub_values.check(with_secrets(rendered.hub_values()))
+    environment = {
+        one["name"]: one.get("value")
+        for one in rendered.container("Deployment", "caesarion-gateway")["env"]
+    }
+    sent = {name: text for name, text in environment.items() if name.startswith("OTEL_")}
+    servers = values.monitoring.traces.environment("gateway")
+    # The gateway never sends what was said.
+    assert servers.pop("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT") == "true"
+    assert sent == servers
+    assert environment["CAESARION_GATEWAY_LOG_LEVEL_KEY"] == "severity"
+    assert values.monitoring.logs.level_key == "severity"

@@ -16,13 +16,13 @@ from caesarion_hub import values
 from caesarion_hub.values import Section, Values
 from jsonschema import Draft7Validator
 
-from tests.helm import CHART, EXAMPLES, render
+from tests.helm import CHART, EXAMPLES, ROOT, render
 from tests.values import ADMIN_PASSWORD, GATEWAY_TOKEN, USER_PASSWORD
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text("utf-8"))
 DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text("utf-8"))
 
-SECTIONS = ("auth", "hub", "singleuser", "agent", "gateway", "cull")
+SECTIONS = ("auth", "hub", "singleuser", "agent", "gateway", "api", "cull", "monitoring")
 
 OF_THE_CHART = {
     "hub": {
@@ -34,9 +34,16 @@ OF_THE_CHART = {
     "hub.db": {"type", "passwordSecret", "pvc"},
     "gateway.database": {"pvc"},
     "singleuser": {"namespace", "networkPolicy", "resourceQuota", "limitRange"},
+    "monitoring": {"serviceMonitor", "prometheusRule", "dashboards"},
+    "monitoring.traces": {"collectorNamespace"},
     "gateway": {
         *("apiKey", "existingSecret", "silence", "grace", "replicas", "autoscaling"),
         *("extraEnv", "extraVolumes", "extraVolumeMounts"),
+        *("resources", "nodeSelector", "tolerations", "affinity", "annotations"),
+        *("startupProbe", "livenessProbe", "readinessProbe", "pdb", "networkPolicy"),
+    },
+    "api": {
+        *("grace", "replicas", "autoscaling", "extraEnv"),
         *("resources", "nodeSelector", "tolerations", "affinity", "annotations"),
         *("startupProbe", "livenessProbe", "readinessProbe", "pdb", "networkPolicy"),
     },
@@ -52,12 +59,13 @@ OTHERWISE_IN_A_CLUSTER = {
     "hub.db.url": "",  # the chart names the volume's file
     "singleuser.image.tag": "",  # the chart's own version
     "singleuser.startTimeout": 300,  # a node may have to come first
+    "monitoring.logs.format": "json",  # for a collector; `make up` is read by a person
 }
 """The defaults that are the chart's own."""
 
 SPECIMENS: list[Any] = [
     *(None, True, False, 0, 1, -1, 65536, 0.5, -0.5, 10**7, 10**15),
-    *("", "x", "0", "0.5", "500m", "2Gi", "2G", "1K", "-1", "yes", "1e3", "ReadWriteOnce"),
+    *("", "x", "text", "0", "0.5", "500m", "2Gi", "2G", "1K", "-1", "yes", "1e3", "ReadWriteOnce"),
     *("/", "/x", "/x/", "//", "x/", "http://x", "http://x/v1", "ftp://x", "http://", "https:///x"),
     *("http://:80", "http://a@x", "http://@", "https://?x", "x" * 40, "0.0", "00m", "0.5G", "5m"),
     *(
@@ -204,7 +212,11 @@ def test_what_the_schema_lets_through_the_hub_takes(path: str) -> None:
     assert [specimen for specimen in let_through if not hub_takes(path, specimen)] == []
 
 
-@pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "example",
+    sorted([*EXAMPLES.glob("*.yaml"), *(ROOT / "deploy/values").glob("*.yaml")]),
+    ids=lambda path: f"{path.parent.stem}-{path.stem}",
+)
 def test_the_hub_takes_what_each_example_renders(example: Any) -> None:
     table = render(yaml.safe_load(example.read_text("utf-8"))).hub_values()
     checked = values.check(with_secrets(table))
@@ -254,6 +266,7 @@ def test_the_hub_reads_what_the_operator_sets_and_what_the_chart_finds_out() -> 
         "hubUrl": "http://caesarion-hub.hub:8081",
         "proxyApiUrl": "http://caesarion-proxy-api:8001",
         "gatewayUrl": "http://caesarion-gateway.hub",
+        "apiUrl": "http://caesarion-api.hub",
         "labels": {
             "app.kubernetes.io/name": "caesarion",
             "app.kubernetes.io/instance": "caesarion",

@@ -278,6 +278,7 @@ def test_the_gateway() -> None:
                                     "CAESARION_GATEWAY_AUDIT_KEY_FILE",
                                     "/etc/caesarion/audit/audit_key",
                                 ),
+                                variable("CAESARION_GATEWAY_LOG_LEVEL_KEY", "level"),
                                 variable("HOME", "/tmp"),
                                 variable("OPENAI_BASE_URL", "https://example.org/v1"),
                                 variable(
@@ -396,6 +397,64 @@ def test_the_providers_key_goes_to_the_gateways_pods_alone() -> None:
     assert "sk-secret" not in str([m for m in manifests if m["kind"] != "Secret"])
 
 
+def test_the_api_service_has_no_token_and_runs_the_hubs_image() -> None:
+    values = {"api": {"origins": ["https://a.example.org", "https://b.example.org"]}}
+    api = render(OWN_KEYS, values).one("Deployment", "caesarion-api")
+    pod = api["spec"]["template"]["spec"]
+    (container,) = pod.pop("containers")
+    assert pod == {
+        **POD,
+        "automountServiceAccountToken": False,
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": names("api")},
+            }
+        ],
+        "terminationGracePeriodSeconds": 140,
+        "volumes": [{"name": "tmp", "emptyDir": {}}],
+    }
+    assert container == {
+        "name": "api",
+        "image": f"caesarion/hub:{__version__}",
+        "imagePullPolicy": "IfNotPresent",
+        "args": ["python", "-m", "caesarion_hub.api"],
+        "workingDir": "/tmp",
+        "ports": [{"name": "http", "containerPort": 8006}],
+        "env": [
+            variable("JUPYTERHUB_API_URL", "http://caesarion-hub:8081/hub/api"),
+            variable("JUPYTERHUB_SERVICE_PREFIX", "/services/api/"),
+            variable("JUPYTERHUB_SERVICE_URL", "http://0.0.0.0:8006"),
+            variable("CAESARION_API_PROXY_URL", "http://caesarion-proxy"),
+            variable("CAESARION_API_ORIGINS", "https://a.example.org https://b.example.org"),
+            variable("CAESARION_API_PROFILE", ""),
+            variable("CAESARION_API_GRACE", "120"),
+            variable("CAESARION_API_START_TIMEOUT", "300"),
+            variable("CAESARION_API_LOG_LEVEL_KEY", "level"),
+            variable("HOME", "/tmp"),
+        ],
+        "lifecycle": {"preStop": {"sleep": {"seconds": 10}}},
+        "startupProbe": probe("/services/api/health", 1, 120),
+        "livenessProbe": probe("/services/api/health", 10, 6),
+        "readinessProbe": probe("/services/api/health", 2, 3),
+        "resources": {
+            "requests": {"cpu": "100m", "memory": "128Mi"},
+            "limits": {"memory": "512Mi"},
+        },
+        "securityContext": CONTAINER,
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+    }
+
+
+def test_the_api_service_grows_with_its_load_or_is_not_there() -> None:
+    (scaler,) = render({"api": {"autoscaling": {"enabled": True}}}).of("HorizontalPodAutoscaler")
+    assert scaler["spec"]["scaleTargetRef"]["name"] == "caesarion-api"
+    without = render({"api": {"enabled": False}})
+    assert [m for m in without if m["metadata"]["name"] == "caesarion-api"] == []
+
+
 def test_the_services(manifests: Manifests) -> None:
     ports = {
         service["metadata"]["name"]: (service["spec"]["selector"], service["spec"]["ports"])
@@ -412,6 +471,7 @@ def test_the_services(manifests: Manifests) -> None:
             names("gateway"),
             [{"name": "http", "port": 80, "targetPort": "http"}],
         ),
+        "caesarion-api": (names("api"), [{"name": "http", "port": 80, "targetPort": "http"}]),
     }
     kinds = {service["spec"].get("type", "ClusterIP") for service in manifests.of("Service")}
     assert kinds == {"ClusterIP"}
@@ -489,7 +549,10 @@ def test_users_have_a_namespace_of_their_own_that_outlives_the_release() -> None
     meant = render({"singleuser": {"podSecurity": "baseline", "namespace": apart}})
     labels = meant.one("Namespace", "people")["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "baseline"
-    assert namespace["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert namespace["metadata"]["annotations"] == {
+        "helm.sh/resource-policy": "keep",
+        "argocd.argoproj.io/sync-options": "Prune=false,Delete=false",
+    }
     assert render().of("Namespace") == []
 
 
@@ -570,9 +633,12 @@ def budget(component: str, **bound: Any) -> dict[str, Any]:
     }
 
 
-def test_a_drain_takes_one_pod_of_the_gateway_at_a_time() -> None:
+def test_a_drain_takes_one_pod_of_the_gateway_and_one_of_the_api_service_at_a_time() -> None:
     found = {b["metadata"]["name"]: b["spec"] for b in render().of("PodDisruptionBudget")}
-    assert found == {"caesarion-gateway": budget("gateway", maxUnavailable=1)}
+    assert found == {
+        "caesarion-gateway": budget("gateway", maxUnavailable=1),
+        "caesarion-api": budget("api", maxUnavailable=1),
+    }
 
 
 @pytest.mark.parametrize(
@@ -714,6 +780,7 @@ def test_users_and_core_have_one_priority_and_what_waits_a_lower_one() -> None:
         "Deployment caesarion-hub": "hub-caesarion-default",
         "Deployment caesarion-proxy": "hub-caesarion-default",
         "Deployment caesarion-gateway": "hub-caesarion-default",
+        "Deployment caesarion-api": "hub-caesarion-default",
         "Deployment caesarion-user-placeholder": "hub-caesarion-user-placeholder",
         "DaemonSet caesarion-puller": "hub-caesarion-image-puller",
         # Before a first install the classes are not there.
@@ -802,7 +869,7 @@ def test_names_come_of_the_release() -> None:
     names = {m["metadata"]["name"] for m in render(release="lab").of("Service")}
     assert names == {
         *("lab-caesarion-hub", "lab-caesarion-proxy"),
-        *("lab-caesarion-proxy-api", "lab-caesarion-gateway"),
+        *("lab-caesarion-proxy-api", "lab-caesarion-gateway", "lab-caesarion-api"),
     }
     named = render({"fullnameOverride": "x"}, release="lab")
     assert named.one("Service", "x-hub")["spec"]["selector"]["app.kubernetes.io/instance"] == "lab"

@@ -14,7 +14,7 @@ def pod(component: str, namespace: str = "hub", **labels: str) -> Pod:
     return Pod(namespace, {**NAMES, "app.kubernetes.io/component": component, **labels})
 
 
-HUB, PROXY, GATEWAY = pod("hub"), pod("proxy"), pod("gateway")
+HUB, PROXY, GATEWAY, API = pod("hub"), pod("proxy"), pod("gateway"), pod("api")
 USER = pod("singleuser-server", "people", **{"hub.jupyter.org/username": "ada"})
 OTHER_USER = pod("singleuser-server", "people", **{"hub.jupyter.org/username": "grace"})
 AWAITER = pod("image-awaiter")
@@ -25,6 +25,7 @@ STRANGER = Pod("elsewhere", {"app": "stranger"})
 OTHER_RELEASE = Pod(
     "hub", {**NAMES, "app.kubernetes.io/instance": "staging", "app.kubernetes.io/component": "hub"}
 )
+PROMETHEUS = Pod("monitoring", {"app.kubernetes.io/name": "prometheus"})
 DATABASE = Pod("databases", {"app": "postgres"})
 
 INTERNET, INTERNET6 = Address("93.184.215.14"), Address("2606:2800:21f::1")
@@ -57,7 +58,7 @@ def test_every_pod_of_a_release_has_a_policy_for_both_directions() -> None:
     policies = render({"prePuller": {"hook": {"enabled": True}}}).of("NetworkPolicy")
     assert all(policy["spec"]["policyTypes"] == ["Ingress", "Egress"] for policy in policies)
     for component in (
-        *("hub", "proxy", "gateway", "singleuser-server"),
+        *("hub", "proxy", "gateway", "api", "singleuser-server"),
         *("user-placeholder", "image-puller", "image-awaiter"),
     ):
         assert not Network(policies).allows(STRANGER, pod(component), 12345)
@@ -67,6 +68,19 @@ def test_every_pod_of_a_release_has_a_policy_for_both_directions() -> None:
 @pytest.mark.parametrize("source", [HUB, GATEWAY, OTHER_USER, STRANGER, OTHER_RELEASE, INTERNET])
 def test_only_the_proxy_and_the_hub_reach_a_users_pod(source: Pod | Address) -> None:
     assert network().allows(source, USER, 8888) is (source is HUB)
+
+
+def test_the_api_service_reaches_the_hub_and_the_proxy_and_is_reached_by_them_alone() -> None:
+    policies = network()
+    assert policies.allows(API, HUB, 8081)
+    assert policies.allows(API, PROXY, 8000)
+    for target in (USER, GATEWAY, STRANGER, INTERNET, KUBERNETES, METADATA):
+        for port in PORTS:
+            assert not policies.allows(API, target, port)
+    assert policies.allows(PROXY, API, 8006)
+    assert policies.allows(HUB, API, 8006)
+    for source in (USER, GATEWAY, STRANGER, OTHER_RELEASE, INTERNET):
+        assert not policies.allows(source, API, 8006)
 
 
 def test_the_proxy_brings_users_to_their_pods() -> None:
@@ -84,7 +98,7 @@ def test_of_a_users_pod_only_the_servers_port_is_reached(source: Pod) -> None:
 
 @pytest.mark.parametrize("kind", ["UDP", "TCP"])
 @pytest.mark.parametrize("target", [DNS, NODE_LOCAL_DNS])
-@pytest.mark.parametrize("source", [USER, HUB, PROXY, GATEWAY])
+@pytest.mark.parametrize("source", [USER, HUB, PROXY, GATEWAY, API])
 def test_all_reach_the_clusters_resolver(source: Pod, target: Pod | Address, kind: str) -> None:
     assert network().allows(source, target, 53, kind)
 
@@ -281,6 +295,20 @@ def test_who_waits_for_images_reaches_kubernetes_alone() -> None:
     assert not policies.allows(PROXY, AWAITER, 8000)
 
 
+def test_prometheus_reaches_the_metrics_and_nothing_else() -> None:
+    monitored = network({"monitoring": {"serviceMonitor": {"enabled": True}}})
+    for component, metrics in ((HUB, 8081), (GATEWAY, 8005), (PROXY, 8002)):
+        ports = {port for port in (*PORTS, 8002) if monitored.allows(PROMETHEUS, component, port)}
+        assert ports == {metrics}
+        assert not monitored.allows(STRANGER, component, metrics)
+        assert not network().allows(PROMETHEUS, component, metrics)
+    assert not monitored.allows(PROMETHEUS, USER, 8888)
+    there = {"enabled": True, "prometheusNamespace": "elsewhere"}
+    moved = network({"monitoring": {"serviceMonitor": there}})
+    assert moved.allows(STRANGER, HUB, 8081)
+    assert not moved.allows(PROMETHEUS, HUB, 8081)
+
+
 def test_users_beside_the_hub_are_told_apart_by_their_labels() -> None:
     policies = Network(render().of("NetworkPolicy"))
     user = pod("singleuser-server")
@@ -302,3 +330,16 @@ def test_users_beside_the_hub_are_told_apart_by_their_labels() -> None:
 def test_a_policy_that_is_off_leaves_its_pods_open(off: dict[str, Any], component: Pod) -> None:
     assert network(off).allows(STRANGER, component, 1)
     assert network(off).allows(component, INTERNET, 1)
+
+
+def test_a_collector_of_traces_is_reached_by_users_servers_and_the_gateway_alone() -> None:
+    collector = Pod("tracing", {"app": "alloy"})
+    traces = {"endpoint": "http://alloy.tracing:4318", "collectorNamespace": "tracing"}
+    allowed = network({"monitoring": {"traces": traces}})
+    assert [allowed.allows(one, collector, 4318) for one in (USER, GATEWAY)] == [True, True]
+    assert not allowed.allows(PROXY, collector, 4318)
+    assert not allowed.allows(USER, collector, 9090)
+    assert not allowed.allows(USER, STRANGER, 4318)
+    unnamed = {"endpoint": "https://collector.example.org", "collectorNamespace": "tracing"}
+    assert network({"monitoring": {"traces": unnamed}}).allows(USER, collector, 443)
+    assert not network().allows(USER, collector, 4318)

@@ -123,7 +123,10 @@ def test_the_values_file_shows_every_key() -> None:
             {"singleuser": {"extraEnv": {"OMP_NUM_THREADS": 4}}},
             "at '/singleuser/extraEnv/OMP_NUM_THREADS': got number, want string",
         ),
-        ({"agent": {"approval": "never"}}, "value must be one of 'read-only', 'ask', 'auto'"),
+        (
+            {"agent": {"approval": "never"}},
+            "value must be one of 'read-only', 'plan', 'ask', 'accept-edits', 'auto'",
+        ),
         ({"hub": {"image": {"tag": 1.0}}}, "got number, want string"),
         ({"gateway": {"baseUrl": "localhost:11434"}}, "does not match pattern"),
         ({"cull": {"timeout": 0}}, "at '/cull/timeout': minimum: got 0, want 1"),

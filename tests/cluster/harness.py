@@ -41,8 +41,12 @@ RELEASE = "caesarion"
 READY_WITHIN = 180
 """Seconds; on a real cluster the images are pulled first."""
 
+# A gateway that answers late because the machine is busy stays in service.
+PATIENT: Json = {"timeoutSeconds": 30}
+
 VALUES: Json = {
     "auth": {"adminUsers": ["admin"]},
+    "gateway": {"livenessProbe": PATIENT, "readinessProbe": PATIENT},
     "hub": {
         "config": {
             # Our own default, said where the fake node can put the pod's address instead.
@@ -220,7 +224,7 @@ class Installation:
             return str(error)
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+def eventually(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     """Wait until ``condition`` holds, where nobody tells of it."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -1,4 +1,4 @@
-"""Twenty people at once: they log in, run code in a chat, leave, and their servers are culled."""
+"""A dozen people at once: they log in, run code in a chat, leave, and their servers are culled."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -12,7 +12,7 @@ from tests.cluster.harness import AnyCluster, Installation, eventually
 from tests.hub import Session
 
 NAMESPACE = "caesarion-many"
-PEOPLE = [f"many-{number}" for number in range(20)]
+PEOPLE = [f"many-{number}" for number in range(12)]
 
 AT_ONCE: Json = {"cull": {"timeout": 1, "every": 15}}
 """
@@ -67,10 +67,12 @@ def read(answer: list[Json]) -> str:
 
 def errors(log: str) -> list[str]:
     """Return the lines of the hub's log that an operator would have to look at."""
-    return [line for line in log.splitlines() if line[:2] in ("[E", "[C") or "Traceback" in line]
+    # Ours are JSON; the culler, which logs there, too, writes text.
+    signs = ('"level": "ERROR"', '"level": "CRITICAL"', "[E ", "[C ", "Traceback")
+    return [line for line in log.splitlines() if any(sign in line for sign in signs)]
 
 
-async def test_twenty_at_once_each_have_a_pod_and_a_kernel_of_their_own_until_it_is_culled(
+async def test_a_dozen_at_once_each_have_a_pod_and_a_kernel_of_their_own_until_it_is_culled(
     crowded: Installation,
 ) -> None:
     people = start(crowded)
@@ -90,7 +92,7 @@ async def test_twenty_at_once_each_have_a_pod_and_a_kernel_of_their_own_until_it
 
     # The next hub finds them all at work, and has a culler that lets nobody be.
     crowded.upgrade(values=(AT_ONCE,))
-    eventually(lambda: crowded.pods("singleuser-server") == [], 90)
+    eventually(lambda: crowded.pods("singleuser-server") == [], 180)
     for session in people:
         assert session.get(f"/hub/api/users/{session.user}").json()["servers"] == {}
     log = crowded.log_of("hub")

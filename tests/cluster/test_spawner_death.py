@@ -11,7 +11,7 @@ from tests.browser.lab import chromium
 from tests.cluster.harness import RELEASE, Installation, eventually
 from tests.hub import Session
 
-PEOPLE = [f"midway-{number}" for number in range(10)]
+PEOPLE = [f"midway-{number}" for number in range(6)]
 
 LOST = {
     "apiVersion": "v1",
@@ -88,7 +88,7 @@ def test_every_pod_is_adopted_or_deleted(caesarion: Installation) -> None:
             for session, server in zip(people, servers, strict=True)
         )
 
-    eventually(is_settled, 90)
+    eventually(is_settled, 180)
     adopted = [session for session in people if server_of(session)]
     assert adopted
     for session in adopted:
@@ -98,7 +98,7 @@ def test_every_pod_is_adopted_or_deleted(caesarion: Installation) -> None:
         paths = list(threads.map(Session.start_server, people))
         list(threads.map(Session.stop_server, people))
     assert paths == [f"/user/{name}/" for name in PEOPLE]
-    eventually(lambda: not any(caesarion.pod_of(name) for name in PEOPLE), 60)
+    eventually(lambda: not any(caesarion.pod_of(name) for name in PEOPLE), 180)
 
 
 def test_a_pod_that_nobody_owns_is_deleted_while_the_hub_runs(caesarion: Installation) -> None:
@@ -108,7 +108,7 @@ def test_a_pod_that_nobody_owns_is_deleted_while_the_hub_runs(caesarion: Install
     )
     listing = ("get", "pods", "--namespace", caesarion.namespace, "--output=name")
     assert "jupyter-lost" in caesarion.cluster.kubectl(*listing)
-    eventually(lambda: "jupyter-lost" not in caesarion.cluster.kubectl(*listing), 90)
+    eventually(lambda: "jupyter-lost" not in caesarion.cluster.kubectl(*listing), 180)
 
 
 def test_whose_page_waits_is_led_to_the_server_by_the_next_hub(caesarion: Installation) -> None:

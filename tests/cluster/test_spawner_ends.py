@@ -40,7 +40,7 @@ def test_who_shuts_the_server_down_from_the_lab_is_told_nothing(caesarion: Insta
     session = caesarion.login("leaver")
     session.start_server()
     session.post("/user/leaver/api/shutdown").raise_for_status()
-    eventually(lambda: not has_server(session), 15)
+    eventually(lambda: not has_server(session))
     page = session.get("/user/leaver/lab")
     assert page.status_code == 424
     assert "ended by itself" not in page.text

@@ -23,7 +23,7 @@ class Caller:
         self.failures: list[str] = []
         self._stopped = threading.Event()
         headers = {"Authorization": f"token {token}"} if token else {}
-        self._http = httpx.Client(headers=headers, timeout=20)
+        self._http = httpx.Client(headers=headers, timeout=60)
         self._url = url
 
     def call(self) -> None:

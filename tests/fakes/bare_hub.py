@@ -99,7 +99,7 @@ class BareHub:
             headers={"Authorization": f"token {token}"},
         )
         no_proxy = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with no_proxy.open(request, timeout=10) as answer:
+        with no_proxy.open(request, timeout=60) as answer:
             return json.loads(answer.read() or b"null")
 
 
@@ -112,7 +112,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def bare_hub(folder: Path, seconds: float = 60.0) -> Iterator[BareHub]:
+def bare_hub(folder: Path, seconds: float = 180.0) -> Iterator[BareHub]:
     """Run a hub that keeps its state in ``folder``; it has ``seconds`` to start."""
     port = free_port()
     config = folder / "jupyterhub_config.py"
@@ -134,4 +134,4 @@ def bare_hub(folder: Path, seconds: float = 60.0) -> Iterator[BareHub]:
             yield hub
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(120)

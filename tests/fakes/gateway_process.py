@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.preloaded import Preloaded, start
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = f"{ROOT / 'hub_config'}:{ROOT / 'dialects'}"
 
@@ -20,7 +22,7 @@ class GatewayProcess:
 
     url: str
     log: Path
-    process: "subprocess.Popen[bytes]"
+    process: "subprocess.Popen[bytes] | Preloaded"
 
     @property
     def base_url(self) -> str:
@@ -35,17 +37,30 @@ def environment(**settings: str) -> dict[str, str]:
 
 @contextmanager
 def gateway_process(
-    folder: Path, settings: Mapping[str, str], seconds: float = 30.0
+    folder: Path,
+    settings: Mapping[str, str],
+    seconds: float = 120.0,
+    *,
+    is_preloaded: bool = False,
 ) -> Iterator[GatewayProcess]:
     """Run a gateway on a free port; it has ``seconds`` to say where it listens."""
     log = folder / "gateway.log"
+    variables = environment(JUPYTERHUB_SERVICE_URL="http://127.0.0.1:0", **settings)
+    process: subprocess.Popen[bytes] | Preloaded
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "caesarion_hub.gateway"],
-            env=environment(JUPYTERHUB_SERVICE_URL="http://127.0.0.1:0", **settings),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+        if is_preloaded:
+            process = start(
+                "caesarion_hub.gateway.__main__:main",
+                environment=variables,
+                output=output.fileno(),
+            )
+        else:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "caesarion_hub.gateway"],
+                env=variables,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
     try:
         deadline = time.monotonic() + seconds
         while not (said := re.search(r"(http://\S+/) answers with", log.read_text())):
@@ -55,4 +70,4 @@ def gateway_process(
         yield GatewayProcess(said[1], log, process)
     finally:
         process.terminate()
-        process.wait(15)
+        process.wait(60)

@@ -165,7 +165,7 @@ class OpenAIServer:
         """Append replies to the script."""
         self.replies_left.extend(replies)
 
-    async def request(self, number: int = 0, seconds: float = 10.0) -> Request:
+    async def request(self, number: int = 0, seconds: float = 60.0) -> Request:
         """Wait until the request of this number, counted from 0, has come; return it."""
         async with asyncio.timeout(seconds), self._arrival:
             await self._arrival.wait_for(lambda: len(self.requests) > number)

@@ -45,7 +45,7 @@ class Cluster:
 
     async def another_pod(self, uid: str, name: str = "jupyter-ada") -> Json:
         """Return a pod as soon as there is one that is not the one known."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 with contextlib.suppress(ApiError):
                     pod = await self.api.get("pods", NAMESPACE, name)

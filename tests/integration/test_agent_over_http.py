@@ -46,7 +46,7 @@ class Counter(Tool[Code]):
     name = "python_interpreter"
     description = "Counts."
     arguments = Code
-    effects = False
+    kind = "read"
 
     def __init__(self) -> None:
         self.runs: list[str] = []
@@ -320,7 +320,7 @@ async def test_stop_ends_the_models_stream() -> None:
         turn.cancel()
         with pytest.raises(asyncio.CancelledError):
             await turn
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(60):
             await request.ended.wait()
         assert request.client_gone
 

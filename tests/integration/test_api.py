@@ -100,7 +100,10 @@ async def test_the_status_says_what_there_is(
     assert status == {
         "version": version("caesarion"),
         "model": "gpt-4.1",
-        "approval": {"default": "auto", "allowed": ["read-only", "ask", "auto"]},
+        "approval": {
+            "default": "auto",
+            "allowed": ["read-only", "plan", "ask", "accept-edits", "auto"],
+        },
         "gateway_reachable": True,
         "problem": "",
         "kernel": None,
@@ -412,7 +415,7 @@ async def test_a_body_over_a_mebibyte_is_413_in_a_sentence(
 async def test_every_route_refuses_who_may_not_come_in(
     server: RunningServer, pattern: str, credential: str
 ) -> None:
-    path = re.sub(r"\([^)]*\)", "x", pattern)
+    path = re.sub(r"\([^)]*\)", "1", pattern)
     async with httpx.AsyncClient(base_url=server.url) as stranger:
         if credential == "wrong":
             stranger.headers["Authorization"] = "token wrong"
@@ -421,7 +424,12 @@ async def test_every_route_refuses_who_may_not_come_in(
             assert logged_in.is_success or logged_in.is_redirect
             assert stranger.cookies
         for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"):
-            answer = await stranger.request(method, path.lstrip("/"), json={"code": "1"})
+            try:
+                answer = await stranger.request(method, path.lstrip("/"), json={"code": "1"})
+            except httpx.ReadError:
+                # A body that is streamed is not read: the connection is closed with the refusal.
+                assert pattern == "/caesarion/api/files/content", method
+                continue
             if method in ("GET", "HEAD") and credential not in ("none", "wrong"):
                 continue  # Reading is what a cookie is for.
             assert answer.status_code in (403, 405), method
@@ -468,7 +476,7 @@ async def test_who_goes_away_while_the_model_speaks_stops_it(
 ) -> None:
     model.add(Fault("stall_mid_stream"))
     await leave(http, "chat", question("speak"), "The answer")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await model.requests[0].ended.wait()
     assert model.requests[0].client_gone
 
@@ -483,7 +491,7 @@ async def test_who_goes_away_while_code_runs_interrupts_it(
     model.add(code(LONG))
     body = {"code": LONG} if route == "execute" else question("wait")
     await leave(http, route, {**body, "session_id": "leaver"}, "began")
-    await eventually(stopped.exists, 30)
+    await eventually(stopped.exists)
     assert await run(http, "print(x)", session_id="leaver") == "1\n"
 
 

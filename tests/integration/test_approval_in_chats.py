@@ -2,16 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
-from caesarion.agent.approval import TOLD_READ_ONLY
+from caesarion.agent.approval import tell_not_offered
 
-from tests.chat import Chat, code, open_chat
+from tests.chat import Chat, code, open_chat, shown, shown_code
 from tests.fakes.openai_server import OpenAIServer, Text
 from tests.server import RunningServer, running_server
 
@@ -22,15 +20,6 @@ Json = dict[str, Any]
 LATE = {
     "message": "This call does not wait any more: it was answered before, or its turn has ended."
 }
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def server(
-    provider: OpenAIServer, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[RunningServer]:
-    with running_server(tmp_path_factory.mktemp("asks"), model_url=provider.base_url) as server:
-        yield server
-    assert server.failures == []
 
 
 def heard(model: OpenAIServer) -> str:
@@ -49,8 +38,9 @@ def waiting(chat: Chat) -> list[Json]:
 
 
 async def answer(server: RunningServer, record: Json, **answer: Any) -> httpx.Response:
+    body = {"shown": shown(record), **answer}
     async with server.browser() as http:
-        return await http.post(f"caesarion/api/approvals/{record['approval_id']}", json=answer)
+        return await http.post(f"caesarion/api/approvals/{record['approval_id']}", json=body)
 
 
 async def ask_and_wait(chat: Chat, question: str) -> tuple[str, Json]:
@@ -81,7 +71,7 @@ async def test_code_waits_and_runs_when_it_is_approved(
         assert (await answer(server, record, decision="refuse")).json() == LATE
     assert heard(model) == "42"
     assert (
-        "The person decides on each piece of code"
+        "The person decides on each change and on each piece of code"
         in model.requests[0].body["messages"][0]["content"]
     )
 
@@ -205,8 +195,8 @@ async def test_in_read_only_no_tool_that_runs_code_is_offered(
         [kept] = records(chat)
         assert kept["status"] == "refused"
     offered = [tool["function"]["name"] for tool in model.requests[0].body["tools"]]
-    assert offered == ["get_current_weather"]
-    assert heard(model) == TOLD_READ_ONLY
+    assert offered == ["get_current_weather", "read_notebook", "ask_user"]
+    assert heard(model) == tell_not_offered("read-only")
     assert not (server.root / "kept").exists()
 
 
@@ -224,7 +214,8 @@ async def ask_and_decide(http: httpx.AsyncClient, decider: httpx.AsyncClient) ->
                 told.append((name, data))
                 if name == "waiting":
                     path = f"caesarion/api/approvals/{data['approval_id']}"
-                    answered = await decider.post(path, json={"decision": "run"})
+                    body = {"decision": "run", "shown": shown_code("print(6 * 7)")}
+                    answered = await decider.post(path, json=body)
                     told.append(("answered", answered))
                     if answered.status_code != 204:
                         break
@@ -241,11 +232,49 @@ async def test_programs_are_told_that_a_call_waits_and_of_the_answer(
     assert names[:4] == ["tool_call", "waiting", "answered", "decided"]
     decided = told[3][1]
     assert decided.keys() == {
-        *("call_id", "decision", "by", "at", "arguments", "reason", "program")
+        *("call_id", "decision", "by", "at", "arguments", "reason", "program", "classes", "rule")
     }
     assert (decided["decision"], decided["arguments"]) == ("run", None)
     assert decided["program"] is False
     assert names[-1] == "done"
+
+
+NOT_SHOWN = {
+    "message": "What was shown is not what waits, so nothing was decided. Look at the call as it "
+    'is now; a program sends the SHA-256 of what it shows as "shown".'
+}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"decision": "run", "shown": shown_code("1 + 1")},
+        {"decision": "run", "shown": shown_code("1 + 1"), "code": "1 + 1"},
+        {"decision": "run", "shown": shown_code("1 + 1"), "class": "files"},
+        {"decision": "refuse", "shown": shown_code("1 + 1")},
+        {"decision": "run"},
+    ],
+)
+async def test_a_decision_about_something_else_decides_nothing_and_the_call_is_shown_again(
+    server: RunningServer, http: httpx.AsyncClient, model: OpenAIServer, body: Json
+) -> None:
+    model.add(code("open('kept', 'w')"), Text("Then not."))
+    async with open_chat(server, "chats/shown.chat") as chat:
+        _, record = await ask_and_wait(chat, "write")
+        [asked] = [m for m in chat.messages.values() if "approval_id" in json.dumps(m)]
+        frames = len(chat.updates(asked))
+        async with server.browser() as browser:
+            path = f"caesarion/api/approvals/{record['approval_id']}"
+            refused = await browser.post(path, json=body)
+        assert (refused.status_code, refused.json()) == (409, NOT_SHOWN)
+        await chat.until(lambda: len(chat.updates(asked)) > frames)
+        assert waiting(chat) == [record]
+        told = await http.get("caesarion/api/allowed-classes", params={"chat_id": chat.id})
+        assert told.json() == {"allowed": []}
+        turns = chat.turns
+        assert (await answer(server, record, decision="refuse")).status_code == 204
+        await chat.until(lambda: chat.turns > turns)
+    assert not (server.root / "kept").exists()
 
 
 async def test_a_token_decides_nothing(http: httpx.AsyncClient, model: OpenAIServer) -> None:
@@ -317,4 +346,5 @@ async def test_an_answer_needs_its_user_and_a_mode_that_exists(
     question = {"messages": [{"role": "user", "content": "go"}], "approval": "yolo"}
     refused = await http.post("caesarion/api/chat", json=question)
     assert refused.status_code == 400
-    assert "approval: Input should be 'read-only', 'ask' or 'auto'" in refused.json()["message"]
+    modes = "'read-only', 'plan', 'ask', 'accept-edits' or 'auto'"
+    assert f"approval: Input should be {modes}" in refused.json()["message"]

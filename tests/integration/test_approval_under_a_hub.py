@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 
+from tests.chat import shown
 from tests.hub import RunningHub
 
 QUESTION = {
@@ -13,9 +14,10 @@ QUESTION = {
     "approval": "ask",
 }
 
-# What code that was approved may try: the server's token as it is, and the same token as the
-# cookie of a session, signed with the server's own secret and sent with the XSRF token that
-# belongs to it. The first line that it prints shows that the forged session is let in at all.
+# What code that was approved may try, to decide and to be a page with notebooks open: the server's
+# token as it is, and the same token as the cookie of a session, signed with the server's own secret
+# and sent with the XSRF token that belongs to it. The first status that it prints shows that the
+# forged session is let in at all.
 ATTACK = """
 import hashlib, hmac, http.cookiejar, json, os, pathlib, urllib.error, urllib.request
 from jupyter_core.paths import jupyter_runtime_dir
@@ -41,9 +43,13 @@ xsrf = [c for c in page.headers.get_all("Set-Cookie") or [] if c.startswith("_xs
 xsrf = xsrf.split(";")[0]
 forged = {"Cookie": session + "; " + xsrf, "X-XSRFToken": xsrf.split("=", 1)[1]}
 tries = {"token": {"Authorization": "token " + token}, "forged": forged}
+doors = {
+    "caesarion/api/approvals/PENDING": {"decision": "run"},
+    "caesarion/api/changes": {"path": "a.ipynb", "ids": ["1"], "decision": "keep"},
+    "caesarion/api/page": None,
+}
 print([page.status] + [
-    send("caesarion/api/approvals/PENDING", headers, {"decision": "run"}).status
-    for headers in tries.values()
+    send(path, headers, body).status for path, body in doors.items() for headers in tries.values()
 ])
 """
 
@@ -67,6 +73,7 @@ def test_approved_code_cannot_approve_and_the_person_in_the_browser_can(hub: Run
     server = person.start_server()
     token = person.token()
     names: list[str] = []
+    called: dict[str, Any] = {}
     decided: dict[str, Any] = {}
     with person.stream("POST", f"{server}caesarion/api/chat", json=QUESTION) as turn:
         for line in turn.iter_lines():
@@ -74,11 +81,14 @@ def test_approved_code_cannot_approve_and_the_person_in_the_browser_can(hub: Run
                 names.append(line.removeprefix("event: "))
             elif line.startswith("data: "):
                 data = json.loads(line.removeprefix("data: "))
-                if names[-1] == "waiting":
+                if names[-1] == "tool_call":
+                    called = data
+                elif names[-1] == "waiting":
                     pending = data["approval_id"]
-                    assert attack(hub, server, token, pending) == [200, 403, 403]
+                    assert attack(hub, server, token, pending) == [200] + 6 * [403]
                     path = f"{server}caesarion/api/approvals/{pending}"
-                    assert person.post(path, json={"decision": "run"}).status_code == 204
+                    body = {"decision": "run", "shown": shown(called)}
+                    assert person.post(path, json=body).status_code == 204
                 elif names[-1] == "decided":
                     decided = data
     assert (decided["by"], decided["program"]) == ("approver", False)

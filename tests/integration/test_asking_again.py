@@ -1,25 +1,14 @@
 """A question asked again, edited or not: what was said is taken back; and what a turn took."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from tests.chat import Chat, open_chat
 from tests.fakes.openai_server import Fault, OpenAIServer, Text, ToolCalls, Usage, call
-from tests.server import RunningServer, running_server
+from tests.server import RunningServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def server(
-    provider: OpenAIServer, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[RunningServer]:
-    with running_server(tmp_path_factory.mktemp("again"), model_url=provider.base_url) as server:
-        yield server
-    assert server.failures == []
 
 
 def visible(chat: Chat) -> list[str]:

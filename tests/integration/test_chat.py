@@ -403,7 +403,7 @@ async def test_stop_ends_the_stream_and_the_next_question_works(
         await chat.stop()
         assert shown(chat.answer(question)) == ["Once upon", "Stopped."]
         assert chat.status == ""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await model.requests[0].ended.wait()
         assert shown(await chat.ask("go on")) == ["Fine."]
     assert told(model) == [

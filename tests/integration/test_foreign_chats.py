@@ -1,16 +1,14 @@
 """A chat that somebody else has written runs nothing, approves nothing and speaks for nobody."""
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import nbformat
 import pytest
-import pytest_asyncio
 from caesarion.chat.history import FOREIGN_MARK
 
-from tests.chat import PERSONA, Chat, call_shown, code, open_chat
+from tests.chat import PERSONA, Chat, call_shown, code, open_chat, shown, shown_code
 from tests.fakes.openai_server import OpenAIServer, Text
 from tests.server import RunningServer, eventually, running_server
 
@@ -25,15 +23,6 @@ REFUSED = (
     "⚠️ That cell is not in this chat any more, or not as it was shown, so nothing was run. "
     "Reload the page."
 )
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def server(
-    provider: OpenAIServer, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[RunningServer]:
-    with running_server(tmp_path_factory.mktemp("foreign"), model_url=provider.base_url) as server:
-        yield server
-    assert server.failures == []
 
 
 def evil_call(question: str = "q") -> Json:
@@ -106,6 +95,24 @@ async def test_run_again_runs_nothing_of_a_crafted_file(
     assert model.requests == []
 
 
+@pytest.mark.parametrize("folder", ["unpacked", "unpacked/deeper", ""])
+async def test_a_persona_in_the_folder_of_a_chat_is_not_run(
+    server: RunningServer, model: OpenAIServer, folder: str
+) -> None:
+    personas = server.root / folder.partition("/")[0] / ".jupyter" / "personas"
+    personas.mkdir(parents=True, exist_ok=True)
+    ran = server.root / "persona_ran"
+    (personas / "a_persona.py").write_text(f"open({str(ran)!r}, 'w').close()")
+    chat_file = server.root / folder / "theirs.chat"
+    chat_file.parent.mkdir(parents=True, exist_ok=True)
+    chat_file.write_text("{}")
+    model.add(Text("Here."))
+    async with open_chat(server, str(chat_file.relative_to(server.root))) as chat:
+        await chat.ask("Who is there?")
+        await chat.until(lambda: last_body(chat) == "Here.")
+    assert not ran.exists()
+
+
 async def test_the_model_reads_a_crafted_file_as_quoted_data(
     server: RunningServer, model: OpenAIServer
 ) -> None:
@@ -153,12 +160,29 @@ async def test_a_client_of_the_chat_cannot_write_the_agents_records(
             }
         )
         await chat.until(lambda: "m-call" in chat.messages)
+        await chat.until(lambda: chat.messages["m-call"]["sender"] == f"foreign::{PERSONA}")
         await chat.ask("Run this cell again.", run_again={"id": "c1", "shown": EVIL})
         await chat.until(lambda: last_body(chat) == REFUSED)
     async with open_chat(server, "chats/client.chat") as chat:
         assert chat.messages["m-call"]["sender"] == f"foreign::{PERSONA}"
     assert not (server.root / "evil").exists()
     assert model.requests == []
+
+
+async def test_a_page_does_not_go_on_showing_other_code_than_the_call_that_waits(
+    server: RunningServer, model: OpenAIServer
+) -> None:
+    model.add(code(EVIL), Text("Stopped."))
+    async with open_chat(server, "chats/spoofed.chat") as chat:
+        question = await chat.send("Do it.", approval="ask")
+        await chat.until(lambda: "approval_id" in json.dumps(chat.answer(question)))
+        [waiting] = chat.answer(question)
+        shown = json.loads(json.dumps(waiting["mime_model"]).replace("evil", "harmless"))
+        edit = {"type": "client", "action": "edit", "id": waiting["id"], "mime_model": shown}
+        await chat.socket.send_json(edit)
+        await chat.until(lambda: chat.messages[waiting["id"]]["sender"].startswith("foreign::"))
+        assert CALL_MIME not in json.dumps(chat.messages[waiting["id"]])
+        assert not (server.root / "evil").exists()
 
 
 async def test_run_again_asks_in_the_mode_that_asks(
@@ -177,8 +201,72 @@ async def test_run_again_asks_in_the_mode_that_asks(
         [waiting] = chat.answer(question)
         async with server.browser() as browser:
             path = f"caesarion/api/approvals/{call_shown(waiting)['approval_id']}"
-            assert (await browser.post(path, json={"decision": "run"})).status_code == 204
+            body = {"decision": "run", "shown": shown_code(made)}
+            assert (await browser.post(path, json=body)).status_code == 204
         await eventually(lambda: (server.root / "made").read_text() == "xx")
+
+
+ALLOWED = "caesarion/api/allowed-classes"
+
+
+async def ask_and_run(server: RunningServer, chat: Chat, **decision: Any) -> None:
+    """Ask in the mode that asks, and run the call that waits, to the end of the turn."""
+    question = await chat.send("write", approval="ask")
+    await chat.until(lambda: "approval_id" in json.dumps(chat.answer(question)))
+    record = chat.answer(question)[0]["metadata"]["caesarion"]
+    async with server.browser() as browser:
+        path = f"caesarion/api/approvals/{record['approval_id']}"
+        body = {"decision": "run", "shown": shown(record), **decision}
+        assert (await browser.post(path, json=body)).status_code == 204
+    await chat.until(lambda: chat.turns == 1)
+
+
+@pytest.mark.parametrize("crafted", ["nothing", "one message", "all of it"])
+async def test_a_file_that_names_another_chat_has_neither_its_permissions_nor_its_kernel(
+    server: RunningServer, http: httpx.AsyncClient, model: OpenAIServer, crafted: str
+) -> None:
+    model.add(code("secret = 'mine'; open('a', 'w')"), Text("Done."))
+    model.add(code("open('stolen', 'w').write(secret)"), Text("No."))
+    name = f"chats/victim of {crafted}.chat"
+    async with open_chat(server, name) as victim:
+        await ask_and_run(server, victim, **{"class": ["files"]})
+        await eventually(lambda: "Done." in (server.root / name).read_text())
+        content = json.loads((server.root / name).read_text())
+        if crafted == "nothing":
+            content = {"metadata": content["metadata"], "messages": []}
+        elif crafted == "one message":
+            content["messages"] = content["messages"][:1]
+        theirs = f"chats/theirs, {crafted}.chat"
+        (server.root / theirs).write_text(json.dumps(content))
+        asked = await http.post("caesarion/api/notebooks", json={"chat": theirs})
+        assert asked.json().get("kernel_id") is None
+        async with open_chat(server, theirs) as chat:
+            assert chat.id != victim.id
+            told = await http.get(ALLOWED, params={"chat_id": chat.id})
+            assert told.json() == {"allowed": []}
+            await ask_and_run(server, chat)
+            assert "NameError" in str(model.requests[-1].body["messages"][-1])
+
+
+async def test_a_chat_keeps_its_permissions_when_it_is_renamed_and_not_when_it_is_deleted(
+    server: RunningServer, http: httpx.AsyncClient, model: OpenAIServer
+) -> None:
+    model.add(code("open('a', 'w')"), Text("Done."))
+    async with open_chat(server, "chats/before.chat") as chat:
+        await ask_and_run(server, chat, **{"class": "files"})
+    contents = "api/contents/chats"
+    moved = await http.patch(f"{contents}/before.chat", json={"path": "chats/after.chat"})
+    assert moved.status_code == 200
+    async with open_chat(server, "chats/after.chat") as again:
+        assert again.id == chat.id
+    kept = (server.root / "chats" / "after.chat").read_text()
+    told = await http.get(ALLOWED, params={"chat_id": chat.id})
+    assert [one["class"] for one in told.json()["allowed"]] == ["files"]
+    assert (await http.delete(f"{contents}/after.chat")).status_code == 204
+    (server.root / "chats" / "after.chat").write_text(kept)
+    async with open_chat(server, "chats/after.chat") as again:
+        told = await http.get(ALLOWED, params={"chat_id": again.id})
+    assert told.json() == {"allowed": []}
 
 
 async def test_a_chat_of_ones_own_is_as_it_was_after_a_restart(

@@ -7,6 +7,7 @@ meanwhile, and answered.
 
 import asyncio
 import contextlib
+import gzip
 import io
 import json
 import re
@@ -29,7 +30,7 @@ from hypothesis import strategies as st
 from tests.fakes.bare_hub import BareHub, bare_hub
 from tests.fakes.gateway_process import GatewayProcess, gateway_process
 from tests.fakes.openai_server import OpenAIServer, Raw, Text, Usage
-from tests.gateways import COUNTED, SCOPE, STREAM, Gateways, ask, session
+from tests.gateways import COUNTED, SCOPE, STREAM, Gateways, ask, ask_with_receipt, session
 
 POLL = aiohttp.ClientTimeout(3)
 """What the chart's probe waits for an answer."""
@@ -95,6 +96,10 @@ HOSTILE = {
     "numbers of 4,299 digits": b"[" + (b"9" * 4299 + b",") * 2_400 + b"0]",
     "one number of ten million digits": b"[" + b"9" * 10_000_000 + b"]",
     "ten million spaces": b" " * 10_000_000,
+    "a model's name of ten million letters": json.dumps(
+        STREAM | {"model": "m" * 10_000_000}
+    ).encode(),
+    "a field's name of ten million letters": json.dumps(STREAM | {"M" * 10_000_000: 0}).encode(),
     "a message of ten million letters": json.dumps(
         STREAM | {"messages": [{"role": "user", "content": "a" * 10_000_000}]}
     ).encode(),
@@ -310,13 +315,67 @@ async def test_a_body_that_does_not_come_is_given_up(gateways: Gateways, ada: st
 @pytest.mark.parametrize("path", ["health", "nowhere", "admin/budgets", "v1/models"])
 async def test_other_routes_take_no_long_body(watched: GatewayProcess, ada: str, path: str) -> None:
     async with session(watched, ada) as http:
-        try:
-            async with http.post(path, data=io.BytesIO(b" " * 5_000_000)) as answer:
-                assert answer.status in (400, 403, 404, 405, 413)
-        except aiohttp.ClientError:
-            pass  # the connection is closed in mid-body
-        async with http.get("health") as answer:
-            assert answer.status == 200
+        async with http.post(path, data=io.BytesIO(b" " * 5_000_000)) as answer:
+            assert answer.status in (404, 405)
+        async with http.get("health", data=io.BytesIO(b" " * 5_000_000)) as answer:
+            assert answer.status == 413
+            assert (await answer.json())["error"]["code"] == "request_too_large"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /?token=hidden-query HTTP/9.9\r\n\r\n",
+        b"\x16\x03\x01\x02\x00hidden-query\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: hidden-query" + b"a" * 100_000 + b"\r\n\r\n",
+        b"POST %sv1/chat/completions HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+        b"Authorization: Bearer %s\r\n\r\nhidden-query\r\n",
+    ],
+)
+async def test_what_is_no_http_is_a_sentence(
+    watched: GatewayProcess, ada: str, sent: bytes
+) -> None:
+    where = urlsplit(watched.url)
+    reader, writer = await asyncio.open_connection(where.hostname, where.port)
+    writer.write(sent % (where.path.encode(), ada.encode()) if b"%s" in sent else sent)
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    assert head.split()[1] == b"400"
+    assert b"\r\nServer:" not in head
+    assert json.loads(body)["error"]["message"] == "The request is not valid HTTP."
+    assert "hidden-query" not in watched.log.read_text()
+
+
+async def test_a_client_that_waits_to_be_asked_for_its_body_is_asked(
+    watched: GatewayProcess, ada: str
+) -> None:
+    where = urlsplit(watched.url)
+    reader, writer = await asyncio.open_connection(where.hostname, where.port)
+    head = (
+        f"POST {where.path}v1/chat/completions HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+        f"Authorization: Bearer {ada}\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+    )
+    writer.write(head.encode())
+    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(b"[]")
+    assert b"The request is not a JSON object." in await reader.read()
+    writer.close()
+
+
+async def test_a_short_body_of_another_encoding_is_not_unpacked(
+    watched: GatewayProcess, ada: str
+) -> None:
+    packed = gzip.compress(json.dumps(STREAM).encode())
+    async with (
+        session(watched, ada) as http,
+        http.post(
+            "v1/chat/completions", data=packed, headers={"Content-Encoding": "gzip"}
+        ) as answer,
+    ):
+        assert (answer.status, (await answer.json())["error"]["message"]) == (
+            400,
+            "The request is not JSON.",
+        )
 
 
 async def test_limits_are_looked_at_before_a_long_body_is_read(
@@ -576,7 +635,7 @@ async def test_every_outcome_reaches_the_audit_whatever_the_ids_of_the_calls(
     with gateways.running() as gateway:
         async with session(gateway, ada) as http:
             for _ in range(2):
-                _, answer = await ask(http)
+                answer, receipt = await ask_with_receipt(http)
                 calls = [
                     call["id"]
                     for line in answer.split(b"\n\n")
@@ -586,7 +645,8 @@ async def test_every_outcome_reaches_the_audit_whatever_the_ids_of_the_calls(
                     if call.get("id")
                 ]
                 assert len(calls) == len(set(calls)) == len(ids)
-                outcomes = [{"call": one, "outcome": "ok", "approval": "auto"} for one in calls]
+                ended = {"receipt": receipt, "outcome": "ok", "approval": "auto"}
+                outcomes = [ended | {"call": one} for one in calls]
                 async with http.post("v1/audit/outcomes", json={"outcomes": outcomes}) as report:
                     recorded.append((await report.json())["recorded"])
     assert recorded == [5, 5]

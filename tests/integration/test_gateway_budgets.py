@@ -10,8 +10,6 @@ import hashlib
 import json
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -27,7 +25,7 @@ from caesarion_hub.gateway.store import tables
 from caesarion_hub.gateway.store.audit_key import AuditKey
 from caesarion_hub.gateway.store.audit_log import AuditLog
 from caesarion_hub.gateway.store.audit_verification import in_database
-from caesarion_hub.gateway.store.commands import AuditEntry
+from caesarion_hub.gateway.store.commands import AuditEntry, receipt_hash
 from caesarion_hub.gateway.store.database import Database
 from caesarion_hub.gateway.store.settlements import LOST
 from sqlalchemy import func, select
@@ -36,7 +34,8 @@ from tests.fakes.bare_hub import ADMIN_TOKEN, BareHub, bare_hub
 from tests.fakes.gateway_process import environment
 from tests.fakes.openai_server import Fault, OpenAIServer, Raw, Text, ToolCalls, Usage, call
 from tests.fakes.postgres import Postgres
-from tests.gateways import ASKED, COUNTED, SCOPE, STREAM, Gateways, ask, session
+from tests.gateways import ASKED, COUNTED, SCOPE, STREAM, Gateways, ask, ask_with_receipt, session
+from tests.preloaded import start
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +181,7 @@ async def test_who_goes_away_pays_for_what_was_said(
             while b"word" not in await answer.content.readline():
                 pass
         request = await provider.request()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(60):
             await request.ended.wait()
         assert request.client_gone
         (row,) = await gateways.settled(1)
@@ -308,11 +307,11 @@ async def test_a_servers_report_of_a_call_is_recorded_once_and_as_such(
 ) -> None:
     provider.add(ToolCalls(call("f", {}, id="call_7")))
     outcome = {"call": "call_7", "outcome": "ok", "approval": "auto"}
-    report = {"outcomes": [outcome | {"approver": "rule"}]}
-    made_up = {"outcomes": [{"call": "call_8", "outcome": "ok", "approval": "auto"}]}
     with gateways.running() as gateway:
         async with session(gateway, ada) as http, session(gateway, bob) as other:
-            await ask(http)
+            _, receipt = await ask_with_receipt(http)
+            report = {"outcomes": [outcome | {"receipt": receipt, "approver": "rule"}]}
+            made_up = {"outcomes": [outcome | {"call": "call_8", "receipt": receipt}]}
             recorded = []
             for client, told in ((other, report), (http, made_up), (http, report), (http, report)):
                 async with client.post("v1/audit/outcomes", json=told) as answer:
@@ -341,6 +340,123 @@ async def test_a_servers_report_of_a_call_is_recorded_once_and_as_such(
         "approver": "rule",
         "reported_by": "the user's server",
     }
+
+
+CHANGE = {
+    "path": "a/b.ipynb",
+    "cell": "1a2b3c4d",
+    "operation": "edit",
+    "before": "0123456789ab",
+    "after": "ba9876543210",
+    "decision": "accepted",
+    "by": "ada",
+}
+
+
+async def test_a_change_of_a_notebook_is_recorded_with_its_call_and_later_decisions_by_themselves(
+    gateways: Gateways, provider: OpenAIServer, ada: str
+) -> None:
+    provider.add(ToolCalls(call("f", {}, id="call_7")))
+    ended = {"outcome": "ok", "approval": "run by ada", "approver": "person"}
+    undone = {"conversation": "lab.chat", "change": CHANGE | {"decision": "undone"}}
+    with gateways.running() as gateway:
+        async with session(gateway, ada) as http:
+            _, receipt = await ask_with_receipt(http)
+            named = {"call": "call_7", "receipt": receipt}
+            report = {
+                "outcomes": [ended | named | {"change": CHANGE}],
+                "decisions": [undone | named],
+            }
+            async with http.post("v1/audit/outcomes", json=report) as answer:
+                assert (answer.status, await answer.json()) == (200, {"recorded": 1})
+    _, outcome, decision = gateways.records()
+    assert outcome["change"] == CHANGE
+    assert decision == {
+        "number": 3,
+        "made": decision["made"],
+        "kind": "change",
+        "user": "ada",
+        "server": "",
+        "conversation": "lab.chat",
+        "call": "call_7",
+        "change": CHANGE | {"decision": "undone"},
+        "reported_by": "the user's server",
+    }
+
+
+async def test_code_with_the_servers_token_reports_nothing_in_the_name_of_a_person(
+    gateways: Gateways, provider: OpenAIServer, ada: str
+) -> None:
+    for name in ("call_7", "call_8"):
+        provider.add(ToolCalls(call("f", {}, id=name)))
+    forged = {"call": "call_7", "outcome": "ok", "approval": "run by ada", "approver": "person"}
+    refused = {"outcome": "refused", "approval": "refuse by ada", "approver": "person"}
+    decision = {"conversation": "lab.chat", "change": CHANGE | {"decision": "kept"}}
+    with gateways.running() as gateway:
+        async with session(gateway, ada) as http:
+            _, receipt = await ask_with_receipt(http)
+            _, own_receipt = await ask_with_receipt(http)
+            request = gateways.requests()[0].id  # which the user's pages show
+            named = {"call": "call_7", "receipt": receipt}
+            recorded = []
+            reports: list[dict[str, Any]] = [
+                {"outcomes": [forged]},
+                {"outcomes": [forged | {"receipt": request}]},
+                {"outcomes": [forged | {"receipt": receipt_hash(receipt)}]},
+                {"outcomes": [forged | {"receipt": own_receipt}]},
+                {"outcomes": [refused | named | {"change": CHANGE | {"decision": "rejected"}}]},
+                {"outcomes": [], "decisions": [decision]},
+                {
+                    "outcomes": [],
+                    "decisions": [decision | {"call": "call_8", "receipt": own_receipt}],
+                },
+                {"outcomes": [], "decisions": [decision | named]},
+            ]
+            for report in reports:
+                async with http.post("v1/audit/outcomes", json=report) as answer:
+                    recorded.append((await answer.json())["recorded"])
+    assert recorded == [0, 0, 0, 0, 1, 0, 0, 0]
+    *_, outcome, first, second, last = gateways.records()
+    assert (outcome["call"], outcome["approval"]) == ("call_7", "refuse by ada")
+    for record in (first, second):
+        assert (record["call"], record["change"]["by"]) == ("", "ada (unverified)")
+        assert record["reported_by"] == "the user's server, or its kernels"
+    assert (last["call"], last["change"]["by"]) == ("call_7", "ada")
+    assert receipt not in json.dumps(gateways.records())
+
+
+async def test_a_change_that_cannot_be_recorded_is_refused_in_a_sentence(
+    gateways: Gateways, ada: str
+) -> None:
+    odd: tuple[tuple[object, str], ...] = (
+        (CHANGE | {"before": "xyz"}, "change.before: String should match pattern"),
+        (CHANGE | {"before": "xyz"}, "not 'xyz'."),
+        (CHANGE | {"operation": "burn"}, "change.operation: Input should be 'edit', 'insert'"),
+        (CHANGE | {"path": "p" * 2_000}, "change.path: String should have at most 1024 characters"),
+        (CHANGE | {"path": 5}, "change.path: Input should be a valid string, not 5."),
+        (CHANGE | {"more": 1}, "change.more: Extra inputs are not permitted, not 1."),
+        ({}, "change.path: Field required."),
+        ("edit", "change: Input should be a valid dictionary"),
+    )
+    outcome = {"call": "call_7", "outcome": "ok", "approval": "auto"}
+    with gateways.running() as gateway:
+        async with session(gateway, ada) as http:
+            for change, problem in odd:
+                for told in (
+                    {"outcomes": [outcome | {"change": change}]},
+                    {"outcomes": [], "decisions": [{"conversation": "c", "change": change}]},
+                ):
+                    async with http.post("v1/audit/outcomes", json=told) as answer:
+                        assert answer.status == 400
+                        message = (await answer.json())["error"]["message"]
+                        assert message.startswith("A change cannot be recorded: change")
+                        assert problem in message
+            for decisions in (5, ["c"], [{"conversation": "c"}], {"change": CHANGE}):
+                report: dict[str, Any] = {"outcomes": [], "decisions": decisions}
+                async with http.post("v1/audit/outcomes", json=report) as answer:
+                    assert answer.status == 400
+                    assert "The decisions must be" in (await answer.json())["error"]["message"]
+    assert gateways.records() == []
 
 
 async def test_the_agent_reports_its_calls_and_shows_a_refusal_as_it_is(
@@ -376,20 +492,24 @@ Ran = tuple[int, str, str]
 class Operator:
     """Runs the command on the audit of some gateways."""
 
-    def __init__(self, gateways: Gateways) -> None:
+    def __init__(self, gateways: Gateways, folder: Path) -> None:
         self._gateways = gateways
+        self._folder = folder
 
     def __call__(self, *words: str, database: str = "", key: Path | None = None) -> Ran:
         """Return the status, what was printed, and the errors."""
         of_key = ("--key", str(key)) if key else ()
-        command = [
-            *(sys.executable, "-m", "caesarion_hub.gateway.audit"),
-            *("--database", database or self._gateways.database_url, *of_key, *words),
-        ]
-        ran = subprocess.run(
-            command, env=environment(), capture_output=True, text=True, check=False
-        )
-        return ran.returncode, ran.stdout, ran.stderr
+        arguments = ("--database", database or self._gateways.database_url, *of_key, *words)
+        printed, errors = (self._folder / name for name in ("printed", "errors"))
+        with printed.open("w") as one, errors.open("w") as other:
+            status = start(
+                "caesarion_hub.gateway.audit:main",
+                arguments,
+                environment=environment(),
+                output=one.fileno(),
+                errors=other.fileno(),
+            ).wait()
+        return status, printed.read_text(), errors.read_text()
 
 
 async def ask_for_calls(
@@ -403,10 +523,10 @@ async def ask_for_calls(
 
 
 async def test_the_operators_command_verifies_exports_and_cuts_the_audit(
-    gateways: Gateways, provider: OpenAIServer, ada: str
+    gateways: Gateways, provider: OpenAIServer, ada: str, tmp_path: Path
 ) -> None:
     await ask_for_calls(gateways, provider, ada, 3)
-    run, url = Operator(gateways), gateways.database_url
+    run, url = Operator(gateways, tmp_path), gateways.database_url
     status, said, _ = run("verify")
     assert status == 0
     pattern = r"The audit of (.*) is whole\. Its records: 3; its head: 3:[0-9a-f]{64}\. (.*)\n"
@@ -431,7 +551,7 @@ async def test_the_operators_command_verifies_exports_and_cuts_the_audit(
     assert run("verify") == (1, "", f"The audit of {url} {broken}\n")
     with gateways.running() as gateway:
         async with session(gateway, ADMIN_TOKEN) as http:
-            for _ in range(50):
+            for _ in range(600):
                 if f"The audit {broken}" in gateway.log.read_text():
                     break
                 await asyncio.sleep(0.1)
@@ -446,7 +566,7 @@ async def test_who_writes_the_database_cannot_rewrite_a_signed_audit_unseen(
     key.write_text("k" * 64)
     await ask_for_calls(gateways, provider, ada, 2)
     await ask_for_calls(gateways, provider, ada, 2, audit={"keyFile": str(key)})
-    run = Operator(gateways)
+    run = Operator(gateways, tmp_path)
     status, said, _ = run("verify", key=key)
     assert status == 0
     assert " is whole. Its records: 5; its head: 5:" in said
@@ -515,7 +635,10 @@ async def test_metrics_are_for_tokens_with_the_scope_and_name_no_user(
     gateways: Gateways, provider: OpenAIServer, ada: str
 ) -> None:
     provider.add(Text("hello", usage=Usage(7, 8)), Fault(404))
-    budgets = [{"scope": "user", "window": "day", "tokens": 15}]
+    budgets = [
+        {"scope": "user", "window": "day", "tokens": 15},
+        {"scope": "everyone", "window": "month", "tokens": 100},
+    ]
     with gateways.running(budgets=budgets) as gateway:
         async with session(gateway, ada) as http:
             await ask(http, COUNTED | {"model": "made-up-by-ada"})
@@ -535,9 +658,14 @@ async def test_metrics_are_for_tokens_with_the_scope_and_name_no_user(
         'caesarion_gateway_first_token_seconds_count{model="gpt-4.1"} 1.0',
         "caesarion_gateway_requests_under_way 0.0",
         "caesarion_gateway_audit_records 0.0",
+        "caesarion_gateway_audit_whole 1.0",
+        "caesarion_gateway_ledger_writable 1.0",
+        'caesarion_gateway_everyones_budget_used_ratio{window="month"} 0.15',
     ):
         assert line in text.splitlines()
     assert re.search(r'^caesarion_gateway_upstream_up\{upstream=".+"\} 1.0$', text, re.MULTILINE)
+    closed = r'^caesarion_gateway_upstream_circuit\{state="closed",upstream=".+"\} 1.0$'
+    assert re.search(closed, text, re.MULTILINE)
     asked = r'^caesarion_gateway_upstream_attempts_total\{outcome="ok",upstream=".+"\} [1-9]'
     assert re.search(asked, text, re.MULTILINE)
     assert "ada" not in text
@@ -580,8 +708,8 @@ async def test_alive_is_not_ready(
                     assert answer.status == 200
                 status, body = await ask(http)
                 assert (status, json.loads(body)["error"]["code"]) == (503, "ledger_unavailable")
-            provider.add(*[Text("hello")] * 30)
-            for _ in range(30):
+            provider.add(Text("hello"))
+            for _ in range(200):
                 status, _ = await ask(http)
                 if status == 200:
                     break
@@ -628,7 +756,7 @@ async def test_a_gateway_that_is_told_to_stop_settles_what_it_ends(
             while b"word" not in await answer.content.readline():
                 pass
             gateway.process.terminate()
-            await asyncio.to_thread(gateway.process.wait, 15)
+            await asyncio.to_thread(gateway.process.wait, 60)
     (row,) = gateways.requests()
     assert (row.status, row.error) == (499, "gateway_stopped")
     assert row.completion_tokens > 1

@@ -55,7 +55,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[GatewayP
 @pytest.fixture
 async def client(gateway: tuple[GatewayProcess, str]) -> AsyncIterator[openai.AsyncOpenAI]:
     async with openai.AsyncOpenAI(
-        base_url=gateway[0].base_url, api_key=gateway[1], max_retries=0, timeout=20
+        base_url=gateway[0].base_url, api_key=gateway[1], max_retries=0, timeout=60
     ) as client:
         yield client
 

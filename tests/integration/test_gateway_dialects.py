@@ -53,7 +53,7 @@ class Deployment:
 
     async def records(self, conversation: str, number: int) -> list[dict[str, Any]]:
         """Return the audit's records of a conversation, as soon as there are so many."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(found := self._records(conversation)) < number:  # noqa: ASYNC110 - a process
                 await asyncio.sleep(0.02)
         return found

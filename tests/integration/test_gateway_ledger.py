@@ -25,6 +25,7 @@ from caesarion_hub.gateway.store.commands import (
     AuditEntries,
     AuditEntry,
     BudgetEdit,
+    ChangeDecision,
     Deregistration,
     Heartbeat,
     Outcome,
@@ -33,6 +34,7 @@ from caesarion_hub.gateway.store.commands import (
     Reservation,
     Settlement,
     milliseconds,
+    receipt_hash,
 )
 from caesarion_hub.gateway.store.database import Database, DatabaseError
 from caesarion_hub.gateway.store.ledger import Ledger
@@ -285,6 +287,24 @@ def test_requests_in_a_minute_and_at_once_are_limited(database: Database) -> Non
     assert let_in(ledger, make_reservation(concurrent_streams=3))
 
 
+def test_each_of_many_users_in_a_batch_is_admitted_by_their_own_spending(
+    database: Database,
+) -> None:
+    ledger = make_ledger(database, Budget("user", "", "day", 1000, None))
+    users = range(25)
+    earlier = [make_reservation(f"user-{n}", 1000 if n % 2 else 100) for n in users]
+    ledger.apply(earlier)
+    ledger.apply([settled(one, one.reserved_tokens) for one in earlier])
+    asked = [
+        make_reservation(f"user-{n}", requests_per_minute=2 if n % 5 else 1, groups=("all",))
+        for n in users
+    ]
+    refusals = [getattr(result, "code", "") for result in ledger.apply(asked)]
+    assert refusals == [
+        "too_many_requests" if n % 5 == 0 else "budget_reached" if n % 2 else "" for n in users
+    ]
+
+
 def test_what_a_dead_replica_left_is_settled_by_another_as_reserved(database: Database) -> None:
     dead, alive = make_ledger(database, replica="dead"), make_ledger(database, replica="alive")
     done, left = make_reservation(), make_reservation(tokens=300)
@@ -343,15 +363,18 @@ def test_the_audit_grows_from_all_replicas_as_one_chain(database: Database) -> N
 
 def record_calls(database: Database, ledger: Ledger, answer: str, *calls: str) -> list[int]:
     """Record the calls of an answer; return their records' numbers."""
-    fields = {"request": answer, "tool": "python_interpreter"}
+    fields = {"receipt_sha256": receipt_hash(answer), "tool": "python_interpreter"}
     entries = [AuditEntry("call", "ada", "c", call, fields) for call in calls]
     before = ledger.head[0]
     ledger.apply([AuditEntries(entries)])
     return list(range(before + 1, ledger.head[0] + 1))
 
 
-def report(ledger: Ledger, *outcomes: tuple[str, str], user: str = "ada") -> int:
-    ended = [Outcome(call, outcome, "auto", "rule") for call, outcome in outcomes]
+def report(ledger: Ledger, answer: str, *outcomes: tuple[str, str], user: str = "ada") -> int:
+    receipt = receipt_hash(answer)
+    ended = [
+        Outcome(call, outcome, "auto", "rule", receipt_sha256=receipt) for call, outcome in outcomes
+    ]
     (number,) = ledger.apply([OutcomeReport(user, "", ended)])
     assert isinstance(number, int)
     return number
@@ -378,32 +401,57 @@ def test_the_outcomes_of_calls_with_one_id_belong_to_a_call_each(
 ) -> None:
     ledger = make_ledger(database)
     first = record_calls(database, ledger, "answer 1", call, call)
-    assert report(ledger, (call, "ok")) == 1
-    assert report(ledger, (call, "error")) == 1
+    assert report(ledger, "answer 1", (call, "ok")) == 1
+    assert report(ledger, "answer 1", (call, "error")) == 1
     second = record_calls(database, ledger, "answer 2", call, "another", call)
-    assert report(ledger, (call, "refused"), (call, "interrupted"), ("another", "ok")) == 3
-    assert report(ledger, (call, "ok"), ("another", "ok"), ("unknown", "ok")) == 0
-    assert report(ledger, (call, "ok"), user="eve") == 0
+    ended = ((call, "refused"), (call, "interrupted"), ("another", "ok"))
+    assert report(ledger, "answer 2", *ended) == 3
+    assert report(ledger, "answer 2", (call, "ok"), ("another", "ok"), ("unknown", "ok")) == 0
+    assert report(ledger, "answer 2", (call, "ok"), user="eve") == 0
     expected = ["ok", "error", "refused", "ok", "interrupted"]
     assert outcomes_by_call(database) == dict(zip(first + second, expected, strict=True))
 
 
-def test_an_outcome_belongs_to_the_latest_answer_if_an_earlier_one_was_not_reported(
+def test_an_outcome_belongs_to_the_answer_whose_receipt_it_names(
     database: Database,
 ) -> None:
     ledger = make_ledger(database)
     (left,) = record_calls(database, ledger, "answer 1", "call_1")
     (latest,) = record_calls(database, ledger, "answer 2", "call_1")
-    assert report(ledger, ("call_1", "ok")) == 1
-    assert outcomes_by_call(database) == {latest: "ok"}
-    assert report(ledger, ("call_1", "error")) == 1
-    assert outcomes_by_call(database) == {latest: "ok", left: "error"}
+    assert report(ledger, "", ("call_1", "ok")) == 0
+    assert report(ledger, "answer 3", ("call_1", "ok")) == 0
+    assert report(ledger, "answer 1", ("call_1", "error")) == 1
+    assert outcomes_by_call(database) == {left: "error"}
+    assert report(ledger, "answer 2", ("call_1", "ok")) == 1
+    assert outcomes_by_call(database) == {left: "error", latest: "ok"}
+
+
+def test_changes_of_notebooks_are_in_the_chain_behind_records_of_before_there_were_any(
+    database: Database,
+) -> None:
+    ledger = make_ledger(database)
+    first, second = record_calls(database, ledger, "answer 1", "call_1", "call_2")
+    assert report(ledger, "answer 1", ("call_1", "ok")) == 1
+    change = {"path": "a.ipynb", "cell": "1a2b", "operation": "edit", "by": "ada"}
+    receipt = receipt_hash("answer 1")
+    outcome = Outcome("call_2", "ok", "run by ada", "person", change, receipt)
+    undone = change | {"decision": "undone"}
+    decision = ChangeDecision("c", undone, "call_2", receipt)
+    assert ledger.apply([OutcomeReport("ada", "", [outcome], [decision])]) == [1]
+    with database.reading() as connection:
+        records = list(Verifier().verified(in_database(connection)))
+    said = [json.loads(record.record) for record in records]
+    assert ["change" in one for one in said] == [False, False, False, True, True]
+    assert (said[3]["call_number"], said[3]["change"]) == (second, change)
+    assert (said[4]["kind"], said[4]["conversation"]) == ("change", "c")
+    assert (said[4]["call"], said[4]["change"]) == ("call_2", undone)
+    assert first == 1
 
 
 def test_long_ids_with_one_beginning_are_different_calls(database: Database) -> None:
     ledger = make_ledger(database)
     first, second = record_calls(database, ledger, "answer", f"{LONG}1", f"{LONG}2")
-    assert report(ledger, (f"{LONG}2", "error"), (f"{LONG}1", "ok")) == 2
+    assert report(ledger, "answer", (f"{LONG}2", "error"), (f"{LONG}1", "ok")) == 2
     assert outcomes_by_call(database) == {first: "ok", second: "error"}
 
 
@@ -411,7 +459,9 @@ def test_two_reports_at_once_record_one_outcome(database: Database) -> None:
     ledgers = [make_ledger(database, replica=str(number)) for number in range(4)]
     record_calls(database, ledgers[0], "answer", "call_1")
     with ThreadPoolExecutor(4) as threads:
-        numbers = list(threads.map(lambda ledger: report(ledger, ("call_1", "ok")), ledgers))
+        numbers = list(
+            threads.map(lambda ledger: report(ledger, "answer", ("call_1", "ok")), ledgers)
+        )
     assert sorted(numbers) == [0, 0, 0, 1]
 
 
@@ -466,13 +516,17 @@ def test_what_the_pages_ask_is_answered(database: Database) -> None:
     ledger = make_ledger(database, *budgets)
     done, failed = make_reservation(), make_reservation("bob")
     under_way = make_reservation(groups=("staff",))
+    receipt = receipt_hash("r")
+    audited = {"tool": "100%_sure", "receipt_sha256": receipt}
     ledger.apply([done, failed, under_way])
     ledger.apply(
         [
             settled(done, 70),
             replace(settled(failed, 30), status=502, error="upstream_error", nanos=None),
-            AuditEntries([AuditEntry("call", "ada", "c", "call_1", {"tool": "100%_sure"})]),
-            OutcomeReport("ada", "", [Outcome("call_1", "ok", "auto", "rule")]),
+            AuditEntries([AuditEntry("call", "ada", "c", "call_1", audited)]),
+            OutcomeReport(
+                "ada", "", [Outcome("call_1", "ok", "auto", "rule", receipt_sha256=receipt)]
+            ),
             *[
                 RequestRefusal(milliseconds(), "bob", "m", "budget_reached", words)
                 for words in ("a", "b")

@@ -1,20 +1,25 @@
 """The gateway's pages, through the proxy of a real hub: who sees what, edits, tables, speed."""
 
+import asyncio
 import csv
 import json
 import re
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import asynccontextmanager, closing
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
 import pytest
+from aiohttp import web
+from caesarion_hub.gateway.api.server import Server
 from caesarion_hub.gateway.pages import spans, sums
+from caesarion_hub.gateway.pages.application import PagesApplication
 from caesarion_hub.gateway.pages.download import Download
 from caesarion_hub.gateway.pages.rows import BATCH
 from caesarion_hub.gateway.store import tables
@@ -24,9 +29,6 @@ from caesarion_hub.gateway.store.commands import AuditEntry, Outcome, OutcomeRep
 from caesarion_hub.gateway.store.database import Database
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
-from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
-from tornado.web import Application
 
 from tests.fakes.gateway_process import environment
 from tests.hub import RunningHub, Session, free_port, running_hub
@@ -104,6 +106,7 @@ def fill(connection: Connection, log: AuditLog) -> None:
     )
     for number in range(60):
         said = {"tool": "python_interpreter", "text": f"print({number}) # <b>", "sha256": "ab" * 32}
+        said["receipt_sha256"] = ""
         log.append(
             connection, [AuditEntry("call", f"user-{number % 2}", "c", f"call_{number}", said)]
         )
@@ -111,6 +114,7 @@ def fill(connection: Connection, log: AuditLog) -> None:
         ("user-1", Outcome("call_59", "refused", "refuse by user-1", "person")),
         ("user-0", Outcome("call_58", "ok", "run by user-0", "program")),
         ("user-0", Outcome("call_56", "ok", "auto", "rule")),
+        ("user-0", Outcome("call_54", "ok", "run by user-0", "person", CHANGE)),
     ):
         log.append_outcomes(connection, OutcomeReport(user, "", [ended]))
 
@@ -126,10 +130,21 @@ def hana(hub: RunningHub) -> Session:
 
 
 def wait_for(holds: Callable[[], bool]) -> None:
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < until
         time.sleep(0.05)
+
+
+CHANGE = {
+    "path": "a <b>.ipynb",
+    "cell": "1a2b3c4d",
+    "operation": "insert",
+    "before": "",
+    "after": "0123456789ab",
+    "decision": "accepted",
+    "by": "user-0",
+}
 
 
 def page(session: Session, path: str, status: int = 200) -> str:
@@ -146,7 +161,7 @@ def ask(hub: RunningHub, user: str) -> httpx.Response:
     headers = {"Authorization": f"Bearer {hub.login(user).token()}"}
     body = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "hello"}]}
     url = f"{hub.url}{GATEWAY}/v1/chat/completions"
-    return httpx.post(url, json=body, headers=headers, timeout=20)
+    return httpx.post(url, json=body, headers=headers, timeout=60)
 
 
 def edit(session: Session, **form: str) -> httpx.Response:
@@ -277,7 +292,7 @@ def test_a_question_shows_in_the_page_while_it_is_answered(hub: RunningHub, admi
     }
     headers = {"Authorization": f"Bearer {gale.token()}"}
     url = f"{hub.url}{GATEWAY}/v1/chat/completions"
-    with httpx.stream("POST", url, json=body, headers=headers, timeout=20) as answer:
+    with httpx.stream("POST", url, json=body, headers=headers, timeout=60) as answer:
         lines = answer.iter_lines()
         next(lines)
         text = page(admin, "admin")
@@ -619,11 +634,18 @@ def test_a_call_stands_with_its_outcome_and_an_outcome_with_its_call(admin: Sess
     assert text.index("call_59") < text.index("refuse by user-1") < text.index("call_57")
     others = page(admin, "admin/audit?user=user-0")
     assert 'title="run by user-0">approved by a program of user-0</span>' in others
-    assert 'title="auto">by rule: code runs without asking</span>' in others
+    assert 'title="auto">by rule: made without asking</span>' in others
     outcomes = page(admin, "admin/audit?user=user-1&kind=outcome")
     assert calls(outcomes) == ["call_59"]
     assert "</span> python_interpreter <code" in outcomes
     assert '?conversation=c" title="c"' in outcomes
+
+
+def test_a_change_of_a_notebook_stands_with_its_call(admin: Session) -> None:
+    text = page(admin, "admin/audit?user=user-0&text=print(54)")
+    assert (
+        "a &lt;b&gt;.ipynb · cell 1a2b3c4d · insert nothing → 0123456789ab · accepted by user-0<"
+    ) in text
 
 
 def test_the_chain_is_verified_by_a_form_of_its_own(admin: Session) -> None:
@@ -660,12 +682,17 @@ def test_what_is_found_in_the_audit_is_downloaded(admin: Session) -> None:
     answer = admin.get(f"{GATEWAY}/admin/audit.csv?user=user-1")
     rows = list(csv.DictReader(answer.text.splitlines()))
     assert [row["call"] for row in rows] == [f"call_{number}" for number in range(1, 60, 2)]
+    columns = ["notebook", "cell", "operation", "source before", "source after", "decision"]
+    assert {rows[-1][column] for column in columns} == {""}
+    of_cell = admin.get(f"{GATEWAY}/admin/audit.csv?user=user-0&text=print(54)")
+    (changed,) = csv.DictReader(of_cell.text.splitlines())
+    assert [changed[column] for column in (*columns, "decided by")] == list(CHANGE.values())
     last = rows[-1]
     assert (last["what"], last["outcome"]) == ("python_interpreter", "refused")
     assert (last["approval"], last["approver"]) == ("refuse by user-1", "person")
     answer = admin.get(f"{GATEWAY}/admin/audit.jsonl?conversation=c")
     records = [json.loads(line) for line in answer.text.splitlines()]
-    assert [one["number"] for one in records] == list(range(2, 65))
+    assert [one["number"] for one in records] == list(range(2, 66))
     assert records[0]["record"]["text"] == "print(0) # <b>"
     assert records[1]["previous"] == records[0]["hash"]
     assert "filename=" in answer.headers["Content-Disposition"]
@@ -710,14 +737,52 @@ async def test_a_file_that_breaks_off_does_not_look_whole() -> None:
         async def get(self) -> None:
             await self.send("broken.csv", "text/csv", pieces())
 
-    (socket,) = bind_sockets(0, "127.0.0.1")
-    server = HTTPServer(Application([("/", Broken, {"context": SimpleNamespace(oauth=None)})]))
-    server.add_sockets([socket])
-    async with httpx.AsyncClient() as http:
+    async with served(Broken) as url, httpx.AsyncClient() as http:
         with pytest.raises(httpx.RemoteProtocolError, match="without sending complete message"):
-            await http.get(f"http://127.0.0.1:{socket.getsockname()[1]}/")
-    server.stop()
-    await server.close_all_connections()
+            await http.get(url)
+
+
+async def test_a_file_is_made_no_longer_when_nobody_receives_it() -> None:
+    ended = threading.Event()
+
+    def pieces() -> Generator[str]:
+        try:
+            while True:
+                yield "x" * 100_000
+        finally:
+            ended.set()
+
+    class Endless(Download):
+        async def prepare(self) -> None:
+            """Let everybody in."""
+
+        async def get(self) -> None:
+            source = pieces()
+            await self.send("endless.csv", "text/csv", source)
+            await asyncio.to_thread(source.close)
+
+    async with (
+        served(Endless) as url,
+        httpx.AsyncClient() as http,
+        http.stream("GET", url) as answer,
+    ):
+        assert await anext(answer.aiter_raw())
+    assert await asyncio.to_thread(ended.wait, 60)
+
+
+@asynccontextmanager
+async def served(handler: type[Download]) -> AsyncIterator[str]:
+    """Serve one page as the gateway does; yield its address."""
+    pages = PagesApplication([("/", handler, {"context": SimpleNamespace(oauth=None)})], "token")
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        return await pages.answer(request, b"")
+
+    runner = web.ServerRunner(Server(answer), shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    await runner.cleanup()
 
 
 def test_a_provider_that_fails_is_named_with_its_problem(tmp_path: Path) -> None:

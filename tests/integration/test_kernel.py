@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
@@ -18,7 +18,7 @@ from caesarion.kernels.connection import Connection
 from caesarion.kernels.kernel import Kernel
 from caesarion.kernels.process import NEW_KERNEL
 
-from tests.kernels import Gate, Notebook, Ran, notebook, run, start, until
+from tests.kernels import Gate, Notebook, Ran, run, start, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -28,37 +28,9 @@ RESTARTED = "The kernel did not stop when interrupted and was restarted; its var
 WAITING = "is waiting for your running cell to finish"
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def kernel_id(kernel_manager: Any) -> str:
-    """One kernel for all; whoever kills it leaves a new one under the same id."""
-    return await start(kernel_manager)
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def make(kernel_manager: Any, kernel_id: str) -> AsyncIterator[Callable[..., Kernel]]:
-    """Make the agent's side of the shared kernel, with settings."""
-    made: list[Kernel] = []
-
-    def make(**settings: Any) -> Kernel:
-        made.append(
-            Kernel(CaesarionKernel(**{"time_limit": 15, **settings}), kernel_manager, kernel_id)
-        )
-        return made[-1]
-
-    yield make
-    for kernel in made:
-        await kernel.close()
-
-
 @pytest_asyncio.fixture(loop_scope="module")
 async def kernel(make: Callable[..., Kernel]) -> Kernel:
     return make()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def user(kernel_manager: Any, kernel_id: str) -> AsyncIterator[Notebook]:
-    async with notebook(kernel_manager, kernel_id) as notebook_in_front:
-        yield notebook_in_front
 
 
 @pytest.fixture
@@ -170,8 +142,9 @@ async def test_a_loop_that_ignores_interrupts_costs_the_kernel_and_says_so(
     assert (await run(kernel, "print('gone' in globals())")).text == "False\n"
 
 
-async def test_stop_keeps_the_variables(kernel: Kernel) -> None:
-    task = await begin(kernel, "kept = 2\nimport time; time.sleep(60)")
+@pytest.mark.parametrize("wait", ["time.sleep(60)", "await asyncio.sleep(60)"])
+async def test_stop_keeps_the_variables(kernel: Kernel, wait: str) -> None:
+    task = await begin(kernel, f"kept = 2\nimport asyncio, time\n{wait}")
     sentence = await stop(task)
     assert sentence == ""
     assert (await run(kernel, "kept")).end.digest == "2"

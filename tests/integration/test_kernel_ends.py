@@ -1,5 +1,6 @@
 """How a kernel, or a run in it, ended is told as it was: exits, signals, errors, late outputs."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -33,6 +34,8 @@ async def mortal(kernel_manager: Any) -> AsyncIterator[Kernel]:
     kernel = Kernel(CaesarionKernel(time_limit=60), kernel_manager, await start(kernel_manager))
     yield kernel
     await kernel.close()
+    # jupyter_client 8.10 cannot shut a kernel down that is just being restarted.
+    await asyncio.wait([kernel_manager.get_kernel(kernel.id).ready], timeout=60)
     await kernel_manager.shutdown_kernel(kernel.id, now=True)
 
 

@@ -2,18 +2,15 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import pytest_asyncio
-from caesarion.config import CaesarionKernel
 from caesarion.errors import Stopped
 from caesarion.kernels.connection import Connection
 from caesarion.kernels.kernel import Kernel
 
-from tests.kernels import Notebook, Ran, notebook, run, start, until
+from tests.kernels import Notebook, Ran, run, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -55,32 +52,6 @@ class HeldGate:
     def open(self) -> None:
         """Let the cell go on."""
         os.close(os.open(self._fifo, os.O_WRONLY))
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def kernel_id(kernel_manager: Any) -> str:
-    return await start(kernel_manager)
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def make(kernel_manager: Any, kernel_id: str) -> AsyncIterator[Callable[..., Kernel]]:
-    made: list[Kernel] = []
-
-    def make(**settings: Any) -> Kernel:
-        made.append(
-            Kernel(CaesarionKernel(**{"time_limit": 60, **settings}), kernel_manager, kernel_id)
-        )
-        return made[-1]
-
-    yield make
-    for kernel in made:
-        await kernel.close()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def user(kernel_manager: Any, kernel_id: str) -> AsyncIterator[Notebook]:
-    async with notebook(kernel_manager, kernel_id) as notebook_in_front:
-        yield notebook_in_front
 
 
 @pytest.fixture

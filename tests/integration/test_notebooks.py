@@ -1,5 +1,6 @@
 """Chats saved as notebooks and run again, over HTTP and against a real server."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -30,7 +31,6 @@ async def server(
         model_url=provider.base_url,
         environment={
             "CAESARION_KERNEL_PREWARM": "0",  # as kernels are counted here
-            "CAESARION_KERNEL_TIME_LIMIT": "6",
             "CAESARION_MODEL_RETRIES": "0",
         },
     ) as server:
@@ -125,6 +125,20 @@ async def test_an_open_chat_is_saved_as_it_is_now_and_a_closed_one_from_its_file
     assert [cell.source for cell in closed.cells[-2:]] == ["**Caesarion**\n\nOnce upon", "Stopped."]
 
 
+async def test_the_server_answers_others_while_it_saves_a_crafted_chat(
+    server: RunningServer, http: httpx.AsyncClient
+) -> None:
+    words = {"sender": "x", "body": "<a " * 500_000}
+    messages = [{"id": str(number), "time": number, **words} for number in range(4)]
+    (server.root / "crafted.chat").write_text(json.dumps({"messages": messages}))
+    saving = asyncio.create_task(save(http, "crafted.chat"))
+    answered = 0
+    while not saving.done():
+        answered += (await http.get("caesarion/api/status")).status_code == 200
+    assert answered > 5
+    (server.root / await saving).unlink()
+
+
 async def test_a_notebook_never_takes_the_place_of_another(
     server: RunningServer, http: httpx.AsyncClient, model: OpenAIServer
 ) -> None:
@@ -178,11 +192,14 @@ async def test_a_failing_cell_ends_the_run_and_is_told_with_its_number(
     assert await kernels(http) == before
 
 
-async def test_a_cell_that_takes_too_long_and_one_that_ends_its_kernel_are_told(
-    server: RunningServer, http: httpx.AsyncClient
-) -> None:
-    write(server, "slow.ipynb", "import time; time.sleep(60)")
-    lines = await run(http, "slow.ipynb")
+async def test_a_cell_that_takes_too_long_is_told(server: RunningServer) -> None:
+    folder = server.root.parent / "limited"
+    limit = {"CAESARION_KERNEL_TIME_LIMIT": "6"}
+    with running_server(folder, model_url="http://127.0.0.1:9/v1", environment=limit) as other:
+        write(other, "slow.ipynb", "import time; time.sleep(60)")
+        async with other.client() as http:
+            lines = await run(http, "slow.ipynb")
+        assert other.failures == []
     # After five seconds it said so again.
     assert lines[:-1] == [{"cell": 1, "of": 1}] * 2
     assert lines[-1] == {
@@ -190,14 +207,27 @@ async def test_a_cell_that_takes_too_long_and_one_that_ends_its_kernel_are_told(
         "cell": 1,
         "message": "Cell 1 ran for longer than 6 seconds and was stopped.",
     }
-    write(server, "dies.ipynb", "import os; os._exit(1)")
-    assert (await run(http, "dies.ipynb"))[-1] == {
-        "status": "error",
-        "cell": 1,
-        "message": "Cell 1 did not end. The kernel ended itself with exit code 1, as by "
-        "os._exit(1).",
-    }
-    assert len(server.processes()) - len(await kernels(http)) == 1
+
+
+async def test_a_cell_that_ends_its_kernel_is_told_though_kernels_are_restarted_at_once(
+    server: RunningServer,
+) -> None:
+    with running_server(
+        server.root.parent / "restarting",
+        model_url="http://127.0.0.1:9/v1",
+        environment={"CAESARION_KERNEL_PREWARM": "0"},
+        arguments=["--AsyncIOLoopKernelRestarter.time_to_dead=0.05"],
+    ) as other:
+        write(other, "dies.ipynb", "import os; os._exit(1)")
+        async with other.client() as http:
+            assert (await run(http, "dies.ipynb"))[-1] == {
+                "status": "error",
+                "cell": 1,
+                "message": "Cell 1 did not end. The kernel ended itself with exit code 1, as by "
+                "os._exit(1).",
+            }
+            assert len(other.processes()) - len(await kernels(http)) == 1
+        assert other.failures == []
 
 
 async def test_an_exit_ends_the_run_and_is_a_failure_if_cells_come_after_it(
@@ -246,7 +276,7 @@ async def test_who_goes_away_ends_the_run_and_its_kernel_and_leaves_the_notebook
         async for line in answer.aiter_lines():
             if json.loads(line) == {"cell": 2, "of": 2}:
                 break
-    await eventually(lambda: {process.pid for process in server.processes()} <= before, 3)
+    await eventually(lambda: {process.pid for process in server.processes()} <= before)
     assert (server.root / "left.ipynb").read_text() == was
 
 
@@ -261,12 +291,12 @@ async def test_a_notebook_that_is_edited_while_it_runs_is_left_as_it_was_edited(
                 write(server, "deep/edited.ipynb", "mine")
     assert json.loads(line) == {
         "status": "ok",
-        "path": "deep/edited (2).ipynb",
+        "path": "deep/edited (run 1).ipynb",
         "message": "'deep/edited.ipynb' was changed while it ran, and is as it was changed. "
-        "What ran is saved as 'deep/edited (2).ipynb'.",
+        "What ran is saved as 'deep/edited (run 1).ipynb'.",
     }
     assert [cell.source for cell in read(server.root / "deep/edited.ipynb").cells] == ["mine"]
-    assert printed(read(server.root / "deep/edited (2).ipynb").cells[0]) == "42\n"
+    assert printed(read(server.root / "deep/edited (run 1).ipynb").cells[0]) == "42\n"
 
 
 async def test_the_server_still_ends_as_it_should_after_a_run(server: RunningServer) -> None:

@@ -31,7 +31,7 @@ async def server() -> AsyncIterator[OpenAIServer]:
 @pytest.fixture
 async def client(server: OpenAIServer) -> AsyncIterator[openai.AsyncOpenAI]:
     async with openai.AsyncOpenAI(
-        base_url=server.base_url, api_key="sk-right", max_retries=0, timeout=5
+        base_url=server.base_url, api_key="sk-right", max_retries=0, timeout=60
     ) as client:
         yield client
 
@@ -188,7 +188,7 @@ async def test_a_stall_times_out_and_the_server_sees_the_client_go(
     server.add(Fault(kind))
     with pytest.raises(openai.APITimeoutError):
         await stream(client.with_options(timeout=0.3))
-    await asyncio.wait_for(server.requests[0].ended.wait(), 5)
+    await asyncio.wait_for(server.requests[0].ended.wait(), 60)
     assert server.requests[0].client_gone
 
 
@@ -329,11 +329,11 @@ async def test_as_a_program_it_echoes_or_plays_a_script(tmp_path: Path) -> None:
             sys.executable, "-m", "tests.fakes.openai_server", *options, stdout=-1
         )
         assert program.stdout is not None
-        base_url = (await asyncio.wait_for(program.stdout.readline(), 20)).decode().strip()
+        base_url = (await asyncio.wait_for(program.stdout.readline(), 60)).decode().strip()
         async with openai.AsyncOpenAI(base_url=base_url, api_key="x", max_retries=0) as client:
             assert spoken(await stream(client)) == expected
             if options:
                 with pytest.raises(openai.RateLimitError):
                     await stream(client)
         program.terminate()
-        assert await asyncio.wait_for(program.wait(), 10) == 0
+        assert await asyncio.wait_for(program.wait(), 60) == 0

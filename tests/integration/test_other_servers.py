@@ -43,7 +43,7 @@ class Python(Tool[Code]):
     name = "python_interpreter"
     description = "Run Python."
     arguments = Code
-    effects = False
+    kind = "read"
 
     def __init__(self) -> None:
         self.ran: list[str] = []

@@ -18,14 +18,14 @@ __all__ = ["answering", "cluster"]
 async def started(spawner: PodSpawner, port: int) -> str:
     """Start with the server at ``port``; return its address."""
     spawner.port = port
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         url: str = await spawner.start()
     return url
 
 
 async def failure(spawner: PodSpawner) -> SpawnFailed:
     with pytest.raises(SpawnFailed) as caught:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             await spawner.start()
     return caught.value
 

@@ -124,7 +124,7 @@ async def test_all_that_is_under_way_ends_with_a_status_when_the_server_stops(
             await eventually(lambda: len(begun) == len(bodies), 60)
             server.process.terminate()
             texts = dict(zip(bodies, await asyncio.gather(*responses), strict=True))
-            await eventually(lambda: server.process.poll() is not None, 20)
+            await eventually(lambda: server.process.poll() is not None, 60)
         assert server.process.returncode == 0
         assert server.failures == []
         assert (server.root / "endless.ipynb").read_bytes() == was

@@ -22,7 +22,10 @@ from tests.server import RunningServer, eventually, running_server
 
 API = "caesarion/api/uploads"
 LIMIT = 200_000_000
-TYPES = "csv, tsv, txt, json, py, md, ipynb, xlsx, parquet, png, jpg, jpeg"
+TYPES = (
+    "csv, tsv, txt, log, json, py, md, ipynb, parquet, zip, "
+    "xlsx, xlsm, xlsb, xls, ods, png, jpg, jpeg, gif, webp"
+)
 CSV = b"month,mm\n2024-01,1.5\n2024-02,2\n"
 PREVIEW = (
     "Table, 2 rows, 2 columns separated by ',':\n  month: text\n  mm: number\n"
@@ -315,10 +318,10 @@ async def test_too_long_a_body_is_refused_before_it_is_sent(
 ) -> None:
     # More than Jupyter Server takes of anything, and nothing of it is sent.
     head = head_of_form(server, 10**12)
-    async with asyncio.timeout(20), connection(server, head) as (reader, _):
+    async with asyncio.timeout(90), connection(server, head) as (reader, _):
         assert await answer_on(reader) == TOO_LARGE
     waiting = f"{head}\r\nExpect: 100-continue"
-    async with asyncio.timeout(20), connection(server, waiting) as (reader, _):
+    async with asyncio.timeout(90), connection(server, waiting) as (reader, _):
         assert await answer_on(reader) == TOO_LARGE
         assert await reader.read() == b"", "neither leave to send nor a second answer"
     assert there(folder) == []
@@ -328,7 +331,7 @@ async def test_a_client_that_goes_on_sending_a_refused_file_gets_the_answer(
     server: RunningServer, folder: Path
 ) -> None:
     head = head_of_form(server, 10**12)
-    async with asyncio.timeout(30), connection(server, head) as (reader, writer):
+    async with asyncio.timeout(90), connection(server, head) as (reader, writer):
         for _ in range(50):
             writer.write(b"x" * 1_000_000)
             await writer.drain()
@@ -340,7 +343,7 @@ async def test_a_client_that_never_ends_sending_a_refused_file_is_cut_off(
     server: RunningServer, folder: Path
 ) -> None:
     head = head_of_form(server, 10**12)
-    async with asyncio.timeout(30), connection(server, head) as (reader, _):
+    async with asyncio.timeout(90), connection(server, head) as (reader, _):
         assert await answer_on(reader) == TOO_LARGE
         assert await reader.read() == b"", "the end of the connection, after ten seconds"
 
@@ -394,7 +397,7 @@ async def test_a_client_without_a_valid_token_is_refused_before_its_file_is_read
         "message": "Only the user of this server may do this. "
         "Send a token, or a cookie with its X-XSRFToken."
     }
-    async with asyncio.timeout(20), connection(server, head) as (reader, _):
+    async with asyncio.timeout(90), connection(server, head) as (reader, _):
         assert await answer_on(reader) == (403, refusal)
     assert there(folder) == []
     async with httpx.AsyncClient(base_url=server.url, headers=credential) as http:
@@ -449,11 +452,11 @@ async def test_an_upload_in_a_server_that_is_killed_is_cleared_by_the_next(tmp_p
 
 
 def run(alone: list[str], command: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([*alone, "sh", "-c", command], capture_output=True, timeout=20)
+    return subprocess.run([*alone, "sh", "-c", command], capture_output=True, timeout=120)
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def small_disk(tmp_path: Path) -> Path:
     """
     An uploads folder that is a disk of 4 MB, for the server that runs in ``tmp_path``.
 
@@ -470,7 +473,6 @@ def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     command = join([*alone, "sh", "-c", f'{mount} && exec "$0" "$@"', sys.executable])
     python.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
     python.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(python))
     return folder
 
 
@@ -483,7 +485,8 @@ async def test_a_full_disk_is_a_sentence_and_leaves_nothing(
             yield b"2024-01,1\n" * 10_000
 
     nobody = f"http://127.0.0.1:{free_port()}/v1"
-    with running_server(tmp_path, model_url=nobody) as server:
+    python = str(tmp_path / "python")
+    with running_server(tmp_path, model_url=nobody, python=python) as server:
         inside = Path(f"/proc/{server.process.pid}/root{small_disk}")
         async with server.client() as http:
             announced = await http.post(API, files={"file": ("a.csv", b"x" * 8_000_000)})
@@ -523,7 +526,9 @@ async def test_a_large_upload_is_never_in_memory(
         answer = await http.post(API, files={"file": ("large.csv", file)}, timeout=120)
     assert answer.status_code == 201
     assert answer.json()["size"] == source.stat().st_size
-    assert re.match(r"Table, [\d,]+ rows, 4 columns separated by ','", answer.json()["preview"])
+    assert re.match(
+        r"Table, (about )?[\d,]+ rows, 4 columns separated by ','", answer.json()["preview"]
+    )
     assert peak_memory(pid) - before < 30_000_000
 
 
@@ -535,7 +540,7 @@ async def test_other_requests_are_answered_during_a_large_upload(
         upload = asyncio.create_task(http.post(API, files={"file": ("large.csv", file)}))
         answered = 0
         while not upload.done():
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(90):
                 assert (await http.get("api")).status_code == 200
             answered += 1
     assert upload.result().status_code == 201

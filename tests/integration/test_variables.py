@@ -1,7 +1,7 @@
 """Inspecting a real kernel, which is the user's: what is told, and that no trace is left."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from caesarion.errors import BusyKernel, KernelError
 from caesarion.kernels import variables
 from caesarion.kernels.kernel import Kernel
 
-from tests.kernels import Gate, Notebook, notebook, run, start
+from tests.kernels import Gate, Notebook, run, start
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -28,23 +28,11 @@ print(signal.getsignal(signal.SIGALRM))
 """
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def kernel_id(kernel_manager: Any) -> str:
-    return await start(kernel_manager)
-
-
 @pytest_asyncio.fixture(loop_scope="module")
-async def kernel(kernel_manager: Any, kernel_id: str) -> AsyncIterator[Kernel]:
-    kernel = Kernel(CaesarionKernel(time_limit=15), kernel_manager, kernel_id)
+async def kernel(make: Callable[..., Kernel]) -> Kernel:
+    kernel = make()
     await run(kernel, "%reset -f")
-    yield kernel
-    await kernel.close()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def user(kernel_manager: Any, kernel_id: str) -> AsyncIterator[Notebook]:
-    async with notebook(kernel_manager, kernel_id) as notebook_in_front:
-        yield notebook_in_front
+    return kernel
 
 
 async def test_the_list_has_the_users_own_names_and_no_others(kernel: Kernel) -> None:

@@ -3,10 +3,12 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any, ClassVar, cast
 
 import pytest
 from caesarion.agent.answer import Answer, Delta
+from caesarion.agent.approval import Approvals, tell_refused
 from caesarion.agent.loop import Agent
 from caesarion.agent.model import Model, Source
 from caesarion.agent.tools.tool import Step, Tool, ToolResult
@@ -14,7 +16,11 @@ from caesarion.config import CaesarionAgent
 from caesarion.errors import ModelError, Stopped
 from caesarion.events import (
     AnswerEnd,
+    ApprovalDecision,
+    ApprovalRequest,
     CallEnd,
+    CallKind,
+    Decision,
     Done,
     Event,
     Failure,
@@ -37,6 +43,8 @@ QUESTION = [{"role": "user", "content": "go"}]
 class ScriptedModel:
     """A double: answers as written, one list of parts a round, and keeps what it was asked."""
 
+    name = "gpt-4.1"
+
     def __init__(self, *rounds: list[Part] | Exception) -> None:
         self.is_strict = True
         """Whether a request is checked as OpenAI checks it, which knows no other's fields."""
@@ -46,9 +54,20 @@ class ScriptedModel:
         self.tools: list[list[dict[str, Any]]] = []
         self.sources: list[Source] = []
         self.reports: list[tuple[str, str, str, str]] = []
+        self.changes: list[dict[str, str] | None] = []
+        """What the report of each call says of a change of a notebook."""
 
-    def report_outcome(self, call_id: str, outcome: str, approval: str, approver: str = "") -> None:
+    def report_outcome(
+        self,
+        call_id: str,
+        outcome: str,
+        approval: str,
+        approver: str = "",
+        change: dict[str, str] | None = None,
+        receipt: str = "",
+    ) -> None:
         self.reports.append((call_id, outcome, approval, approver))
+        self.changes.append(change)
 
     async def stream(
         self,
@@ -81,7 +100,7 @@ class Echo(Tool[Word]):
 
     name = "echo"
     description = "Says a word."
-    effects = False
+    kind: ClassVar[CallKind] = "read"
     arguments = Word
 
     def __init__(self) -> None:
@@ -336,7 +355,8 @@ async def test_the_model_is_told_where_a_question_comes_from() -> None:
     source = Source("lab.chat ü", "m-1")
     async for _ in agent.run(list(QUESTION), source):
         pass
-    assert model.sources == [source]
+    [asked] = model.sources
+    assert replace(asked, traceparent="") == source
     assert source.headers() == {
         "X-Caesarion-Conversation": "lab.chat %C3%BC",
         "X-Caesarion-Message": "m-1",
@@ -390,3 +410,73 @@ async def test_a_cancelled_turn_lets_its_tool_clean_up_first() -> None:
         await turn
     assert cleaned.is_set()
     assert model.reports == [("call_0", "interrupted", "auto", "rule")]
+
+
+class Change(Echo):
+    """Waits for a person, with the other changes of its answer."""
+
+    kind: ClassVar[CallKind] = "edit"
+    batches = True
+
+
+def changes(*words: str) -> list[Part]:
+    return asks(*(ToolCall(word, "echo", json.dumps({"word": word})) for word in words))
+
+
+async def decide(model: ScriptedModel, *decisions: tuple[str, Decision]) -> list[Event]:
+    """Let a person decide about the calls of a turn, by id, when all of them wait."""
+    approvals = Approvals()
+    agent = Agent(CaesarionAgent(), cast("Model", model), [Change()], approvals, "ask")
+    events: list[Event] = []
+    waiting: dict[str, str] = {}
+    async for event in agent.run(list(QUESTION)):
+        events.append(event)
+        if isinstance(event, ApprovalRequest):
+            waiting[event.call_id] = event.approval_id
+            if len(waiting) == len(decisions):
+                for call_id, decision in decisions:
+                    approvals.settle(waiting[call_id], decision, "ada")
+    return events
+
+
+async def test_calls_that_wait_together_are_shown_first_and_told_in_their_order() -> None:
+    model = ScriptedModel(changes("a", "b", "c"), says("done"))
+    events = await decide(model, ("c", "run"), ("a", "refuse"), ("b", "run"))
+    kinds = [type(event).__name__ for event in events]
+    assert kinds[1:7] == ["ToolCall"] * 3 + ["ApprovalRequest"] * 3
+    told = [message["content"] for message in model.asked[1][-3:]]
+    assert told == [tell_refused(ApprovalDecision("a", "refuse", "ada", at="")), "b", "c"]
+    assert {report[:3] for report in model.reports} == {
+        ("a", "refused", "refuse by ada"),
+        ("b", "ok", "run by ada"),
+        ("c", "ok", "run by ada"),
+    }
+
+
+async def test_changes_that_fail_together_are_one_failure() -> None:
+    model = ScriptedModel(
+        asks(*(ToolCall(f"c{n}", "echo", '{"word": "bad"}') for n in range(4))), says("done")
+    )
+    await decide(model, *((f"c{n}", "run") for n in range(4)))
+    assert model.may_call == [True, True]
+
+
+async def test_a_call_of_another_kind_waits_for_the_changes_before_it() -> None:
+    model = ScriptedModel(
+        asks(
+            ToolCall("a", "echo", '{"word": "a"}'),
+            ToolCall("b", "nobody's", "{}"),
+            ToolCall("c", "echo", '{"word": "c"}'),
+        ),
+        says("done"),
+    )
+    approvals = Approvals()
+    agent = Agent(CaesarionAgent(), cast("Model", model), [Change()], approvals, "ask")
+    order: list[str] = []
+    async for event in agent.run(list(QUESTION)):
+        if isinstance(event, ApprovalRequest):
+            order.append(f"{event.call_id} waits")
+            approvals.settle(event.approval_id, "run", "ada")
+        elif isinstance(event, CallEnd):
+            order.append(f"{event.call_id} {event.status}")
+    assert order == ["a waits", "a ok", "b error", "c waits", "c ok"]

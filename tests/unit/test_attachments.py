@@ -129,6 +129,15 @@ async def test_a_hidden_file_is_read_when_it_is_attached_once_more(root: Path, v
     assert await read(attachments(root), value) == HIDDEN
 
 
+@pytest.mark.parametrize("other", ["/.env", "./.env", "data/../.env", "link.txt"])
+async def test_a_hidden_file_named_twice_in_one_message_is_not_read(root: Path, other: str) -> None:
+    (root / ".env").write_text("secret")
+    (root / "link.txt").symlink_to(root / ".env")
+    files = attachments(root)
+    assert await files.read(("m", ".env")) == HIDDEN
+    assert "secret" not in await files.read(("m", other))
+
+
 async def test_a_root_below_a_hidden_folder_hides_nothing(tmp_path: Path) -> None:
     root = tmp_path / ".hidden" / "home"
     root.mkdir(parents=True)

@@ -73,7 +73,7 @@ async def saved(path: Path, *bodies: str) -> DurableChat:
 
 async def nothing_waits() -> None:
     """Let the time pass that a chat takes to be written."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while DurableChat.waiting:  # noqa: ASYNC110 - nobody tells of it
             await asyncio.sleep(0.01)
 
@@ -111,6 +111,7 @@ def test_this_is_written_against_jupyterlab_chat_0_25() -> None:
         (WsChatModel.save, "f69ad7d8903b"),
         (WsChatModel.dispose, "775cb0dd1be5"),
         (WsChatModel.to_dict, "35ab43a268ce"),
+        (WsChatModel._on_path_change, "a4720c5868eb"),
         # When a chat is made, saved and let go of.
         (WsChatModel._on_contents_event, "b07e8987a7b1"),
         (WsChatModel.add_message, "56585010c8a3"),
@@ -135,7 +136,7 @@ def test_the_manager_opens_durable_chats_once_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chat_manager, "WsChatModel", WsChatModel)
-    install(EventLogger(), tmp_path, b"key")
+    install(EventLogger(), tmp_path, b"key", lambda chat_id: None)
     assert vars(chat_manager)["WsChatModel"] is DurableChat
 
 
@@ -418,7 +419,8 @@ class Contents:
                 },
             }
         )
-        install(self._events, root, b"key")
+        self.forgotten: list[str] = []
+        install(self._events, root, b"key", self.forgotten.append)
 
     async def tells(self, **data: str) -> None:
         self._events.emit(schema_id=CONTENTS_EVENT_SCHEMA_ID, data=data)

@@ -5,6 +5,7 @@ from caesarion.config import (
     CaesarionAgent,
     CaesarionKernel,
     CaesarionModel,
+    CaesarionRuns,
     CaesarionUploads,
     CaesarionWeather,
     Settings,
@@ -65,18 +66,42 @@ UNITS = (
     "calls",
     "outputs",
     "Times",
+    "Minutes",
+    "Days",
 )
 
 
 @pytest.mark.parametrize(
     "settings",
-    [CaesarionModel, CaesarionAgent, CaesarionKernel, CaesarionWeather, CaesarionUploads],
+    [
+        CaesarionModel,
+        CaesarionAgent,
+        CaesarionKernel,
+        CaesarionWeather,
+        CaesarionUploads,
+        CaesarionRuns,
+    ],
 )
 def test_every_setting_says_what_it_is_and_every_number_its_unit(settings: type[Settings]) -> None:
     for name, trait in settings.class_traits(config=True).items():
         assert trait.help.endswith("."), name
         if isinstance(trait, Float | Integer):
             assert any(unit in trait.help for unit in UNITS), name
+
+
+@pytest.mark.parametrize(
+    ("hubs", "configured", "minutes"),
+    [("30", 60.0, 30.0), ("30", 10.0, 10.0), ("30", None, 30.0), (None, 600.0, 600.0)],
+)
+def test_a_file_of_the_users_lowers_the_hubs_limit_for_runs_and_never_raises_it(
+    monkeypatch: pytest.MonkeyPatch, hubs: str | None, configured: float | None, minutes: float
+) -> None:
+    if hubs is not None:
+        monkeypatch.setenv("CAESARION_AGENT_BACKGROUND_MAX_MINUTES", hubs)
+    traits = {} if configured is None else {"background_max_minutes": configured}
+    assert CaesarionAgent(config=Config({"CaesarionAgent": traits})).background_max_minutes == (
+        minutes
+    )
 
 
 def test_uploads_lie_below_the_servers_root_unless_the_hub_says_otherwise(

@@ -1,6 +1,7 @@
 """A kernel whose replies arrive before its outputs do, as on a machine with too much to do."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,8 +16,9 @@ from caesarion.kernels.run import RunEnd
 class Channel:
     """One way from the kernel."""
 
-    def __init__(self) -> None:
+    def __init__(self, send: Callable[[dict[str, Any]], None] | None = None) -> None:
         self.socket = SimpleNamespace(get=lambda _: 0)
+        self.send = send
         self._messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
     async def get_msg(self) -> dict[str, Any]:
@@ -36,6 +38,11 @@ class Channel:
         )
 
 
+def _message(kind: str, content: dict[str, Any], metadata: Any = None) -> dict[str, Any]:
+    header = {"msg_id": uuid4().hex, "msg_type": kind}
+    return {"header": header, "content": content, "metadata": metadata}
+
+
 class LateKernel:
     """Its manager and its client in one: it answers at once, and is not heard for a while."""
 
@@ -45,8 +52,8 @@ class LateKernel:
 
     def __init__(self, folder: Path, silent: float) -> None:
         self.connection_file = str(folder / "kernel-late.json")
-        self.session = SimpleNamespace(session="")
-        self.shell_channel, self.iopub_channel = Channel(), Channel()
+        self.session = SimpleNamespace(session="", msg=_message)
+        self.shell_channel, self.iopub_channel = Channel(self._run), Channel()
         self._clock = asyncio.get_running_loop().time
         self._heard_from = self._clock() + silent
 
@@ -74,16 +81,16 @@ class LateKernel:
         self.shell_channel.put("kernel_info_reply", call)
         return call[1]
 
-    def execute(self, code: str, *, silent: bool = False, **_: Any) -> str:
-        call = ("execute_request", uuid4().hex)
-        if silent:
-            return call[1]  # It does not note what it executes.
+    def execute(self, code: str, **_: Any) -> str:
+        return uuid4().hex  # It does not note what it executes.
+
+    def _run(self, message: dict[str, Any]) -> None:
+        call = ("execute_request", message["header"]["msg_id"])
         self._tell("status", call, execution_state="busy")
-        self._tell("execute_input", call, code=code, execution_count=1)
+        self._tell("execute_input", call, code=message["content"]["code"], execution_count=1)
         self._tell("execute_result", call, data={"text/plain": "2"}, metadata={}, execution_count=1)
         self._tell("status", call, execution_state="idle")
         self.shell_channel.put("execute_reply", call, status="ok")
-        return call[1]
 
     def _tell(self, kind: str, parent: tuple[str, str], **content: Any) -> None:
         """Send to who listens: what is sent before is lost."""

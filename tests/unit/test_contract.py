@@ -8,9 +8,13 @@ from typing import get_args
 import pytest
 from caesarion import singleuser
 from caesarion.agent import prompt
+from caesarion.agent.tools import ask_user, notebook, python, run_cell, weather
+from caesarion.agent.tools.tool import Tool
 from caesarion.chat import context
 from caesarion.config import MODES, CaesarionAgent, CaesarionModel, CaesarionUploads
+from caesarion.events import ResultStatus
 from caesarion_hub import spawner
+from caesarion_hub.gateway.api.metrics import OUTCOMES, TOOLS
 from caesarion_hub.gateway.api.request import MAX_BODY
 from caesarion_hub.gateway.config import from_environment
 from caesarion_hub.gateway.upstream.demo.rules import PYTHON, WEATHER, answer
@@ -25,7 +29,7 @@ from tests.values import make_cluster_values, make_values
 def values() -> Values:
     return make_values(
         gateway={"model": "some-model"},
-        agent={"approval": "ask", "maxApproval": "ask"},
+        agent={"approval": "ask", "maxApproval": "ask", "backgroundMaxMinutes": 30},
         local={"gatewayPort": 8003},
     )
 
@@ -42,6 +46,7 @@ def test_the_hub_sets_the_variables_that_the_extension_reads() -> None:
     assert environment[CaesarionAgent.variable("approval")] == "ask"
     assert environment[CaesarionAgent.variable("max_approval")] == "ask"
     assert environment[CaesarionAgent.variable("program_approvals")] == "false"
+    assert environment[CaesarionAgent.variable("background_max_minutes")] == "30"
 
 
 def test_the_modes_of_approval_are_the_same_for_operators_and_servers() -> None:
@@ -51,12 +56,15 @@ def test_the_modes_of_approval_are_the_same_for_operators_and_servers() -> None:
 def test_the_hub_runs_a_command_that_a_users_server_has() -> None:
     c = Config()
     spawner.configure(c, values())
-    assert c.Spawner.cmd == [sys.executable, "-m", singleuser.__name__]
+    options = ["-s", "-P", "-m", singleuser.__name__]
+    assert c.Spawner.cmd == [sys.executable, *options]
     c = Config()
     spawner.configure(c, make_cluster_values())
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))
+    scripts = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-scripts"]
     [command] = c.Spawner.cmd
-    assert project["scripts"][command] == f"{singleuser.__name__}:main"
+    [script] = [source for source, name in scripts.items() if name == command]
+    assert f'/python3" {" ".join(options)} ' in (REPOSITORY / script).read_text("utf-8")
 
 
 def test_the_address_given_to_the_extension_is_the_one_the_gateway_listens_on() -> None:
@@ -117,4 +125,12 @@ def test_the_demo_model_acts_on_every_question_that_an_empty_chat_offers() -> No
     assert len(questions) == 5
     tools: dict[str, frozenset[str]] = {PYTHON: frozenset(), WEATHER: frozenset()}
     for question in questions:
-        assert answer(Turn(question, tools=tools)).call, question
+        assert answer(Turn(question, tools=tools)).calls, question
+
+
+def test_the_metrics_know_every_tool_of_the_agent_and_every_outcome() -> None:
+    modules = (ask_user, notebook, python, run_cell, weather)
+    classes = {one for module in modules for one in vars(module).values() if isinstance(one, type)}
+    names = {one.name for one in classes if issubclass(one, Tool) and hasattr(one, "name")}
+    assert names == TOOLS
+    assert set(get_args(ResultStatus)) == OUTCOMES

@@ -11,7 +11,7 @@ from caesarion_dialects import Usage
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.upstream.demo import chart, files, model, plot, results, rules
 from caesarion_hub.gateway.upstream.demo.chunks import Call, Frame, Reply, stream, words
-from caesarion_hub.gateway.upstream.demo.turn import Turn, read_turn
+from caesarion_hub.gateway.upstream.demo.turn import Step, Turn, read_turn
 
 TOOLS = {
     "python_interpreter": frozenset({"code"}),
@@ -39,9 +39,9 @@ def ask(question: str, *results: str) -> Reply:
 
 def code_for(question: str) -> str:
     reply = ask(question)
-    assert reply.call is not None
-    assert reply.call.name == "python_interpreter"
-    code: str = reply.call.arguments["code"]
+    [call] = reply.calls
+    assert call.name == "python_interpreter"
+    code: str = call.arguments["code"]
     return code
 
 
@@ -152,7 +152,7 @@ def test_a_plot_has_a_fitting_domain(expression: str, domain: str) -> None:
 def test_the_weather_is_asked_for_a_place_or_coordinates(
     question: str, arguments: dict[str, Any]
 ) -> None:
-    assert ask(question).call == Call("get_current_weather", arguments)
+    assert ask(question).calls == (Call("get_current_weather", arguments),)
 
 
 def test_the_weather_of_nowhere_is_asked_back() -> None:
@@ -215,10 +215,8 @@ def test_files_are_listed_then_inspected_then_previewed() -> None:
     assert second.text == (
         "You have 2 files. I inspect the first data file, `uploads/it's data.csv`."
     )
-    assert second.call is not None
-    assert second.call.arguments["code"].endswith("""_inspect("uploads/it's data.csv")""")
-    assert third.call is not None
-    assert third.call.arguments["code"] == (
+    assert second.calls[0].arguments["code"].endswith("""_inspect("uploads/it's data.csv")""")
+    assert third.calls[0].arguments["code"] == (
         """import pandas as pd\n\npd.read_csv("uploads/it's data.csv", nrows=5)"""
     )
     assert last == Reply(
@@ -254,8 +252,8 @@ def test_the_code_that_looks_at_files_works(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     results: tuple[str, ...] = ()
-    while call := files.look(results).call:
-        exec(call.arguments["code"], {})
+    while calls := files.look(results).calls:
+        exec(calls[0].arguments["code"], {})
         results = (*results, capsys.readouterr().out)
     path = tmp_path / "uploads" / "a.txt"
     assert results == (f"{path}  (8 bytes)\n", "lines: 2\nfirst line: one\n", "one\ntwo\n\n")
@@ -300,7 +298,8 @@ def test_a_turn_is_what_came_since_the_last_question() -> None:
         "tools": [tool],
     }
     turn = read_turn(body)
-    assert turn == Turn("new", (f"{'a' * 4096}\n{'a' * 4096}",), {"f": frozenset({"a"})}, images=1)
+    cut = f"{'a' * 4096}\n{'a' * 4096}"
+    assert turn == Turn("new", (cut,), {"f": frozenset({"a"})}, images=1, steps=(Step("", cut),))
     assert read_turn(body | {"tool_choice": "none"}).tools == {}
 
 
@@ -346,7 +345,7 @@ def test_usage_counts_words_and_marks() -> None:
 
 
 def test_a_stream_is_made_of_openais_chunks() -> None:
-    reply = Reply("Run it.", Call("f", {"a": 1}))
+    reply = Reply("Run it.", (Call("f", {"a": 1}),))
     frame = Frame("chatcmpl-1", 7, "caesarion-demo")
     counted = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
     pieces = list(stream(frame, reply, "call_1", counted, with_usage=True))

@@ -50,7 +50,11 @@ async def test_a_server_that_stops_at_once_prepares_nothing(
     services: Any = SimpleNamespace(
         model=SimpleNamespace(close=close),
         kernels=SimpleNamespace(prewarmed=prewarmed, close=close),
-        responses=set(),
+        undo=SimpleNamespace(close=close),
+        traces=SimpleNamespace(close=close),
+        commands=SimpleNamespace(close=close),
+        responses={},
+        runs=SimpleNamespace(responses={}),
     )
     app = Caesarion()
     app.settings = {"caesarion": services}

@@ -7,6 +7,8 @@ import pytest
 from caesarion_hub.gateway import authentication
 from caesarion_hub.gateway.authentication import TOKEN_CACHE, TOKEN_REFRESH, TokenCache
 
+Cache = TokenCache[dict[str, Any]]
+
 ADA = {"name": "ada"}
 
 
@@ -36,11 +38,11 @@ def hub() -> Hub:
 
 
 @pytest.fixture
-def cache(hub: Hub) -> TokenCache:
+def cache(hub: Hub) -> Cache:
     return TokenCache(hub.look_up, lambda: hub.now)
 
 
-async def test_a_revoked_token_has_no_owner_after_ten_seconds(hub: Hub, cache: TokenCache) -> None:
+async def test_a_revoked_token_has_no_owner_after_ten_seconds(hub: Hub, cache: Cache) -> None:
     assert TOKEN_CACHE == 10
     assert await cache.owner("t") == ADA
     hub.owner = None
@@ -52,7 +54,7 @@ async def test_a_revoked_token_has_no_owner_after_ten_seconds(hub: Hub, cache: T
     assert hub.asked == 3
 
 
-async def test_a_slow_hub_does_not_prolong_the_life_of_a_token(hub: Hub, cache: TokenCache) -> None:
+async def test_a_slow_hub_does_not_prolong_the_life_of_a_token(hub: Hub, cache: Cache) -> None:
     hub.answering.clear()
     waiting = asyncio.create_task(cache.owner("t"))
     await asyncio.sleep(0.01)
@@ -63,9 +65,7 @@ async def test_a_slow_hub_does_not_prolong_the_life_of_a_token(hub: Hub, cache: 
     assert await cache.owner("t") is None
 
 
-async def test_an_owner_is_looked_up_again_while_requests_go_on(
-    hub: Hub, cache: TokenCache
-) -> None:
+async def test_an_owner_is_looked_up_again_while_requests_go_on(hub: Hub, cache: Cache) -> None:
     await cache.owner("t")
     hub.answering.clear()
     hub.now += TOKEN_REFRESH
@@ -78,13 +78,13 @@ async def test_an_owner_is_looked_up_again_while_requests_go_on(
     assert await cache.owner("t") == ADA
 
 
-async def test_requests_that_come_together_ask_once(hub: Hub, cache: TokenCache) -> None:
+async def test_requests_that_come_together_ask_once(hub: Hub, cache: Cache) -> None:
     assert await asyncio.gather(*(cache.owner("t") for _ in range(20))) == [ADA] * 20
     assert hub.asked == 1
 
 
 async def test_a_request_that_is_cancelled_leaves_the_look_up_to_the_others(
-    hub: Hub, cache: TokenCache
+    hub: Hub, cache: Cache
 ) -> None:
     hub.answering.clear()
     first, second = (asyncio.create_task(cache.owner("t")) for _ in range(2))
@@ -95,7 +95,7 @@ async def test_a_request_that_is_cancelled_leaves_the_look_up_to_the_others(
 
 
 async def test_a_failed_look_up_is_an_error_only_when_there_is_no_owner_any_longer(
-    hub: Hub, cache: TokenCache
+    hub: Hub, cache: Cache
 ) -> None:
     await cache.owner("t")
     hub.error = ValueError("no answer")
@@ -108,7 +108,7 @@ async def test_a_failed_look_up_is_an_error_only_when_there_is_no_owner_any_long
 
 
 async def test_made_up_tokens_do_not_fill_the_memory(
-    monkeypatch: pytest.MonkeyPatch, cache: TokenCache
+    monkeypatch: pytest.MonkeyPatch, cache: Cache
 ) -> None:
     monkeypatch.setattr(authentication, "MAX_TOKENS", 10)
     for number in range(100):

@@ -59,8 +59,12 @@ def test_a_limit_of_0_is_nothing_whatever_the_other_one_is() -> None:
         ("refuse by ada", "person", "refused by ada"),
         ("run by ada", "program", "approved by a program of ada"),
         ("made up", "program", "by a program: made up"),
-        ("auto", "rule", "by rule: code runs without asking"),
+        ("auto", "rule", "by rule: made without asking"),
         ("read-only", "", "by rule: read-only mode"),
+        ("run and allowed files by ada", "person", "approved and allowed files by ada"),
+        ("allowed files by ada", "rule", "by rule: allowed files by ada"),
+        ("plan", "rule", "by rule: plan mode"),
+        ("accept-edits", "rule", "by rule: changes of notebooks are accepted"),
         ("made up", "rule", "by rule: made up"),
         ("run by ada", "", "approved by ada, or a program of theirs"),
         ("made up", "", "made up"),
@@ -335,3 +339,20 @@ def test_a_file_holds_no_formula_and_comes_in_pieces() -> None:
 
 def test_lines_of_json_are_one_a_row() -> None:
     assert list(json_lines([[{"a": "ü\n"}, {"b": 1}]])) == ['{"a": "ü\\n"}\n{"b": 1}\n']
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"operation": "edit", "before": "0a", "after": "0b", "decision": "edited", "by": "ada"},
+            "a.ipynb · cell c1 · edit 0a → 0b · edited by ada",
+        ),
+        (
+            {"operation": "delete", "before": "0a", "after": "", "decision": "not asked", "by": ""},
+            "a.ipynb · cell c1 · delete 0a → nothing · not asked",
+        ),
+    ],
+)
+def test_a_change_of_a_cell_is_said_in_a_line(change: dict[str, str], words: str) -> None:
+    assert formatting.changed({"path": "a.ipynb", "cell": "c1", **change}) == words

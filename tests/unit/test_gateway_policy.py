@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
+from unittest.mock import Mock, call
 
 import pytest
 from caesarion_dialects.usage import tokens_of
@@ -183,6 +184,24 @@ def test_a_model_is_found_by_its_other_names() -> None:
     ) as caught:
         limits.model_for("big", others, values)
     assert (caught.value.status, caught.value.code) == (403, "model_not_allowed")
+
+
+@pytest.mark.parametrize("asked", ["GPT-4.1", " gpt-4.1", "gpt-4.1\n", "g\u200bpt-4.1\0"])
+def test_another_spelling_of_a_model_has_its_name_and_price(asked: str) -> None:
+    """Providers that ignore case and blanks would answer it, and no budget would count it."""
+    values = settings(limits={"models": None}, prices={"gpt-4.1": {"prompt": 2, "completion": 8}})
+    anyone = limits.caller_limits(values, [])
+    assert limits.model_for(asked, anyone, values) == "gpt-4.1"
+    assert limits.model_for("gpt-4.1-mini", anyone, values) == "gpt-4.1-mini"
+
+
+def test_the_name_that_was_asked_for_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    fold = Mock(side_effect=limits._folded)
+    monkeypatch.setattr(limits, "_folded", fold)
+    prices = {f"model-{number}": {"prompt": 2, "completion": 8} for number in range(20)}
+    values = settings(limits={"models": None}, prices=prices)
+    limits.model_for("another", limits.caller_limits(values, []), values)
+    assert fold.mock_calls.count(call("another")) == 1
 
 
 def test_who_may_not_have_the_deployments_model_gets_their_own_default() -> None:

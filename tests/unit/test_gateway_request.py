@@ -36,6 +36,7 @@ BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "
         (b'{"a": %s}' % (b"9" * 5000), "The request holds a number of 5000 digits."),
         (b"[" * (MAX_DEPTH + 1), "The request holds more than 100 lists and objects within"),
         (b'{"a":' * (MAX_DEPTH + 1), "The request holds more than 100 lists and objects within"),
+        (b'[{"a":' * 51 + b"0" + b"}]" * 51, "The request holds more than 100 lists and objects"),
         (b"[" + b"0," * MAX_PARTS, "The request holds too many values. Send less at once."),
         (b"[" + b'"",' * MAX_PARTS, "The request holds too many values. Send less at once."),
     ],
@@ -54,6 +55,8 @@ def test_depth_and_number_are_of_values_and_not_of_what_texts_say() -> None:
     assert parse_object(json.dumps({"a": text}).encode()) == {"a": text}
     deepest = b"[" * (MAX_DEPTH - 1) + b"]" * (MAX_DEPTH - 1)
     assert parse_object(b'{"a": %s, "b": %s}' % (deepest, deepest)).keys() == {"a", "b"}
+    both = b'{"a":[' * (MAX_DEPTH // 2) + b"0" + b"]}" * (MAX_DEPTH // 2)
+    assert parse_object(both).keys() == {"a"}
 
 
 JSON = st.recursive(
@@ -128,9 +131,14 @@ async def test_a_long_body_is_parsed_beside_the_loop(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"model": None}, "The request has no 'model': it must be a text."),
-        ({"model": ""}, "'model' is an empty text; it must be a text."),
-        ({"model": ["m"]}, "'model' is a list; it must be a text."),
+        ({"model": None}, "The request has no 'model': it must be a name of at most 256"),
+        ({"model": ""}, "'model' is an empty text; it must be a name of at most 256"),
+        ({"model": ["m"]}, "'model' is a list; it must be a name of at most 256 characters"),
+        (
+            {"model": "m" * 257},
+            "'model' is a text of 257 characters; it must be a name of at most 256 characters, "
+            "as v1/models lists it.",
+        ),
         ({"messages": None}, "The request has no 'messages': it must be a list of objects."),
         ({"messages": []}, "'messages' is an empty list; it must be a list of objects."),
         ({"messages": ["hello"]}, "'messages' is a list; it must be a list of objects."),
@@ -185,6 +193,31 @@ def test_an_unknown_field_is_refused_or_dropped(name: str, remedy: str) -> None:
     assert raised.value.message == f"This gateway does not pass on the field '{name}'. {remedy}"
     assert only_allowed(body, (), drop=True) == BODY
     assert only_allowed(body, [name], drop=False) == body
+
+
+class Counted(str):
+    """A name that counts how often it is compared, and put into lower case."""
+
+    compared = lowered = 0
+
+    def __eq__(self, other: object) -> bool:
+        Counted.compared += 1
+        return super().__eq__(other)
+
+    __hash__ = str.__hash__
+
+    def lower(self) -> str:
+        Counted.lowered += 1
+        return super().lower()
+
+
+def test_names_of_fields_are_read_once_however_many_and_long_they_are() -> None:
+    body = BODY | {Counted(number): "x" for number in range(1000)}
+    assert only_allowed(body, (), drop=True) == BODY
+    with pytest.raises(GatewayError):
+        only_allowed(body, (), drop=False)
+    assert Counted.compared < len(body)
+    assert Counted.lowered == 1
 
 
 @given(st.dictionaries(st.text() | st.sampled_from(["Model", "models", "stream"]), JSON))

@@ -29,15 +29,23 @@ AWAY = OperationalError("SELECT what a user sent", None, Exception("the server i
 class FakeLedger:
     """A double: keeps the commands that it applied, and fails when it is told to."""
 
+    is_embedded = False
+
     def __init__(self) -> None:
         self.applied: list[Command] = []
         self.failures: list[Exception] = []
+        self.threads: list[str] = []
+        self.is_waiting = threading.Event()
         self.rejected: Command | None = None
         self.rejection: Exception = AWAY
         self.may_go_on = threading.Event()
         self.may_go_on.set()
 
-    def apply(self, commands: Sequence[Command]) -> list[Result]:
+    def apply(self, commands: Sequence[Command], *, waits: bool = True) -> list[Result]:
+        self.threads.append(threading.current_thread().name)
+        if not waits and not self.may_go_on.is_set():
+            raise TimeoutError
+        self.is_waiting.set()
         self.may_go_on.wait(5)
         if self.failures:
             raise self.failures.pop(0)
@@ -142,7 +150,7 @@ async def test_a_stop_while_the_database_is_away_leaves_settlements_to_the_next_
     await queue.__aenter__()
     ledger.failures = [AWAY] * 100
     queue.settle(Settlement(make_reservation(), 1))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await queue.__aexit__()
     assert "1 requests are not settled: the next start settles them." in caplog.text
 
@@ -151,9 +159,9 @@ async def test_settlements_share_the_transaction_of_a_reservation(ledger: FakeLe
     batches: list[int] = []
     apply = ledger.apply
 
-    def counted(commands: Sequence[Command]) -> list[Result]:
+    def counted(commands: Sequence[Command], *, waits: bool = True) -> list[Result]:
         batches.append(len(commands))
-        return apply(commands)
+        return apply(commands, waits=waits)
 
     ledger.apply = counted  # type: ignore[method-assign]
     async with make_queue(ledger) as queue:
@@ -161,3 +169,37 @@ async def test_settlements_share_the_transaction_of_a_reservation(ledger: FakeLe
         queue.settle(Settlement(make_reservation("b"), 1))
         await queue.reserve(make_reservation("c"))
     assert batches == [1, 3, 1]
+
+
+async def test_an_embedded_ledger_is_written_on_the_loop_unless_another_writes(
+    ledger: FakeLedger,
+) -> None:
+    loop = threading.current_thread().name
+    ledger.is_embedded = True
+    async with make_queue(ledger) as queue:
+        ledger.threads.clear()
+        queue.settle(Settlement(make_reservation("a"), 1))
+        await asyncio.gather(*(queue.reserve(make_reservation(name)) for name in "bc"))
+        assert ledger.threads == [loop], "one transaction for all that come at once"
+        ledger.may_go_on.clear()
+        ledger.is_waiting.clear()
+        first = asyncio.create_task(queue.reserve(make_reservation("d")))
+        await asyncio.to_thread(ledger.is_waiting.wait, 60)
+        second = asyncio.create_task(queue.reserve(make_reservation("e")))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        ledger.may_go_on.set()
+        assert [one.id for one in await asyncio.gather(first, second)] == ["d", "e"]
+    assert ledger.threads[:4] == [loop, loop, "ledger", "ledger"], "in their order"
+
+
+async def test_the_loop_leaves_a_slow_disk_to_the_thread(
+    ledger: FakeLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write_queue, "_SLOW", -1.0)
+    ledger.is_embedded = True
+    async with make_queue(ledger) as queue:
+        ledger.threads.clear()
+        for name in "ab":
+            await queue.reserve(make_reservation(name))
+    assert ledger.threads[:2] == [threading.current_thread().name, "ledger"]

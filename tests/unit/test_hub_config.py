@@ -30,10 +30,20 @@ from tests.values import (
 
 LIMITS = {
     "upgrade_db": True,
-    "allow_named_servers": False,
+    "allow_named_servers": True,  # for sandboxes; the hub refuses others
     "named_server_limit_per_user": 0,
     "concurrent_spawn_limit": 64,
     "active_server_limit": 0,
+    "template_vars": {"other_named_servers": False},
+}
+
+SANDBOXES = {
+    "other_named_servers": False,
+    "sandboxes_enabled": True,
+    "sandboxes_per_user": 5,
+    "sandbox_timeout": 3600,
+    "sandbox_max_timeout": 86400,
+    "sandbox_profiles": [],
 }
 
 FULL = 2
@@ -74,7 +84,16 @@ def test_anybody_logs_in_with_the_users_password_and_administrators_with_theirs(
     assert told(auth, auth={"adminUsers": ["admin", "ada"]}) == {
         "JupyterHub": {
             "authenticator_class": "shared-password",
-            "load_roles": [{"name": "user", "scopes": ["self", "access:services!service=gateway"]}],
+            "load_roles": [
+                {
+                    "name": "user",
+                    "scopes": [
+                        "self",
+                        "access:services!service=gateway",
+                        "access:services!service=api",
+                    ],
+                }
+            ],
         },
         "Authenticator": {"allow_all": True, "admin_users": {"admin", "ada"}},
         "SharedPasswordAuthenticator": {
@@ -94,6 +113,7 @@ def test_everything_listens_on_the_loopback_interface_and_lies_in_the_folder() -
             "db_kwargs": SQLITE,
             "cookie_secret_file": "/state/cookie_secret",
         },
+        "CaesarionHub": SANDBOXES,
         "ConfigurableHTTPProxy": {
             "api_url": "http://127.0.0.1:8001",
             "command": ["node", "proxy"],
@@ -133,12 +153,30 @@ def test_in_a_cluster_the_proxy_is_elsewhere_and_servers_outlive_the_hub() -> No
             "tornado_settings": {"slow_spawn_timeout": 0},
             "proxy_class": "caesarion_hub.pods.orphan_reaper.OrphanReapingProxy",
         },
+        "CaesarionHub": SANDBOXES,
         "OrphanReapingProxy": {"namespace": "people", "release": "caesarion"},
         "ConfigurableHTTPProxy": {
             "should_start": False,
             "api_url": "http://caesarion-proxy-api:8001",
         },
     }
+
+
+@pytest.mark.parametrize(
+    ("given", "cookie"),
+    [
+        ({}, "caesarion-release=blue-1; Path=/; HttpOnly; SameSite=Lax"),
+        (
+            {"subdomainHost": "https://hub.example.org:8443", "baseUrl": "/lab/"},
+            "caesarion-release=blue-1; Path=/lab/; HttpOnly; SameSite=Lax; "
+            "Domain=hub.example.org; Secure",
+        ),
+    ],
+    ids=["one host", "users' hosts"],
+)
+def test_a_sticky_cookie_reaches_every_host_of_the_hub(given: dict[str, str], cookie: str) -> None:
+    made = told_in_a_cluster(hub, hub={"stickyCookie": "blue-1", **given})["JupyterHub"]
+    assert made["tornado_settings"] == {"slow_spawn_timeout": 0, "headers": {"Set-Cookie": cookie}}
 
 
 @pytest.mark.parametrize("place", [told, told_in_a_cluster])
@@ -206,6 +244,18 @@ def test_the_services_get_their_rights_and_an_environment_of_their_own() -> None
                     },
                 },
                 {
+                    "name": "api",
+                    "display": False,
+                    "url": "http://127.0.0.1:8083",
+                    "command": [sys.executable, "-m", "caesarion_hub.api"],
+                    "environment": {
+                        "CAESARION_RUN": "abc",
+                        "CAESARION_API_PROXY_URL": "http://127.0.0.1:8000",
+                        "CAESARION_API_ORIGINS": "",
+                        "CAESARION_API_PROFILE": "",
+                    },
+                },
+                {
                     "name": "idle-culler",
                     "command": [
                         *(sys.executable, "-m", "jupyterhub_idle_culler"),
@@ -244,6 +294,9 @@ def test_in_a_cluster_the_gateway_is_elsewhere_and_the_operator_adds_services_an
         "loadRoles": {"graders": {"scopes": ["list:users"], "services": ["grader"]}},
     }
     made = told_in_a_cluster(services, hub=extra, cull={"users": True, "timeout": 5, "every": 1})
+    api = made["JupyterHub"]["services"].pop(1)
+    assert len(api.pop("api_token")) == 64
+    assert api == {"name": "api", "display": False, "url": "http://caesarion-api.hub", "timeout": 1}
     assert made["JupyterHub"] == {
         "services": [
             {
@@ -284,6 +337,19 @@ def test_in_a_cluster_the_gateway_is_elsewhere_and_the_operator_adds_services_an
     }
 
 
+def test_prometheus_has_a_token_that_reads_metrics_if_the_chart_has_made_one() -> None:
+    c = Config()
+    services.configure(c, make_cluster_values(cluster={"metricsToken": "m" * 64}))
+    own = {"name": "metrics", "display": False, "api_token": "m" * 64}
+    assert own in c.JupyterHub.services.get_value([])
+    role = {"name": "metrics", "scopes": ["read:metrics"], "services": ["metrics"]}
+    assert role in c.JupyterHub.load_roles.get_value([])
+    c = Config()
+    services.configure(c, make_cluster_values())
+    names = [one["name"] for one in c.JupyterHub.services.get_value([])]
+    assert "metrics" not in names
+
+
 def test_the_hubs_menu_shows_the_gateway_which_learns_who_may_administer() -> None:
     assert services.GATEWAY == {
         "name": "gateway",
@@ -303,7 +369,7 @@ def test_in_a_cluster_the_menu_and_the_pods_have_pages_of_their_own() -> None:
 
 
 def test_without_culling_there_is_neither_a_culler_nor_its_role() -> None:
-    made = told(services, cull={"enabled": False})["JupyterHub"]
+    made = told(services, cull={"enabled": False}, api={"enabled": False})["JupyterHub"]
     assert [service["name"] for service in made["services"]] == ["gateway"]
     assert made["load_roles"] == [GATEWAY_ROLE]
 
@@ -323,10 +389,11 @@ def test_a_users_server_knows_the_gateway_and_may_ask_it() -> None:
         "JupyterHub": {"spawner_class": HomeSpawner},
         "HomeSpawner": {"folder": "/state"},
         "Spawner": {
-            "cmd": [sys.executable, "-m", "caesarion.singleuser"],
+            "cmd": [sys.executable, "-s", "-P", "-m", "caesarion.singleuser"],
             "args": ["--allow-root"] if os.geteuid() == 0 else [],
             "notebook_dir": "~",
             "default_url": "/lab",
+            "disable_user_config": True,
             "start_timeout": 60,
             "consecutive_failure_limit": 0,
             "environment": {
@@ -336,6 +403,7 @@ def test_a_users_server_knows_the_gateway_and_may_ask_it() -> None:
                 "CAESARION_AGENT_APPROVAL": "auto",
                 "CAESARION_AGENT_MAX_APPROVAL": "auto",
                 "CAESARION_AGENT_PROGRAM_APPROVALS": "false",
+                "CAESARION_AGENT_BACKGROUND_MAX_MINUTES": "120",
                 "CAESARION_X_Y": "1",
             },
             "server_token_scopes": [
@@ -373,6 +441,7 @@ def test_in_a_cluster_a_users_server_is_a_pod_on_the_operators_terms() -> None:
             "cmd": ["caesarion-singleuser"],
             "notebook_dir": "~",
             "default_url": "/lab",
+            "disable_user_config": True,
             "start_timeout": 300,
             "consecutive_failure_limit": 0,
             "environment": {
@@ -381,6 +450,7 @@ def test_in_a_cluster_a_users_server_is_a_pod_on_the_operators_terms() -> None:
                 "CAESARION_AGENT_APPROVAL": "auto",
                 "CAESARION_AGENT_MAX_APPROVAL": "auto",
                 "CAESARION_AGENT_PROGRAM_APPROVALS": "false",
+                "CAESARION_AGENT_BACKGROUND_MAX_MINUTES": "120",
                 "HOME": "/home/jovyan",
                 "JUPYTER_RUNTIME_DIR": "/tmp/jupyter",
                 "CAESARION_UPLOADS_FOLDER": "/uploaded_files",

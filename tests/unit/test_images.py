@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from traitlets.config import Config
 
+from deploy.image_check import LABELS
 from singleuser_image import requirements
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,7 +78,7 @@ def test_every_line_is_one_version_with_hashes_and_names_no_index(name: str) -> 
     odd = [
         entry[0]
         for entry in blocks(name)
-        if not re.fullmatch(r"[a-z0-9-]+(\[[a-z,]+\])?==[\w.]+( ; .+)?", entry[0])
+        if not re.fullmatch(r"[a-z0-9-]+(\[[a-z,]+\])?==[\w.!]+( ; .+)?", entry[0])
         or not entry[1:]
         or not all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", part) for part in entry[1:])
     ]
@@ -188,6 +189,9 @@ def test_an_image_says_the_version_that_it_is_of(name: str) -> None:
     text = (ROOT / name).read_text("utf-8")
     assert re.findall(r"^ARG VERSION=(.+)$", text, re.MULTILINE) == [caesarion.__version__]
     assert 'org.opencontainers.image.version="${VERSION}"' in text
+    labels = set(re.findall(r"org\.opencontainers\.image\.(\w+)=", text))
+    # The pipeline adds the other two.
+    assert labels | {"revision", "created"} == set(LABELS)
 
 
 @pytest.mark.parametrize("name", DOCKERFILES)
@@ -215,14 +219,19 @@ def test_a_base_without_a_digest_ends_the_build(name: str, base: str, status: in
 
 def test_make_installs_nothing_from_pypi_without_a_hash() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
-    installs = re.findall(r"pip install (.+)", makefile)
-    assert [one for one in installs if not one.startswith("--require-hashes")] == [
+    (as_locked,) = re.findall(r"^AS_LOCKED := (.+)$", makefile, re.MULTILINE)
+    text = makefile.replace("$(AS_LOCKED)", as_locked)
+    installs = re.findall(r"\bpip(?: --python \S+)? install (.+)", text)
+    assert len(installs) == 4
+    assert [one for one in installs if "--require-hashes" not in one] == [
         "--no-deps --no-build-isolation -e ."
     ]
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-@pytest.mark.parametrize("name", sorted({*FILES} - {requirements.TESTED, requirements.LITELLM}))
+@pytest.mark.parametrize(
+    "name", sorted({*FILES} - {requirements.TESTED, requirements.LITELLM, requirements.TOOLS})
+)
 def test_what_is_used_has_the_versions_that_are_tested(name: str, python: str) -> None:
     tested, used = pinned(requirements.TESTED, python), pinned(name, python)
     assert {one: used[one] for one in used.keys() & tested.keys() if used[one] != tested[one]} == {}

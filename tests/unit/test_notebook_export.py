@@ -42,10 +42,17 @@ def ours(kind: str, body: str = "", question: str = "m0", **record: Any) -> Json
     return {"sender": PERSONA, "body": body, "metadata": metadata}
 
 
-def python(source: str, status: str | None = "ok", question: str = "m0", **record: Any) -> Json:
+def python(
+    source: str,
+    status: str | None = "ok",
+    question: str = "m0",
+    *,
+    scratch: bool = False,
+    **record: Any,
+) -> Json:
     if status:
         record["status"] = status
-    arguments = json.dumps({"code": source})
+    arguments = json.dumps({"code": source, **({"scratch": True} if scratch else {})})
     call = {"id": "c1", "name": "python_interpreter", "arguments": arguments}
     return ours("call", question=question, **call, **record)
 
@@ -131,6 +138,21 @@ def test_the_notebook_says_where_it_came_from_and_which_kernel_it_wants() -> Non
     }
 
 
+def test_a_question_of_the_agent_is_kept_with_its_answer() -> None:
+    arguments = json.dumps({"question": "Which **one**?", "choices": ["a", "b"]})
+    call = {"id": "c1", "name": "ask_user", "arguments": arguments, "status": "ok"}
+    asked = ours("call", **call, answer={"text": "b", "is_choice": True})
+    [_, cell] = cells(chat(asks("?"), asked))
+    assert cell["source"] == "**Caesarion**\n\nWhich **one**?\n\n**Answer:** b"
+
+
+def test_scratch_code_is_not_run_again_as_its_names_would_stay() -> None:
+    for status in ("ok", "error"):
+        [_, cell] = cells(chat(asks("?"), python("df = df.head()", status, scratch=True)))
+        assert (cell["cell_type"], cell["source"]) == ("code", "df = df.head()")
+        assert cell["metadata"]["tags"] == ["skip-execution"]
+
+
 def test_code_that_failed_is_run_again_and_may_fail() -> None:
     trace = "\x1b[31m---\x1b[0m\nTraceback\n\x1b[31mZeroDivisionError\x1b[0m: division by zero"
     failed = cells(
@@ -209,13 +231,18 @@ def test_attachments_are_named_and_cleared_outputs_are_gone() -> None:
     assert ran["outputs"] == []
 
 
-def test_what_would_run_a_command_of_the_lab_is_taken_out() -> None:
-    button = "<button data-commandlinker-command='x'>"
-    safe = "<button data-removed-command='x'>"
-    content = chat(asks(button), ours("text", button), python("1"), shows({"text/html": button}))
+def test_what_would_run_a_command_of_the_lab_or_load_something_is_taken_out() -> None:
+    evil = "<b data-commandlinker-command='x'>a</b>![c](http://example.org/d)<img src='//e/f'>"
+    safe = '<b>a</b>[Picture: c](http://example.org/d)<a href="//e/f">Picture</a>'
+    html = '<b>a</b>![c](http://example.org/d)<a href="//e/f">Picture</a>'
+    content = chat(asks(evil), ours("text", evil), python("1"), shows({"text/html": evil}))
+    content["users"]["ada"]["display_name"] = evil
     asked, said, ran = cells(content)
-    assert (asked["source"], said["source"]) == (f"**Ada**\n\n{safe}", f"**Caesarion**\n\n{safe}")
-    assert ran["outputs"][0]["data"] == {"text/html": [safe]}
+    assert (asked["source"], said["source"]) == (
+        f"**{safe}**\n\n{safe}",
+        f"**Caesarion**\n\n{safe}",
+    )
+    assert ran["outputs"][0]["data"] == {"text/html": [html]}
 
 
 @pytest.mark.parametrize(

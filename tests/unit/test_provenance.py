@@ -3,12 +3,21 @@
 import copy
 import json
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from caesarion.chat import provenance
-from caesarion.chat.provenance import SIGNATURES, admit, admit_from_client, read_key, sign
+from caesarion.chat.provenance import (
+    SEAL,
+    SIGNATURES,
+    admit,
+    admit_from_client,
+    read_key,
+    seal,
+    sign,
+)
 from caesarion.message_metadata import CALL_MIME, FOREIGN, OUTPUT_MIME, is_persons
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,6 +63,7 @@ def chat(*messages: Json, signed: bool = True, **more: Any) -> Json:
             one["id"]: sign(KEY, content["metadata"]["id"], one, content["attachments"])
             for one in messages
         }
+        content[SEAL] = seal(KEY, content["metadata"]["id"], "a.chat", content[SIGNATURES])
     return content
 
 
@@ -141,9 +151,35 @@ def test_a_signed_message_that_is_repeated_counts_once() -> None:
     assert second["id"] != "a"
 
 
-def test_a_file_in_which_nothing_is_signed_is_a_chat_of_its_own() -> None:
-    assert read_again(chat(message("a"), signed=False))["metadata"] == {}
-    assert read_again(chat(signed=False))["metadata"] == {"id": "chat"}, "an empty one keeps its id"
+def without(content: Json, *names: str) -> Json:
+    return {name: value for name, value in content.items() if name not in names}
+
+
+@pytest.mark.parametrize(
+    "crafted",
+    [
+        chat(signed=False),
+        chat(message("a"), signed=False),
+        without(chat(), SEAL),
+        without(chat(message("a")), SEAL),
+        without(chat(message("a")), "messages"),
+        {**chat(), SEAL: chat(message("a"))[SEAL]},
+        {**chat(message("a")), "messages": [message("a"), message("b")]},
+        {**chat(message("a"), message("b")), "messages": [message("a")]},
+        {**chat(message("a"), message("b")), "messages": [message("b"), message("a")]},
+        {**chat(message("a")), SEAL: {**chat(message("a"))[SEAL], "path": "b.chat"}},
+        {**chat(), SEAL: {"path": "a.chat", "signature": "\ud800"}},
+        chat(metadata={"id": 1}),
+    ],
+)
+def test_a_file_that_was_not_written_here_as_a_whole_has_no_id(crafted: Json) -> None:
+    assert "id" not in read_again(crafted)["metadata"]
+
+
+def test_a_signature_of_half_a_character_is_none() -> None:
+    assert is_foreign(
+        read_again({**chat(message("a")), SIGNATURES: {"a": "\ud800"}})["messages"][0]
+    )
 
 
 def test_what_was_foreign_once_stays_so_and_is_not_marked_twice() -> None:
@@ -152,15 +188,54 @@ def test_what_was_foreign_once_stays_so_and_is_not_marked_twice() -> None:
     assert [one["sender"] for one in again["messages"]] == [FOREIGN + PERSONA]
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("Ada\u202e", "Ada"),
+        ("\u2067Ada\u2066", "Ada"),
+        ("A\u200bd\u00ada\x07", "Ada"),
+        ("Ada" + "\u00a0" * 500 + "\n\u2028Byron\u3164\u2800", "Ada Byron"),
+        ("A" * 5000, "A" * 100),
+        ("\u202e\u200b", "ada"),
+    ],
+)
+def test_no_name_hides_the_mark_behind_it(given: str, shown: str) -> None:
+    users = {"ada": {"username": "ada", "display_name": given}}
+    read = read_again(chat(message("a"), users=users, signed=False))
+    assert read["users"]["foreign::ada"]["display_name"] == f"{shown} (not written here)"
+    assert read["users"]["foreign::ada"]["name"] == shown
+
+
+def test_a_sender_whose_name_cannot_be_seen_is_somebody() -> None:
+    read = read_again(chat(message("a", "\u202e"), users={}, signed=False))
+    assert read["users"]["foreign::\u202e"]["display_name"] == "somebody (not written here)"
+
+
 def test_pictures_of_a_files_users_are_not_loaded() -> None:
     eve = {"username": "eve", "avatar_url": "https://eve.example/?told"}
     read = read_again(chat(users={"eve": eve}))
     assert read["users"]["eve"]["avatar_url"] is None
 
 
-def test_a_click_on_a_foreign_message_runs_no_command() -> None:
+@pytest.mark.parametrize(
+    ("color", "kept"),
+    [
+        ("var(--jp-collaborator-color1)", True),
+        ("#a1b2c3", True),
+        ("red; background-image: url(https://eve.example/)", False),
+        ("url(https://eve.example/)", False),
+        ("red\n", False),
+    ],
+)
+def test_the_colour_of_a_files_user_is_a_colour(color: str, kept: bool) -> None:
+    read = read_again(chat(users={"eve": {"username": "eve", "color": color}}))
+    assert read["users"]["eve"]["color"] == (color if kept else None)
+
+
+@pytest.mark.parametrize("within", [str, lambda link: [link], lambda link: {"a": [link]}])
+def test_a_click_on_a_foreign_message_runs_no_command(within: Callable[[str], Any]) -> None:
     link = '<a data-commandlinker-command="apputils:notify">x</a>'
-    shown = {"data": {"text/html": link, "text/markdown": link}}
+    shown = {"data": {"text/html": within(link), "text/markdown": within(link)}}
     read = read_again(chat(message("a", body=link, mime_model=shown), signed=False))
     assert "data-commandlinker" not in json.dumps(read)
 
@@ -195,6 +270,7 @@ FILES = st.fixed_dictionaries(
         "attachments": st.dictionaries(st.just("f"), ANYTHING) | ANYTHING,
         "metadata": ANYTHING,
         SIGNATURES: st.dictionaries(st.sampled_from(["a", "b"]), ANYTHING) | ANYTHING,
+        SEAL: st.fixed_dictionaries({"path": ANYTHING, "signature": ANYTHING}) | ANYTHING,
     },
 )
 

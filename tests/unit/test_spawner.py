@@ -122,6 +122,7 @@ async def test_a_user_has_a_restricted_pod_with_a_disk() -> None:
         "CAESARION_AGENT_APPROVAL": "auto",
         "CAESARION_AGENT_MAX_APPROVAL": "auto",
         "CAESARION_AGENT_PROGRAM_APPROVALS": "false",
+        "CAESARION_AGENT_BACKGROUND_MAX_MINUTES": "120",
         "CAESARION_UPLOADS_FOLDER": "/uploaded_files",
     }
     assert environment["HOME"] == "/home/jovyan"

@@ -1,6 +1,10 @@
 """Text is read as a terminal shows it, wherever it is cut into pieces."""
 
+import re
+from typing import Any
+
 import pytest
+from caesarion.kernels import terminal
 from caesarion.kernels.terminal import ANSI, Terminal, difference
 from hypothesis import given
 from hypothesis import strategies as st
@@ -128,3 +132,22 @@ def test_sequences_are_whole_colours(written: list[str]) -> None:
     assert "\x1b" not in ANSI.sub("", terminal.text())
     for line in terminal.open_lines():
         assert line.count(OFF) * 2 == line.count("\x1b")
+
+
+def test_the_end_of_a_string_is_looked_for_once_for_all_that_begin_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked = 0
+
+    class Counted:
+        def search(self, *arguments: Any) -> re.Match[str] | None:
+            nonlocal looked
+            looked += 1
+            return end.search(*arguments)
+
+    end = terminal._END
+    monkeypatch.setattr(terminal, "_END", Counted())
+    shown = Terminal()
+    shown.write("\x1b]" * 10_000 + "a\x07b")
+    assert shown.text() == "]" * (10_000 - 2_048) + "b"
+    assert looked == 1

@@ -1,11 +1,17 @@
 """What a tool says of itself, and what a wrong call is told."""
 
+from collections.abc import AsyncGenerator
+from typing import Literal
+
 import pytest
 from caesarion.agent.tools.python import PythonInterpreter
+from caesarion.agent.tools.tool import Step, Tool, ToolResult
 from caesarion.agent.tools.weather import CurrentWeather, describe, make_card, make_table
 from caesarion.config import CaesarionWeather
 from caesarion.errors import ToolError
 from caesarion.kernels.kernel import Kernel
+from jsonschema import Draft202012Validator
+from pydantic import BaseModel, Field
 
 
 async def no_kernel() -> Kernel:
@@ -19,13 +25,55 @@ weather = CurrentWeather(CaesarionWeather())
 def test_the_names_and_parameters_are_the_seeds() -> None:
     assert python.name == "python_interpreter"
     assert weather.name == "get_current_weather"
-    assert set(python.definition()["function"]["parameters"]["properties"]) == {"code"}
+    assert set(python.definition()["function"]["parameters"]["properties"]) == {
+        "code",
+        "scratch",
+    }
     parameters = weather.definition()["function"]["parameters"]["properties"]
     assert set(parameters) == {"latitude", "longitude", "place"}
 
 
+class Odd(BaseModel):
+    """An odd set of arguments."""
+
+    title: str = Field(description="A field of that name.")
+    place: str | None = None
+    both: int | str | None = None
+    above: str | None
+    kind: Literal["a", "b"] = "a"
+
+
+class OddTool(Tool[Odd]):
+    """Does nothing."""
+
+    name = "odd"
+    description = "Does nothing."
+    kind = "read"
+    arguments = Odd
+
+    async def run(self, arguments: Odd) -> AsyncGenerator[Step, None]:
+        yield ToolResult("ok", "")
+
+
+def test_a_definition_has_what_the_model_needs_and_no_more() -> None:
+    parameters = OddTool().definition()["function"]["parameters"]
+    Draft202012Validator.check_schema(parameters)
+    assert parameters == {
+        "type": "object",
+        "required": ["title", "above"],
+        "properties": {
+            "title": {"type": "string", "description": "A field of that name."},
+            "place": {"type": "string"},
+            "both": {"anyOf": [{"type": "integer"}, {"type": "string"}]},
+            "above": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+            "kind": {"type": "string", "enum": ["a", "b"]},
+        },
+    }
+
+
 def test_right_arguments_are_read() -> None:
     assert python.parse('{"code": "1+1"}').code == "1+1"
+    assert python.parse('{"code": "1+1", "scratch": true}').scratch
     assert weather.parse('{"place": "Lisbon"}').place == "Lisbon"
 
 

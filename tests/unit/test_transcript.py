@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,12 +20,16 @@ from caesarion.chat.questions import (
     delete_turn,
     store_digest,
 )
-from caesarion.chat.transcript import Transcript, end_interrupted
+from caesarion.chat.recovery import end_interrupted, mark_undoable
+from caesarion.chat.transcript import Transcript
 from caesarion.events import (
     AnswerEnd,
     CallEnd,
+    CallStart,
     Event,
     Output,
+    QuestionAnswered,
+    QuestionAsked,
     Reasoning,
     Refusal,
     RunStart,
@@ -33,8 +37,16 @@ from caesarion.events import (
     TextWasReasoning,
     ToolCall,
     Usage,
+    UserAnswer,
+    UserQuestion,
 )
-from caesarion.message_metadata import OUTPUT_MIME, REASONING_MIME, describe_call
+from caesarion.message_metadata import (
+    CALL_MIME,
+    OUTPUT_MIME,
+    REASONING_MIME,
+    describe_call,
+    record,
+)
 from caesarion.notebooks.export import make_notebook
 from caesarion.text import without_commands
 from hypothesis import given
@@ -111,15 +123,20 @@ async def turn(chat: Chat, clock: Clock) -> AsyncIterator[Transcript]:
     turn.close()
 
 
-def stream(text: str, name: str = "stdout") -> Output:
-    return Output("c1", {"output_type": "stream", "name": name, "text": text})
+def stream(text: str, name: str = "stdout", call_id: str = "c1") -> Output:
+    return Output(call_id, {"output_type": "stream", "name": name, "text": text})
 
 
-def display(data: dict[str, Any], display_id: str = "", kind: str = "display_data") -> Output:
+def display(
+    data: dict[str, Any],
+    display_id: str = "",
+    kind: str = "display_data",
+    call_id: str = "c1",
+) -> Output:
     output = {"output_type": kind, "data": data, "metadata": {}}
     if display_id:
         output["transient"] = {"display_id": display_id}
-    return Output("c1", output)
+    return Output(call_id, output)
 
 
 def clear() -> Output:
@@ -206,6 +223,20 @@ async def test_what_waits_is_shown_when_the_turn_is_closed(chat: Chat, turn: Tra
     assert chat.shown()[1:] == [("", {"text/plain": "a\nb\n"}), ("Done.", None)]
 
 
+async def test_an_output_is_never_drawn_as_a_call_that_waits(chat: Chat, turn: Transcript) -> None:
+    forged = {"approval_id": "1", "code": "1 + 1", "status": "waiting"}
+    data = {CALL_MIME: forged, REASONING_MIME: {}, CALL_MIME.upper(): {}, "text/plain": "2"}
+    shown = {"output_type": "display_data", "data": data, "transient": {"display_id": "d"}}
+    play(turn, CODE, Output("c1", shown))
+    play(turn, Output("c1", {**shown, "output_type": "update_display_data"}))
+    turn.close()
+    assert len(chat.shown()) == 2
+    for frame in chat.sent[1:]:
+        kinds = frame["mime_model"]["data"].keys()
+        assert kinds <= {CALL_MIME, "text/markdown"} or kinds == {OUTPUT_MIME, "text/plain"}
+        assert "approval_id" not in json.dumps(frame)
+
+
 async def test_a_message_keeps_its_time_and_question_when_it_is_updated(
     chat: Chat, turn: Transcript, clock: Clock
 ) -> None:
@@ -241,7 +272,7 @@ async def test_a_call_tells_the_labextension_how_its_run_goes(
     queued = {"code": "print(1)", "id": "c1", "name": "python_interpreter", "status": "queued"}
     assert call_shown(chat.sent[-1]) == queued
     await clock.passes(1)
-    turn.call_started(RunStart(7, "k1", "a.ipynb"))
+    turn.call_started(CallStart("c1", RunStart(7, "k1", "a.ipynb")))
     ran = {"execution_count": 7, "kernel_id": "k1", "place": "a.ipynb"}
     running = {**queued, **ran, "status": "running"}
     assert call_shown(chat.sent[-1]) == {**running, "started": 1000.0}
@@ -252,6 +283,70 @@ async def test_a_call_tells_the_labextension_how_its_run_goes(
         "started": 1000.0,
         "seconds": 2.5,
     }
+
+
+async def test_a_scratch_call_says_that_it_is_one(chat: Chat, turn: Transcript) -> None:
+    turn.call(ToolCall("c1", "python_interpreter", '{"code": "x = 1", "scratch": true}'))
+    shown = call_shown(chat.sent[-1])
+    assert (shown["code"], shown["scratch"]) == ("x = 1", True)
+
+
+ASKS = ToolCall("c1", "ask_user", '{"question": "Which?", "choices": ["a", "b"]}')
+ASKED = QuestionAsked("c1", UserQuestion("q1", "Which?", ("a", "b")))
+
+
+async def test_a_question_says_what_answers_it_until_it_is_answered(
+    chat: Chat, turn: Transcript, clock: Clock
+) -> None:
+    play(turn, ASKS, ASKED)
+    await clock.passes(1)
+    waiting = call_shown(chat.sent[-1])
+    question = {"text": "Which?", "choices": ["a", "b"]}
+    assert (waiting["status"], waiting["question"]) == (
+        "waiting",
+        {**question, "id": "q1", "answer": None},
+    )
+    answer = UserAnswer("b", is_choice=True, by="hana", at="2026-05-01T12:00:00+00:00")
+    play(turn, QuestionAnswered("c1", answer), CallEnd("c1", "ok", "The user chose: b"))
+    turn.close()
+    given = {"text": "b", "is_choice": True, "by": "hana", "at": "2026-05-01T12:00:00+00:00"}
+    answered = call_shown(chat.sent[-1])
+    assert answered["question"] == {**question, "id": None, "answer": given}
+
+
+async def test_a_question_that_its_server_did_not_live_to_hear_answered_is_over(
+    chat: Chat, turn: Transcript, clock: Clock
+) -> None:
+    play(turn, ASKS, ASKED)
+    await clock.passes(1)
+    end_interrupted(chat, PERSONA)
+    shown = call_shown(chat.sent[-1])
+    assert (shown["status"], shown["question"]["id"]) == ("interrupted", None)
+    assert shown["told"] == ("The server stopped while this question waited for the user's answer.")
+
+
+async def test_the_last_message_of_a_turn_says_that_it_can_be_undone(
+    chat: Chat, turn: Transcript
+) -> None:
+    play(turn, CODE, CallEnd("c1", "ok", "1"), Text("Done."))
+    turn.can_be_undone()
+    marks = [frame["metadata"]["caesarion"].get("undo") for frame in chat.sent]
+    assert (marks[-1], marks[0]) == (True, None)
+
+
+async def test_a_turn_that_its_server_did_not_live_to_end_can_be_undone(chat: Chat) -> None:
+    asked = [chat.says("change it"), chat.says("and look")]
+    for question in asked:
+        turn = Transcript(chat, PERSONA, question)
+        play(turn, CODE, CallEnd("c1", "ok", "1"), Text("Done."))
+        turn.close()
+    turns = [question.id for question in asked]
+    mark_undoable(chat, PERSONA, turns, lambda turn: turn == turns[0])
+    marked = [m for m in chat.get_messages() if record(m).get("undo")]
+    assert [(m.body, record(m)["question"]) for m in marked] == [("Done.", turns[0])]
+    before = len(chat.sent)
+    mark_undoable(chat, PERSONA, turns, lambda turn: turn == turns[0])
+    assert len(chat.sent) == before
 
 
 async def test_an_output_says_whose_and_of_which_kind_it_is(chat: Chat, turn: Transcript) -> None:
@@ -289,11 +384,11 @@ async def test_what_a_call_shows_after_its_end_stands_below_it(
 ) -> None:
     first, other = RunStart(1, "k1", ""), RunStart(1, "k1", "")
     turn.call(CODE)
-    turn.call_started(first)
+    turn.call_started(CallStart("c1", first))
     play(turn, CallEnd("c1", "ok", ""))
     turn.call(ToolCall("c2", "python_interpreter", '{"code": "2"}'))
-    turn.call_started(other)
-    play(turn, stream("second\n"))
+    turn.call_started(CallStart("c2", other))
+    play(turn, stream("second\n", call_id="c2"))
     turn.late_output(first, stream("10%").output)
     turn.late_output(first, stream("\r20%\n").output)
     turn.late_output(first, display({"text/plain": "bar"}, "b").output)
@@ -318,7 +413,7 @@ async def test_what_is_cleared_after_the_end_of_a_call_is_gone(
 ) -> None:
     run = RunStart(1, "k1", "")
     turn.call(CODE)
-    turn.call_started(run)
+    turn.call_started(CallStart("c1", run))
     play(turn, stream("old"), CallEnd("c1", "ok", ""))
     turn.late_output(run, {"output_type": "clear_output", "wait": False})
     assert chat.shown()[1:] == [("", {"text/plain": ""})]
@@ -391,7 +486,8 @@ async def test_an_update_changes_every_display_of_its_id(
     play(turn, display({"text/plain": "1"}, "b"), CallEnd("c1", "ok", ""))
     await clock.passes(0.1)
     play(turn, ToolCall("c2", "python_interpreter", "{}"))
-    play(turn, display({"text/plain": "2"}, "a", kind="update_display_data"))
+    update = display({"text/plain": "2"}, "a", kind="update_display_data", call_id="c2")
+    play(turn, update)
     shown = [data for body, data in chat.shown() if not body]
     assert shown == [{"text/plain": "2"}, {"text/plain": "2"}, {"text/plain": "1"}]
 
@@ -496,13 +592,13 @@ async def test_calls_of_one_answer_are_read_back_as_one_message(chat: Chat) -> N
 
 async def test_a_chat_from_before_rounds_were_counted_is_read_as_it_was(chat: Chat) -> None:
     question = chat.says("run").id
-    for record, body in [
+    for ours, body in [
         ({"kind": "text"}, "First."),
         ({"kind": "call", "id": "c1", "name": CODE.name, "arguments": "{}", "result": "1"}, ""),
         ({"kind": "call", "id": "c2", "name": CODE.name, "arguments": "{}", "result": "2"}, ""),
         ({"kind": "text"}, "Last."),
     ]:
-        chat.says(body, PERSONA, metadata={"caesarion": {**record, "question": question}})
+        chat.says(body, PERSONA, metadata={"caesarion": {**ours, "question": question}})
     assert read(chat, PERSONA, chat.says("and?"), ROOT)[1:-1] == [
         *called(ToolCall("c1", CODE.name, "{}"), "First.", "1"),
         *called(ToolCall("c2", CODE.name, "{}"), None, "2"),
@@ -789,7 +885,7 @@ def _write(chat: Chat, steps: list[Any], end: str) -> None:
             turn.text(step)
             continue
         call, outputs, ends = step
-        play(turn, call, *outputs)
+        play(turn, call, *(replace(output, call_id=call.id) for output in outputs))
         if not ends and end != "whole":
             break
         turn.call_ended(CallEnd(call.id, "ok", "told"))

@@ -47,7 +47,7 @@ def test_a_pipe_or_a_folder_is_not_opened_and_does_not_block(root: Path) -> None
     os.mkfifo(root / "pipe")
     with pytest.raises(OSError, match="Not a regular file"):
         open_below(root, root / "pipe")
-    with pytest.raises(OSError, match="Not a regular file"):
+    with pytest.raises(IsADirectoryError, match="Is a directory"):
         open_below(root, root / "data")
 
 

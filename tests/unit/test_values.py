@@ -105,7 +105,8 @@ def test_camel_case_in_the_file_is_snake_case_in_python() -> None:
         (
             {"banana": 1},
             "Unknown key 'banana'. "
-            "The keys there are: agent, auth, cluster, cull, gateway, hub, local, singleuser.",
+            "The keys there are: agent, api, auth, cluster, cull, gateway, hub, local, "
+            "monitoring, singleuser.",
         ),
         (
             {"cull": {"enabled": "yes"}},

@@ -26,7 +26,8 @@ class Answer:
     """
     One answer of the model. ``finish_reason`` is OpenAI's.
 
-    ``fields`` are the provider's own fields of the message.
+    ``fields`` are the provider's own fields of the message. ``receipt`` came with the answer
+    from the gateway; code in a kernel must not come to know it, so it stays in memory.
     """
 
     text: str = ""
@@ -36,6 +37,7 @@ class Answer:
     finish_reason: str = ""
     usage: Usage = field(default_factory=Usage)
     fields: Mapping[str, Any] = field(default_factory=dict)
+    receipt: str = field(default="", repr=False)
 
     @property
     def returned_fields(self) -> dict[str, Any]:

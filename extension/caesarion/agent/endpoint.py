@@ -39,6 +39,9 @@ _BROKEN = (
 _SILENCE_HEADER = "x-caesarion-silence"
 _MARGIN = 10.0
 
+# With it the gateway knows that the outcome of a call is reported by whoever got the answer.
+_RECEIPT_HEADER = "x-caesarion-receipt"
+
 # The owner of models that answer under any name: the gateway's demo.
 _DEMO_OWNER = "caesarion"
 
@@ -86,10 +89,11 @@ class Endpoint:
         """Whether it has answered as the gateway does."""
         return bool(self._silence)
 
-    def read_headers(self, headers: Mapping[str, str]) -> None:
-        """Learn from the headers of an answer."""
+    def read_headers(self, headers: Mapping[str, str]) -> str:
+        """Learn from the headers of an answer, and return the receipt that the gateway gave."""
         with contextlib.suppress(ValueError):
             self._silence = max(0.0, float(headers.get(_SILENCE_HEADER, "0")))
+        return headers.get(_RECEIPT_HEADER, "")
 
     async def _ask(self) -> EndpointStatus:
         name = self._settings.name

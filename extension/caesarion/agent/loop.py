@@ -2,39 +2,36 @@
 The loop: ask the model, run the tools it calls, ask again.
 
 An async generator of events. Built by :mod:`caesarion.services`; run by
-:mod:`caesarion.chat.persona` and :mod:`caesarion.api.chat`; calls the model and the tools.
-Invariant: it knows neither chat nor Jupyter.
+:mod:`caesarion.chat.persona` and :mod:`caesarion.api.chat`; calls the model and, through
+:mod:`caesarion.agent.calls`, the tools. Invariant: it knows neither chat nor Jupyter.
 """
 
 import contextlib
 import logging
+import re
 import time
 from collections.abc import AsyncGenerator, Sequence
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
-from caesarion.agent import approval
+from caesarion import logs
 from caesarion.agent.answer import Answer
 from caesarion.agent.approval import Approvals
+from caesarion.agent.calls import Call, Calls
 from caesarion.agent.model import Model, Source
 from caesarion.agent.prompt import Message, answer_message, fit, result_message, with_mode
-from caesarion.agent.tools.tool import Tool, ToolResult
+from caesarion.agent.tools.tool import Tool
+from caesarion.agent.tracing import Span, Traces
 from caesarion.config import CaesarionAgent, Mode
-from caesarion.errors import ImagesRefused, ModelError, ToolError
+from caesarion.errors import ImagesRefused, ModelError
 from caesarion.events import (
     AnswerEnd,
-    ApprovalDecision,
-    ApprovalRequest,
-    CallEnd,
-    CallStart,
     Done,
     DoneReason,
     Event,
     Failure,
     ImagesNotTaken,
-    Output,
-    RunStart,
-    StatusChange,
+    Plan,
     ToolCall,
     Usage,
 )
@@ -45,7 +42,8 @@ _MUST_REPORT = (
     "{} calls in a row have failed. Do not call tools any more for this question: tell the user "
     "what you tried, what went wrong, and what they could do."
 )
-_TOOL_BUG = "{} failed inside Caesarion ({}), and may have done a part of its work."
+# The first item of a numbered list in Markdown.
+_FIRST_STEP = re.compile(r"^ {0,3}(?:\*\*)?1[.)]\s", re.MULTILINE)
 _BUG = "Something went wrong inside Caesarion ({}). Ask again; the server's log has the details."
 
 
@@ -59,12 +57,15 @@ class Agent:
         tools: Sequence[Tool[Any]],
         approvals: Approvals | None = None,
         mode: Mode = "auto",
+        conversation: str = "",
+        traces: Traces = Traces(),  # noqa: B008 - records nothing
     ) -> None:
         self._settings = settings
         self._model = model
-        self._tools = {tool.name: tool for tool in tools}
-        self._approvals = approvals or Approvals()
         self._mode = mode
+        self._traces = traces
+        approvals = approvals or Approvals()
+        self._calls = Calls(tools, approvals, mode, conversation, model.report_outcome)
 
     async def run(
         self,
@@ -80,7 +81,7 @@ class Agent:
         is always :class:`~caesarion.events.Done`. To stop, cancel the task: a
         running tool is interrupted before the cancellation goes on.
         """
-        turn = _Turn(with_mode(messages, self._mode), source)
+        turn = self._turn(with_mode(messages, self._mode), source)
         async with contextlib.aclosing(self._with_done_event(self._rounds(turn), turn)) as events:
             async for event in events:
                 yield event
@@ -91,31 +92,48 @@ class Agent:
 
         The mode holds for it as for the model's calls: a script in the page could ask, too.
         """
-        turn = _Turn([])
-        work = self._call(call, turn, asks=self._mode == "ask")
+        turn = self._turn([], Source())
+        [again] = self._calls.named([call])
+        again.is_reported = True  # The gateway knows the model's calls alone.
+        work = self._calls.make([again], turn.span)
         async with contextlib.aclosing(self._with_done_event(work, turn)) as events:
             async for event in events:
                 yield event
+
+    def _turn(self, messages: list[Message], source: Source) -> "_Turn":
+        span = self._traces.turn(source.traceparent, source.conversation, self._mode)
+        return _Turn(messages, source, span)
 
     async def _with_done_event(
         self, work: AsyncGenerator[Event, None], turn: "_Turn"
     ) -> AsyncGenerator[Event, None]:
         """Yield the events of ``work`` and the end of the turn, whatever fails in it."""
         began = time.monotonic()
+        logs.trace.set(turn.span.trace_id)
+        with turn.span:
+            async with contextlib.aclosing(self._without_errors(work, turn)) as events:
+                async for event in events:
+                    yield event
+            turn.span.ended(turn.reason)
+        yield turn.usage(time.monotonic() - began)
+        yield Done(turn.reason)
+
+    async def _without_errors(
+        self, work: AsyncGenerator[Event, None], turn: "_Turn"
+    ) -> AsyncGenerator[Event, None]:
+        """Yield the events of ``work``, and what the person must know of an error in it."""
         try:
             async with contextlib.aclosing(work) as events:
                 async for event in events:
                     yield event
         except ModelError as error:
-            turn.reason = "error"
+            turn.fail(error)
             is_of_images = isinstance(error, ImagesRefused)
             yield ImagesNotTaken(str(error)) if is_of_images else Failure(str(error))
         except Exception as error:
             _log.exception("A turn failed.")
-            turn.reason = "error"
+            turn.fail(error)
             yield Failure(_BUG.format(type(error).__name__))
-        yield turn.usage(time.monotonic() - began)
-        yield Done(turn.reason)
 
     async def _rounds(self, turn: "_Turn") -> AsyncGenerator[Event, None]:
         for _ in range(self._settings.max_rounds):
@@ -127,6 +145,8 @@ class Agent:
                 turn.reason = "length" if answer.finish_reason == "length" else "stop"
                 if failure := _failure_of(answer):
                     yield failure
+                elif self._mode == "plan" and _FIRST_STEP.search(answer.text):
+                    yield Plan()
                 return
             async with contextlib.aclosing(self._make_calls(turn)) as events:
                 async for event in events:
@@ -148,19 +168,22 @@ class Agent:
             last = turn.messages[-1]
             content = f"{last['content']}\n\n{_MUST_REPORT.format(turn.failures)}"
             turn.messages[-1] = {**last, "content": content}
-        stream = self._model.stream(
-            fit(turn.messages, self._settings.history_tokens),
-            [tool.definition() for tool in self._offered()],
-            may_call=not turn.tools_off,
-            source=turn.source,
-        )
-        async with contextlib.aclosing(stream) as parts:
-            async for part in parts:
-                if isinstance(part, Answer):
-                    turn.answer = part
-                else:
-                    yield part
-        answer = turn.answer
+        messages = fit(turn.messages, self._settings.history_tokens)
+        with turn.span.chat(self._model.name, messages) as span:
+            stream = self._model.stream(
+                messages,
+                [tool.definition() for tool in self._calls.offered()],
+                may_call=not turn.tools_off,
+                source=replace(turn.source, traceparent=span.traceparent),
+            )
+            async with contextlib.aclosing(stream) as parts:
+                async for part in parts:
+                    if isinstance(part, Answer):
+                        turn.answer = part
+                    else:
+                        yield part
+            answer = turn.answer
+            span.answered(answer)
         turn.usages.append(answer.usage)
         if answer.calls or answer.text:
             turn.messages.append(answer_message(answer.text, answer.calls, answer.returned_fields))
@@ -178,106 +201,48 @@ class Agent:
                     "stands above; say what to change, and ask again."
                 )
                 return
+            self._calls.begin_answer()
             while waiting:
-                async with contextlib.aclosing(
-                    self._call_and_report_outcome(waiting.pop(0), turn)
-                ) as events:
+                group = self._calls.named(self._calls.next_group(waiting), turn.answer.receipt)
+                del waiting[: len(group)]
+                async with contextlib.aclosing(self._calls.make(group, turn.span)) as events:
                     async for event in events:
                         yield event
+                turn.take_results(group)
         finally:
             for call in waiting:
                 self._model.report_outcome(
-                    call.id, "refused" if turn.tools_off else "interrupted", ""
+                    *(call.id, "refused" if turn.tools_off else "interrupted", ""),
+                    receipt=turn.answer.receipt,
                 )
-
-    async def _call_and_report_outcome(
-        self, call: ToolCall, turn: "_Turn"
-    ) -> AsyncGenerator[Event, None]:
-        """Make a call of the model's, and report how it ended, whatever ends it."""
-        outcome = "interrupted"
-        decided: ApprovalDecision | None = None
-        asks = self._mode == "ask"
-        try:
-            async with contextlib.aclosing(self._call(call, turn, asks=asks)) as events:
-                async for event in events:
-                    if isinstance(event, ApprovalDecision):
-                        decided = event
-                    elif isinstance(event, CallEnd):
-                        outcome = event.status
-                    yield event
-        except Exception:
-            outcome = "error"
-            raise
-        finally:
-            self._model.report_outcome(call.id, outcome, *approval.approval_of(self._mode, decided))
-
-    def _offered(self) -> list[Tool[Any]]:
-        tools = self._tools.values()
-        return [tool for tool in tools if self._mode != "read-only" or not tool.effects]
-
-    async def _call(
-        self, call: ToolCall, turn: "_Turn", *, asks: bool
-    ) -> AsyncGenerator[Event, None]:
-        yield call
-        result = ToolResult("error", "The tool ended without a word.")
-        decision: ApprovalDecision | None = None
-        tool = self._tools.get(call.name)
-        try:
-            if tool is None:
-                raise ToolError(
-                    f"There is no tool {call.name!r}. The tools are: "
-                    f"{', '.join(sorted(tool.name for tool in self._offered()))}."
-                )
-            arguments = tool.parse(call.arguments)
-            if tool.effects and asks:
-                with self._approvals.open(call, partial(tool.edit, call.arguments)) as pending:
-                    yield ApprovalRequest(call.id, pending.id)
-                    decision = await pending.decided()
-                yield decision
-                arguments = tool.parse(decision.arguments or call.arguments)
-            if tool not in self._offered():
-                result = ToolResult("refused", approval.TOLD_READ_ONLY)
-            elif decision and decision.decision == "refuse":
-                result = ToolResult("refused", approval.tell_refused(decision))
-            else:
-                async with contextlib.aclosing(tool.run(arguments)) as steps:
-                    async for step in steps:
-                        if isinstance(step, ToolResult):
-                            result = step
-                        elif isinstance(step, StatusChange):
-                            yield step
-                        elif isinstance(step, RunStart):
-                            yield CallStart(call.id, step)
-                        else:
-                            yield Output(call.id, step)
-        except ToolError as error:
-            result = ToolResult("error", str(error))
-        except Exception as error:
-            _log.exception("A call of %s failed.", call.name)
-            result = ToolResult("error", _TOOL_BUG.format(call.name, type(error).__name__))
-        if decision and decision.arguments:
-            result = ToolResult(
-                result.status, approval.tell_edited(decision.arguments, result.text)
-            )
-        if result.status == "ok":
-            turn.failures = 0
-        elif not (decision and decision.decision == "refuse"):  # which is not the model's failure
-            turn.failures += 1
-        turn.messages.append(result_message(call.id, result.text))
-        yield CallEnd(call.id, result.status, result.text)
 
 
 class _Turn:
     """The state of a turn under way; ``answer`` is the model's latest."""
 
-    def __init__(self, messages: list[Message], source: Source | None = None) -> None:
-        self.source = source or Source()
+    def __init__(self, messages: list[Message], source: Source, span: Span) -> None:
+        self.source = source
+        self.span = span
         self.messages = messages
         self.answer = Answer()
         self.failures = 0
         self.tools_off = False
         self.usages: list[Usage] = []
         self.reason: DoneReason = "stop"
+
+    def fail(self, error: Exception) -> None:
+        """Note that ``error`` ended the turn."""
+        self.reason = "error"
+        self.span.fail(type(error).__name__)
+
+    def take_results(self, made: Sequence[Call]) -> None:
+        """Let the model read the results of calls; those of a group count as one attempt."""
+        results = [(one, one.result) for one in made if one.result]
+        if any(result.status == "ok" for _, result in results):
+            self.failures = 0
+        elif any(not one.is_refused_by_person for one, _ in results):
+            self.failures += 1
+        self.messages += [result_message(one.call.id, result.text) for one, result in results]
 
     def usage(self, seconds: float) -> Usage:
         """Return the sum over all answers."""

@@ -11,7 +11,8 @@ import asyncio
 import contextlib
 import importlib
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
@@ -37,19 +38,28 @@ _CONNECT_LIMIT = 10.0
 # Seconds that pending reports get when the server stops; made up.
 _REPORT_LIMIT = 2.0
 
+# Cells whose latest change by a call is remembered; made up.
+_MOST_CELLS = 10_000
+
 
 @dataclass(frozen=True)
 class Source:
-    """The conversation and the message that a question is of; for the gateway's audit."""
+    """
+    The conversation and the message that a question is of; for the gateway's audit.
+
+    ``traceparent`` names the trace and the span in it, as W3C's header does; empty for none.
+    """
 
     conversation: str = ""
     message: str = ""
+    traceparent: str = ""
 
     def headers(self) -> dict[str, str]:
         """Return it as headers, which are ASCII."""
         named = {
             "X-Caesarion-Conversation": self.conversation,
             "X-Caesarion-Message": self.message,
+            "traceparent": self.traceparent,
         }
         return {name: quote(value, safe="/ .:@_-") for name, value in named.items() if value}
 
@@ -68,6 +78,14 @@ class Model:
         # The form in which the model takes requests, as its refusals and answers have shown.
         self._form = RequestForm()
         self._reports: set[asyncio.Task[None]] = set()
+        # Names the call that changed a cell last, by path and cell. In memory alone: code in a
+        # kernel reads every file.
+        self._changed: OrderedDict[tuple[str, str], dict[str, str]] = OrderedDict()
+
+    @property
+    def name(self) -> str:
+        """The model's name, as it is requested."""
+        return self._settings.name
 
     async def warm(self) -> None:
         """Import the SDK in a thread, so that the first question does not wait for it."""
@@ -101,6 +119,12 @@ class Model:
         body = {"model": self._settings.name, "messages": _sendable(messages), "stream": True}
         if tools:
             body |= {"tools": tools, "tool_choice": "auto" if may_call else "none"}
+        receipt = ""
+
+        def take(given: str) -> None:
+            nonlocal receipt
+            receipt = given
+
         reader = AnswerReader(model=self._settings.name, is_thinking=self._form.is_thinking)
         assembler = Assembler()
 
@@ -109,7 +133,7 @@ class Model:
             return min(silence, END_LIMIT) if reader.is_finished else silence
 
         try:
-            async with contextlib.aclosing(self._request(body, source, limit)) as response:
+            async with contextlib.aclosing(self._request(body, source, limit, take)) as response:
                 async for data in response:
                     for chunk in reader.feed(data).chunks:
                         for delta in read(chunk, assembler):
@@ -131,26 +155,56 @@ class Model:
             is_thinking=reader.canonicaliser.thinks,
             reasoning_field=reader.canonicaliser.reasoning_field or self._form.reasoning_field,
         )
-        yield whole(assembler)
+        yield replace(whole(assembler), receipt=receipt)
 
     def report_outcome(
-        self, call_id: str, outcome: str, approval: str, approver: Approver | Literal[""] = ""
+        self,
+        call_id: str,
+        outcome: str,
+        approval: str,
+        approver: Approver | Literal[""] = "",
+        change: Mapping[str, str] | None = None,
+        receipt: str = "",
     ) -> None:
         """
         Report a call's outcome to the gateway, for its audit, while the turn goes on.
 
         ``approval`` says what let the call run, and ``approver`` whether that was a
-        person, a program or the mode; both are empty if nothing did. Other endpoints
-        get no reports.
+        person, a program or the mode; both are empty if nothing did. ``change`` is what the
+        call did to a cell of a notebook; ``receipt`` came with the answer that has the call.
+        Other endpoints get no reports.
         """
-        if self.endpoint.is_gateway:
-            report = {
-                "call": call_id,
-                "outcome": outcome,
-                "approval": approval,
-                "approver": approver,
+        named = {"call": call_id, "receipt": receipt}
+        if change:
+            cell = change["path"], change["cell"]
+            self._changed[cell] = named
+            self._changed.move_to_end(cell)
+            while len(self._changed) > _MOST_CELLS:
+                self._changed.popitem(last=False)
+        report: dict[str, Any] = {
+            **named,
+            "outcome": outcome,
+            "approval": approval,
+            "approver": approver,
+        }
+        self._send_report({"outcomes": [report | ({"change": change} if change else {})]})
+
+    def report_decisions(self, conversation: str, changes: Sequence[Mapping[str, str]]) -> None:
+        """Report decisions about changes of notebooks that were applied before."""
+        decisions = [
+            {
+                "conversation": conversation,
+                "change": change,
+                **self._changed.get((change["path"], change["cell"]), {}),
             }
-            task = asyncio.create_task(self._report({"outcomes": [report]}))
+            for change in changes
+        ]
+        if decisions:
+            self._send_report({"outcomes": [], "decisions": decisions})
+
+    def _send_report(self, body: dict[str, Any]) -> None:
+        if self.endpoint.is_gateway:
+            task = asyncio.create_task(self._report(body))
             self._reports.add(task)
             task.add_done_callback(self._reports.discard)
 
@@ -162,12 +216,17 @@ class Model:
             await self._open_client().post("/audit/outcomes", cast_to=object, body=body)
 
     async def _request(
-        self, body: dict[str, Any], source: Source, limit: Callable[[], float]
+        self,
+        body: dict[str, Any],
+        source: Source,
+        limit: Callable[[], float],
+        take: Callable[[str], None],
     ) -> AsyncGenerator[bytes, None]:
         """
         Send ``body`` in the model's form, and yield the response's bytes.
 
-        ``limit`` returns the seconds of silence that are waited for. Raises ModelError, which is
+        ``limit`` returns the seconds of silence that are waited for; ``take`` gets the receipt
+        before the first bytes. Raises ModelError, which is
         :class:`_BrokenOff` once the response has begun.
         """
         import httpx2
@@ -178,6 +237,7 @@ class Model:
                 sent = self._form.apply(body)
                 try:
                     async with self._respond(sent, source) as response:
+                        take(self.endpoint.read_headers(response.headers))
                         async for data in _within(limit, response.iter_bytes()):
                             yield data
                     return
@@ -210,7 +270,6 @@ class Model:
                 response = await stack.enter_async_context(
                     create(**body, extra_headers=source.headers())
                 )
-            self.endpoint.read_headers(response.headers)
             yield response
 
     def _open_client(self) -> "AsyncOpenAI":

@@ -1,6 +1,6 @@
 """
-The base of every handler: a body that is checked, a refusal in a sentence, work
-that ends with its client, and the kernel that a request names.
+The base of every handler: a body that is checked, a refusal in a sentence, and work
+that ends with its client.
 
 Called by the handlers of this package; calls the services that
 :mod:`caesarion.extension` puts into the server's settings. Every route is
@@ -9,30 +9,18 @@ answered with one JSON sentence, ``{"message": ...}``.
 """
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from jupyter_server.base.handlers import APIHandler
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from jupyter_server.base.handlers import APIHandler, JupyterHandler
+from pydantic import BaseModel, ValidationError
 from tornado import web
 from tornado.iostream import StreamClosedError
 
 from caesarion.errors import KernelError, UnknownKernel
-from caesarion.kernels.kernel import Kernel
 from caesarion.services import Services
 
 _MAX_BODY = 1_048_576
-
-
-class KernelName(BaseModel):
-    """Which kernel to use: the first field that is given counts; none means a temporary one."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    kernel_id: str | None = None
-    notebook_path: str | None = None
-    session_id: str | None = Field(None, min_length=1, max_length=200)
 
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -44,7 +32,6 @@ class BaseHandler(APIHandler):
     auth_resource = "caesarion"
     _work: "asyncio.Task[None] | None" = None
     _client_gone = False
-    _starting = False
 
     @property
     def services(self) -> Services:
@@ -69,47 +56,6 @@ class BaseHandler(APIHandler):
             self.refuse(400, problem(error))
             raise web.Finish from error
 
-    @contextlib.asynccontextmanager
-    async def kernel(self, named: KernelName) -> AsyncIterator[Callable[[], Any]]:
-        """Provide a function that finds the kernel ``named``, or starts a temporary one."""
-        kernels = self.services.kernels
-        async with contextlib.AsyncExitStack() as stack:
-            with self.uncut():
-                if named.kernel_id:
-                    found = await kernels.get(named.kernel_id)
-                elif named.notebook_path:
-                    found = await kernels.for_notebook(named.notebook_path.lstrip("/"))
-                elif named.session_id:
-                    found = await kernels.for_conversation(
-                        f"session {named.session_id}", named.session_id, named.session_id
-                    )
-                else:
-                    found = None
-            temporary: list[Kernel] = [] if found is None else [found]
-
-            async def find() -> Kernel:
-                if not temporary:
-                    with self.uncut():
-                        temporary.append(await stack.enter_async_context(kernels.temporary()))
-                return temporary[0]
-
-            yield find
-
-    @contextlib.contextmanager
-    def uncut(self) -> Iterator[None]:
-        """
-        Let a kernel start to its end before a client that goes away cancels the work.
-
-        A start that is cut off leaves a process that nothing in the server knows.
-        """
-        self._starting = True
-        try:
-            yield
-        finally:
-            self._starting = False
-        if self._client_gone:
-            raise asyncio.CancelledError
-
     async def while_connected(self, work: Coroutine[Any, Any, None]) -> None:
         """
         Await ``work``; cancel it when its client disconnects.
@@ -131,9 +77,30 @@ class BaseHandler(APIHandler):
     def on_connection_close(self) -> None:
         """Cancel the work, as its client no longer waits for it."""
         self._client_gone = True
-        if self._work and not self._starting:
+        if self._work:
             self._work.cancel()
         super().on_connection_close()
+
+
+def name_of_user(handler: JupyterHandler) -> str:
+    """Return the name of who sent this, as people and the audit know it."""
+    user = handler.current_user
+    return str(user.name or user.username)
+
+
+def has_browser_session(handler: JupyterHandler) -> bool:
+    """
+    Return whether a browser sent this that somebody has logged in with.
+
+    Code in a kernel, which has the server's own token, cannot send such a request.
+    """
+    if handler.token_authenticated:
+        return False
+    # Under JupyterHub the cookie is a token that is signed with the server's cookie secret,
+    # which lies in a file: code in a kernel can sign the token that it has. But only tokens
+    # that were issued at a login belong to a session (JupyterHub 5.0 and later say so).
+    hub_user = getattr(handler.current_user, "hub_user", None)
+    return hub_user is None or bool(hub_user.get("session_id"))
 
 
 def problem(error: ValidationError, part: str = "body") -> str:
@@ -141,5 +108,7 @@ def problem(error: ValidationError, part: str = "body") -> str:
     first = error.errors()[0]
     if first["type"] == "json_invalid":
         return f"The body is not JSON ({first['ctx']['error']}). Send a JSON object."
+    if first["type"] == "value_error":  # Of a check of ours.
+        return str(first["ctx"]["error"])
     where = ".".join(str(step) for step in first["loc"]) or part
     return f"The {part} is not right: {where}: {first['msg']}. See the documentation of this call."

@@ -6,6 +6,7 @@ The base of the handlers of ``chat``, ``execute`` and ``notebooks/run``.
 
 import asyncio
 import contextlib
+import functools
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
@@ -52,6 +53,17 @@ class StreamHandler(BaseHandler):
             # acknowledged, for up to 40 ms.
             self.request.connection.stream.set_nodelay(True)
 
+    def begin_events(self) -> None:
+        """Set what server-sent events need."""
+        self.begin_stream("text/event-stream")
+        self.set_header("Cache-Control", "no-cache")
+        # nginx would collect the events before it passes them on.
+        self.set_header("X-Accel-Buffering", "no")
+
+    def stop_with_server(self, task: "asyncio.Task[None]") -> None:
+        """Stop the work, as the server is being stopped."""
+        task.cancel()
+
     async def send(self, piece: str) -> None:
         """Send ``piece`` of the response."""
         self._sent.set()
@@ -76,7 +88,7 @@ class StreamHandler(BaseHandler):
     async def _to_its_end(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self.services.responses[task] = task.cancel
+        self.services.responses[task] = functools.partial(self.stop_with_server, task)
         try:
             await work
         except asyncio.CancelledError:

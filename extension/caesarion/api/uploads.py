@@ -124,6 +124,9 @@ class UploadsHandler(_UploadsHandler):
         if self._incoming is None:
             raise FormError("The form contains no file. Send one, with its name.")
         path = await asyncio.to_thread(self._incoming.keep)
+        preview = await self.uploads.preview(path)
+        if session_id := self.get_query_argument("session_id", "")[:200]:
+            self.uploads.note(session_id, path, preview)
         self.set_status(201)
         self.set_header("Location", url_path_join(self.request.path, quote(path.name)))
         self.finish(
@@ -132,7 +135,7 @@ class UploadsHandler(_UploadsHandler):
                 "size": self._incoming.size,
                 "path": str(path),
                 "attachment": self.uploads.attachment(path),
-                "preview": await self.uploads.preview(path),
+                "preview": preview,
             }
         )
 

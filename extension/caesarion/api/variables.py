@@ -7,10 +7,11 @@ Called by the labextension and by programs; :mod:`caesarion.kernels.variables` l
 import json
 
 from jupyter_server.auth.decorator import authorized
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from tornado import web
 
-from caesarion.api.base import BaseHandler, KernelName, problem
+from caesarion.api.base import BaseHandler, problem
+from caesarion.api.kernel_choice import KernelName
 from caesarion.kernels import variables
 from caesarion.kernels.kernel import Kernel
 
@@ -18,7 +19,7 @@ from caesarion.kernels.kernel import Kernel
 class KernelOrChat(KernelName):
     """The query of ``GET caesarion/api/variables``."""
 
-    chat_id: str | None = None
+    chat_id: str | None = Field(None, max_length=4_096)
 
 
 class VariablesHandler(BaseHandler):

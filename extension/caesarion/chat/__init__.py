@@ -13,6 +13,7 @@ call_outputs   the outputs of one call, each a message of the chat
 live_message   a message that changes often, updated at a bounded rate
 bundles        the MIME bundles that the labextension draws
 store          the model of a chat: saved whole or not at all, its messages signed
+chat_id        which file a chat's id, and with it what was granted to the chat, belongs to
 chat_file      the chat's file: read, replaced whole, set aside, its last good copy
 provenance     signs the server's messages, and marks unsigned ones as foreign
 =============  =====================================================================

@@ -15,14 +15,16 @@ from caesarion.message_metadata import (
     call_of,
     code_of,
     describe_call,
+    is_scratch,
     label_of,
+    question_of,
 )
 from caesarion.text import clip
 
 # The fields of a call's record that the labextension gets as they are.
 _SHOWN = (
-    *("id", "name", "status", "approval_id", "decided"),
-    *("execution_count", "kernel_id", "place", "started", "seconds"),
+    *("id", "name", "status", "approval_id", "classes", "decided"),
+    *("execution_count", "kernel_id", "place", "started", "seconds", "change"),
 )
 
 # Characters of a failed call's result that its cell shows.
@@ -34,15 +36,27 @@ def call_bundle(record: dict[str, Any]) -> dict[str, Any]:
     Return the bundle of a call's record.
 
     The JSON has ``id``, ``name`` and ``status``, which is queued, waiting, running or a
-    result's; ``code``, or of another tool than Python its ``label``; once it ran
+    result's; ``code``, or of another tool than Python its ``label``; ``scratch``, true if its code
+    leaves no names behind; once it ran
     ``execution_count``, ``kernel_id``, ``place`` (a notebook's path, or empty), ``started``
     (seconds since the epoch) and ``seconds``; ``told``, the result that the model reads, where
-    there is nothing else to see; ``approval_id`` while it waits for a person, and the decision
-    as ``decided``.
+    there is nothing else to see; ``question``, what a call asks: its ``text``, ``choices``, the
+    ``id`` that answers name while it waits, and the ``answer``; ``change``, what it changes in a
+    notebook, as in :class:`caesarion.events.CellChange`; ``approval_id`` while it waits for a
+    person, its ``classes`` of risk, and the decision as ``decided``.
     """
     call = call_of(record)
     code = code_of(call)
     shown: dict[str, Any] = {"label": label_of(call)} if code is None else {"code": code}
+    if question := question_of(call):
+        shown["question"] = {
+            "text": question[0],
+            "choices": question[1],
+            "id": record.get("asked"),
+            "answer": record.get("answer"),
+        }
+    if is_scratch(call):
+        shown["scratch"] = True
     shown |= {key: record[key] for key in _SHOWN if key in record}
     if record.get("told"):
         shown["told"] = clip(record["result"], _RESULT)

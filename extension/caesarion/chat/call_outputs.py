@@ -11,7 +11,7 @@ from typing import Any
 from caesarion.chat.live_message import LiveMessage
 from caesarion.kernels.plain_text import describe_error
 from caesarion.kernels.terminal import Terminal
-from caesarion.message_metadata import OUTPUT_MIME
+from caesarion.message_metadata import CALL_MIME, OUTPUT_MIME, REASONING_MIME
 
 Displays = dict[str, list[LiveMessage]]
 """What is shown by display_id, which calls have in common."""
@@ -58,7 +58,7 @@ class CallOutputs:
                 shown[:] = [live for live in shown if live not in self._messages]
         elif kind == "update_display_data":
             for live in self._displays.get(display_id, ()):
-                live.show({**output["data"], OUTPUT_MIME: live.data[OUTPUT_MIME]})
+                live.show({**_output_data(output["data"]), OUTPUT_MIME: live.data[OUTPUT_MIME]})
         elif kind == "stream":
             self._stream(output["name"], output["text"])
         else:
@@ -103,7 +103,7 @@ class CallOutputs:
         }
         if count is not None:
             mark["execution_count"] = count
-        live.show({**data, OUTPUT_MIME: mark})
+        live.show({**_output_data(data), OUTPUT_MIME: mark})
 
     def _next_message(self, kind: str) -> LiveMessage:
         """Return the message for the next output: a cleared one, or a new one."""
@@ -116,3 +116,9 @@ class CallOutputs:
         live.kind = kind
         self._next += 1
         return live
+
+
+def _output_data(data: dict[str, Any]) -> dict[str, Any]:
+    """Return an output without what would be drawn as a call: code could show one that waits."""
+    ours = (CALL_MIME, REASONING_MIME, OUTPUT_MIME)
+    return {mime: value for mime, value in data.items() if mime.lower() not in ours}

@@ -12,6 +12,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from caesarion.regular_files import open_regular
+
 
 def good_copy(path: Path) -> Path:
     """Return where the copy before the last one of the chat at ``path`` is kept."""
@@ -39,7 +41,8 @@ def follow(root: Path, data: dict[str, Any]) -> None:
 def read(path: Path) -> dict[str, Any] | None:
     """Return what is in the file of a chat, or None if that cannot be read."""
     try:
-        chat = json.loads(path.read_text("utf-8"))
+        with open_regular(path, follow=True) as file:
+            chat = json.loads(file.read().decode("utf-8"))
     except (FileNotFoundError, ValueError, RecursionError):
         return None
     readable = isinstance(chat, dict) and isinstance(chat.get("messages", []), list)
@@ -69,7 +72,8 @@ def write(path: Path, content: str, *, new: bool) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.new")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
+        temporary.unlink(missing_ok=True)  # It may be a named pipe, which waits for a reader.
+        with temporary.open("x", encoding="utf-8") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -2,23 +2,32 @@
 The context of a question: where its code will run, and what its user looks at.
 
 Called by :mod:`caesarion.chat.persona` with the metadata that the labextension adds to a
-message. A program may have sent anything, so a part in another shape is ignored. What comes
-from the user's files and variables is quoted line by line, so that the model cannot take it
-for anybody's words.
+message; asks :mod:`caesarion.chat.cell_errors` about an error that goes along. A program may
+have sent anything, so a part in another shape is ignored. What comes from the user's files and
+variables is quoted line by line, so that the model cannot take it for anybody's words.
 """
 
 import re
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, FailFast, Field, ValidationError
 
+from caesarion.chat.cell_errors import (
+    CellError,
+    FailedCall,
+    Intent,
+    describe_cell_error,
+    describe_failed_call,
+)
+from caesarion.chat.code_names import names_in, similar_names, undefined_name
 from caesarion.errors import CaesarionError, OtherLanguage, UnknownKernel
 from caesarion.kernels import variables
 from caesarion.kernels.kernel import Kernel
 from caesarion.kernels.registry import KernelRegistry
-from caesarion.text import clip
+from caesarion.notebooks.cells import source_hash
+from caesarion.text import clip, quoted
 
 # The first line of the context, behind the question. The gateway's demo model, too, finds the
 # end of the user's own words by it.
@@ -32,6 +41,9 @@ _PATH = 300
 
 _NOTEBOOK = re.compile(r"[^\s'\"`()\[\]<>]+\.ipynb\b")
 
+# nbformat 4.5; what is none is not quoted to the model.
+_CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+
 _IN_FRONT = "In front of the user is the notebook {path}; your code runs in its kernel."
 _NAMED = "The user names the notebook {path}; your code runs in its kernel."
 _OTHER = (
@@ -43,22 +55,45 @@ _NONE = "No notebook is in front of the user; your code runs in this conversatio
 
 
 class Cell(BaseModel):
-    """The cell that is selected in the notebook; ``number`` counts from 1."""
+    """
+    The cell that is selected in the notebook; ``number`` counts from 1.
+
+    ``cut`` says that ``source`` is not all of it.
+    """
 
     number: int = Field(ge=1)
+    id: str = Field("", max_length=64)
     kind: Literal["code", "markdown", "raw"] = "code"
     execution_count: int | None = None
     source: str = ""
+    cut: bool = False
     selection: str = ""
+
+    @property
+    def hash(self) -> str:
+        """The hash that a change of this cell names; empty if its source is not whole."""
+        return "" if self.cut or len(self.source) > _SOURCE else source_hash(self.source)
+
+
+class ShownCall(BaseModel):
+    """A call of this chat, by its id and what is shown of it."""
+
+    id: str
+    shown: str
 
 
 class Stamp(BaseModel):
     """The metadata that the labextension adds to a message: what its user looks at."""
 
     notebook_path: str = ""
+    notebook_page: str = ""
     kernel_id: str = ""
     cell: Cell | None = None
-    variables: list[str] = []
+    variables: Annotated[list[str], FailFast()] = Field([], max_length=1_000)
+    intent: Intent | None = None
+    error: CellError | None = None
+    call: ShownCall | None = None
+    traceparent: str = ""
 
 
 def read_stamp(metadata: dict[str, Any] | None) -> Stamp:
@@ -137,9 +172,20 @@ def named_notebooks(body: str, attached: Iterable[str]) -> list[str]:
     return [*_NOTEBOOK.findall(body), *(path for path in attached if path.endswith(".ipynb"))]
 
 
-async def describe(stamp: Stamp, where: TargetKernel) -> str:
-    """Return the text that follows the question for the model: cell and variables, quoted."""
-    parts = [*_cell(stamp), *await _variables(stamp.variables, where)]
+async def describe(stamp: Stamp, where: TargetKernel, call: FailedCall | None = None) -> str:
+    """
+    Return the text that follows the question for the model: cell, error and variables, quoted.
+
+    ``call`` is the one that failed, and that the stamp names.
+    """
+    if call:
+        parts = describe_failed_call(stamp.intent, call)
+        code, error = call.code, call.result
+    else:
+        parts = _cell(stamp)
+        code = stamp.cell.source if stamp.cell and stamp.error else ""
+        error = stamp.error.text if stamp.error else ""
+    parts += await _variables(stamp.variables, code, undefined_name(error), where)
     return "\n".join([MARK, *parts]) if parts else ""
 
 
@@ -149,37 +195,51 @@ def _cell(stamp: Stamp) -> list[str]:
         return []
     run = f", last run as [{cell.execution_count}]" if cell.execution_count else ""
     kind = "" if cell.kind == "code" else f" ({cell.kind})"
-    told = [f"The user has selected cell number {cell.number}{kind} of the notebook{run}:"]
-    told.append(_quoted(clip(cell.source, _SOURCE)) if cell.source.strip() else "| (empty)")
+    id = cell.id if _CELL_ID.fullmatch(cell.id) else ""
+    hash = f", hash {cell.hash}" if cell.hash else ""
+    known = f", id {id}{hash}" if id else ""
+    told = [f"The user has selected cell number {cell.number}{known}{kind} of the notebook{run}:"]
+    told.append(quoted(clip(cell.source, _SOURCE)) if cell.source.strip() else "| (empty)")
     if cell.selection.strip():
-        told += ["In it, this text is selected:", _quoted(clip(cell.selection, _SELECTION))]
-    return told
+        told += ["In it, this text is selected:", quoted(clip(cell.selection, _SELECTION))]
+    return told + describe_cell_error(stamp.intent, stamp.error, id, cell.hash)
 
 
-async def _variables(names: list[str], where: TargetKernel) -> list[str]:
+async def _variables(names: list[str], code: str, undefined: str, where: TargetKernel) -> list[str]:
+    """
+    Return what is told of the variables ``names``, and of those that ``code`` names.
+
+    Names of ``code`` that are no variables are left out, except that ``undefined``, the name
+    that it failed for, is told with the variables that are like it.
+    """
     names = [name for name in dict.fromkeys(names) if name.isidentifier()]
-    if not names:
+    if not (names or code):
         return []
-    asked, passed_over = names[: variables.MOST], names[variables.MOST :]
     told = []
     try:
         kernel = await where.running()
+        if kernel and code:
+            known = [variable["name"] for variable in await variables.list_variables(kernel)]
+            similar = similar_names(undefined, known) if undefined else []
+            if similar:
+                told.append(
+                    f"There is no variable {undefined}, but there is {' or '.join(similar)}."
+                )
+            in_code = [name for name in names_in(code) if name in set(known)]
+            names = list(dict.fromkeys([*names, *similar, *in_code]))
+        asked, passed_over = names[: variables.MOST], names[variables.MOST :]
         found = await variables.digests(kernel, asked) if kernel else dict.fromkeys(asked)
     except CaesarionError as error:
-        return [f"The variables {', '.join(asked)} could not be looked at. {error}"]
+        what = f"variables {', '.join(names[: variables.MOST])}" if names else "variables"
+        return [f"The {what} could not be looked at. {error}"]
     for name, digest in found.items():
         if digest is None:
             told.append(f"There is no variable {name} in the kernel.")
         else:
-            told += [f"The variable {name}:", _quoted(digest)]
+            told += [f"The variable {name}:", quoted(digest)]
     if passed_over:
         told.append(f"Not looked at, as these are too many: {', '.join(passed_over)[:_PATH]}.")
     return told
-
-
-def _quoted(text: str) -> str:
-    """Return ``text`` with a bar before each line, so that nothing in it can end the quotation."""
-    return "\n".join(f"| {line}" for line in text.splitlines())
 
 
 def _shown(path: str) -> str:

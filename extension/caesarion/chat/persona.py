@@ -1,7 +1,7 @@
 """
 The persona: a message comes in from the chat, a turn's events go out to it.
 
-Jupyter AI's persona manager, subclassed below to skip disabled packages, makes one for each open
+Jupyter AI's persona manager (:mod:`caesarion.chat.persona_manager`) makes one for each open
 chat. The persona takes the services from the server's settings, where :mod:`caesarion.extension`
 puts them; calls the agent, and writes with :mod:`caesarion.chat.transcript`.
 """
@@ -9,27 +9,21 @@ puts them; calls the agent, and writes with :mod:`caesarion.chat.transcript`.
 import asyncio
 import contextlib
 import time
-import traceback
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from dataclasses import replace
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from jupyter_ai_persona_manager import (
-    BasePersona,
-    PersonaDefaults,
-    PersonaRequirementsUnmet,
-    persona_manager,
-)
+from jupyter_ai_persona_manager import BasePersona, PersonaDefaults
 from jupyter_ai_router.router import matches_pattern
 from jupyterlab_chat.models import ChatMessageAction, ChatMessageEvent, Message
 
 from caesarion.agent import prompt
 from caesarion.agent.model import Source
-from caesarion.chat import context, history, questions, transcript
-from caesarion.errors import CaesarionError, SettingError
+from caesarion.chat import context, history, questions, recovery, transcript
+from caesarion.chat.recorded_turn import RecordedTurn
+from caesarion.errors import CaesarionError, JournalFull, SettingError
 from caesarion.events import (
     ApprovalDecision,
     ApprovalRequest,
@@ -37,6 +31,8 @@ from caesarion.events import (
     CallStart,
     Event,
     ImagesNotTaken,
+    QuestionAnswered,
+    QuestionAsked,
     RunStart,
     StatusChange,
     ToolCall,
@@ -45,16 +41,25 @@ from caesarion.events import (
 from caesarion.files.attachments import Attached
 from caesarion.kernels.kernel import Kernel
 from caesarion.message_metadata import is_persons
+from caesarion.notebooks.changes import Origin
 from caesarion.services import Services
 
 Result = TypeVar("Result")
 
 _CLOSED = "The chat or its server was shut down."
 
+_WAITING = "is waiting for you..."
+
 # The status line while a tool works; that of any other says its name.
 _STATUS = {
     "python_interpreter": "is running code...",
     "get_current_weather": "is looking at the weather...",
+    "read_notebook": "is reading the notebook...",
+    "edit_cell": "is editing the notebook...",
+    "insert_cell": "is editing the notebook...",
+    "delete_cell": "is editing the notebook...",
+    "move_cell": "is editing the notebook...",
+    "run_cell": "is running a cell...",
 }
 
 
@@ -72,7 +77,14 @@ class CaesarionPersona(BasePersona):
         self._warming = asyncio.ensure_future(self._warm())
         # References to tasks that nobody awaits, which asyncio itself holds weakly.
         self._tasks: set[asyncio.Task[Any]] = set()
-        transcript.end_interrupted(self.chat, self.id)
+        recovery.end_interrupted(self.chat, self.id)
+        with contextlib.suppress(CaesarionError):  # The first question will show it.
+            checkpoints, chat_id = self._services.checkpoints, self.chat.get_id()
+            turns = checkpoints.turns(chat_id)
+            recovery.mark_undoable(
+                self.chat, self.id, turns, lambda turn: checkpoints.exists(chat_id, turn)
+            )
+            self._start(self._tell_of_cut_off_turns())
         self._observer = self.chat.observe_messages(self._on_chat_message)
 
     @property
@@ -135,10 +147,10 @@ class CaesarionPersona(BasePersona):
             self._turn.cancel()
             await asyncio.wait({self._turn})
 
-    def _stop_with_server(self) -> None:
-        self._closed = _CLOSED
-        if self._turn:
-            self._turn.cancel()
+    async def _tell_of_cut_off_turns(self) -> None:
+        runs, chat_id = self._services.runs, self.chat.get_id()
+        await runs.load()
+        recovery.tell_cut_off(self.chat, self.id, runs.cut_off_questions(chat_id))
 
     async def shutdown(self) -> None:
         """Stop the turn under way; the chat is being closed."""
@@ -211,6 +223,7 @@ class CaesarionPersona(BasePersona):
         with contextlib.suppress(CaesarionError):  # The first question will show it.
             kernel = await self._shielded(self._conversation_kernel())
             await kernel.connect()
+            await self._services.environments.versions(kernel)
         with contextlib.suppress(CaesarionError):
             await self._services.model.warm()
 
@@ -218,30 +231,46 @@ class CaesarionPersona(BasePersona):
         shown = transcript.Transcript(self.chat, self.id, message)
         began, current = time.monotonic(), asyncio.current_task()
         assert current is not None
-        responses: dict[asyncio.Task[Any], Callable[[], object]] = {}
+        services = self._services
+        recorded = RecordedTurn(services.runs, self.chat, message, current.cancel)
+
+        def stop_with_server() -> None:
+            self._closed = _CLOSED
+            recorded.stop_with_server()
+
+        services.responses[current] = stop_with_server
         self.set_status("is thinking...")
         try:
-            responses = self._services.responses
-            responses[current] = self._stop_with_server
-            turn = self._services.activity.turn(await self._events(message, shown))
+            await recorded.begin()
+            turn = services.activity.turn(await self._events(message, shown), recorded.is_activity)
             async with contextlib.aclosing(turn) as events:
                 async for event in events:
                     shown.write(event)
+                    await recorded.event(event)
                     if isinstance(event, ImagesNotTaken):
                         self._services.attachments.refuse(self._new_images)
-                    if status := _status_after(event):
+                    if status := _WAITING if shown.is_waiting else _status_after(event):
                         self.set_status(status)
         except asyncio.CancelledError as error:
             shown.interrupted(f"{self._closed or 'The user stopped this call.'} {error}".strip())
             shown.notice(" ".join(part for part in ("Stopped.", self._closed, str(error)) if part))
             # Providers count the tokens of whole answers only.
             shown.usage(Usage(seconds=round(time.monotonic() - began, 3)))
+            await recorded.end_cancelled(str(error))
             raise
-        except Exception:
+        except JournalFull as error:
+            shown.interrupted(str(error))
+            shown.notice(f"⚠️ {error}")
+            await recorded.end_full(error)
+        except Exception as error:
             shown.interrupted("An error inside Caesarion cut this call off.")
+            known = isinstance(error, CaesarionError)
+            await recorded.end_failed(str(error) if known else type(error).__name__)
             raise
         finally:
-            responses.pop(current, None)
+            services.responses.pop(current, None)
+            if services.checkpoints.exists(self.chat.get_id(), message.id):
+                shown.can_be_undone()
             shown.close()
             self.clear_status()
 
@@ -257,15 +286,38 @@ class CaesarionPersona(BasePersona):
             if not self._closed:
                 shown.late_output(run, output)
 
-        agent = self._services.agent(lambda: self._shielded(where.find()), wanted, show_late)
+        origin = Origin(
+            self.chat.get_id(),
+            self.chat.get_path(),
+            message.id,
+            stamp.notebook_page,
+            stamp.notebook_path,
+        )
+        agent = self._services.agent(
+            lambda: self._shielded(where.find()), wanted, show_late, origin
+        )
         if again := (message.metadata or {}).get("run_again"):
             return agent.repeat(self._call_again(again))
-        questions.store_context(self.chat, message, await context.describe(stamp, where))
+        questions.store_context(self.chat, message, await self._context(stamp, where))
         images = await self._read_attachments(message)
         root = Path(self.parent.root_dir)
         messages = history.read(self.chat, self.id, message, root, images)
-        source = Source(self.chat.get_id(), message.id)
-        return agent.run([prompt.system_message(where.prompt_sentence), *messages], source)
+        source = Source(self.chat.get_id(), message.id, stamp.traceparent)
+        environment = await self._services.environment(await self._running(where))
+        system = prompt.system_message(where.prompt_sentence, environment)
+        return agent.run([system, *messages], source)
+
+    async def _running(self, where: context.TargetKernel) -> Kernel | None:
+        with contextlib.suppress(CaesarionError):
+            return await where.running()
+        return None
+
+    async def _context(self, stamp: context.Stamp, where: context.TargetKernel) -> str:
+        call = stamp.call
+        failed = (
+            questions.find_failed_call(self.chat, self.id, call.id, call.shown) if call else None
+        )
+        return await context.describe(stamp, where, failed)
 
     def _call_again(self, again: Any) -> ToolCall:
         """Return the call that is asked for once more, by its id and what is shown of it."""
@@ -322,45 +374,11 @@ def _status_after(event: Event) -> str:
             return _STATUS.get(name, f"is using {name}...")
         case CallStart():
             return _STATUS["python_interpreter"]
-        case ApprovalRequest():
-            return "is waiting for you..."
-        case ApprovalDecision() | CallEnd():
+        case ApprovalRequest() | QuestionAsked():
+            return _WAITING
+        case ApprovalDecision() | QuestionAnswered() | CallEnd():
             return "is thinking..."
         case StatusChange(text):
             return f"{text}..."
         case _:
             return ""
-
-
-class PersonaManager(persona_manager.PersonaManager):
-    """
-    Jupyter AI's persona manager, without the personas of disabled packages.
-
-    ``persona_manager.json`` names this class. Upstream's imports every persona that is
-    installed when the first chat opens, those of external agents too, whose server extensions
-    are disabled: 0.25 s of CPU during which the whole server waits, and 8 MB. Written against
-    jupyter-ai-persona-manager 0.2; it can go when upstream skips disabled packages.
-    """
-
-    def _init_ep_persona_classes(self) -> None:
-        found = []
-        points = entry_points(group=persona_manager.EPG_NAME)
-        enabled = [point for point in points if not self._is_disabled(point)]
-        self.log.info("Loading personas: %s", ", ".join(point.name for point in enabled))
-        for point in enabled:
-            try:
-                persona = {"persona_class": point.load(), "traceback": None}
-            except PersonaRequirementsUnmet as error:
-                self.log.warning("The persona %s is not available: %s", point.name, error)
-                continue
-            except Exception:
-                # Upstream shows the traceback in the chat, and the other personas go on.
-                persona = {"persona_class": None, "traceback": traceback.format_exc()}
-            found.append({"module": point.name, **persona})
-        persona_manager.PersonaManager._ep_persona_classes = found
-
-    def _is_disabled(self, point: EntryPoint) -> bool:
-        """Whether the server extension of the persona's package is known, and disabled."""
-        package = point.module.partition(".")[0]
-        server = getattr(self.parent, "serverapp", None)
-        return server is not None and server.jpserver_extensions.get(package) is False

@@ -18,6 +18,7 @@ import json
 import logging
 import math
 import os
+import re
 import secrets
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
@@ -28,16 +29,22 @@ from uuid import uuid4
 from jupyterlab_chat.models import FileAttachment, NotebookAttachment
 
 from caesarion.message_metadata import FOREIGN, KEY, is_foreign, is_persons
-from caesarion.text import without_commands
+from caesarion.regular_files import open_regular
+from caesarion.text import shown_name, without_commands
 
 SIGNATURES = "signatures"
 """Where a chat's file has the signature of each message, by the message's id."""
+
+SEAL = "seal"
+"""Where a chat's file has the signature of the whole, and the path at which it was written."""
 
 _log = logging.getLogger(__name__)
 
 _KEY_SIZE = 32
 _OURS = "application/vnd.caesarion."
 _NOT_HERE = "not written here"
+_MAX_NAME = 100  # characters of a foreign sender's name, so that the mark stays in view; made up
+_COLOR = re.compile(r"#[0-9a-fA-F]{3,8}|[a-zA-Z]{1,30}|var\(--jp-[a-z0-9-]{1,60}\)")
 
 Json = dict[str, Any]
 
@@ -55,7 +62,8 @@ def read_key(folder: Path) -> bytes:
         try:
             descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
-            key = file.read_bytes()
+            with open_regular(file) as opened:
+                key = opened.read(_KEY_SIZE + 1)
             if len(key) == _KEY_SIZE:
                 return key
             raise OSError(f"it has {len(key)} bytes, not {_KEY_SIZE}") from None
@@ -76,12 +84,27 @@ def sign(key: bytes, chat_id: str, message: Json, attachments: Mapping[str, Any]
     return hmac.new(key, signed.encode(), sha256).hexdigest()
 
 
-def admit(key: bytes, content: Json) -> Json:
+def seal(key: bytes, chat_id: str, path: str, signatures: Mapping[str, str]) -> Json:
+    """
+    Return the seal of a chat's file, which says that a server with ``key`` wrote the whole file.
+
+    ``path`` is the file's, from the server's root; ``signatures`` are those of all messages.
+    """
+    signed = json.dumps(["chat", chat_id, path, list(signatures.items())])
+    return {"path": path, "signature": hmac.new(key, signed.encode(), sha256).hexdigest()}
+
+
+def path_when_written(content: Mapping[str, Any]) -> str:
+    """Return the path, from the server's root, at which a file says that it was written."""
+    return str(_table(content.get(SEAL)).get("path", ""))
+
+
+def admit(key: bytes, content: Mapping[str, Any]) -> Json:
     """
     Return the ``content`` of a chat's file with the messages that are not signed as foreign.
 
-    Of what is no chat's the parts are left out that cannot be read. A file in which nothing
-    is signed gets an id of its own, and with it a kernel of its own.
+    Of what is no chat's the parts are left out that cannot be read. The id is left out unless
+    the file is sealed, with these messages and no others.
     """
     metadata = dict(_table(content.get("metadata")))
     chat_id = metadata.get("id")
@@ -103,7 +126,8 @@ def admit(key: bytes, content: Json) -> Json:
             message = _foreign(message, messages, attachments)
             users[message["sender"]] = _foreign_user(message["sender"], users)
         messages[message["id"]] = message
-    if messages and not signed:
+    is_whole = signed == len(messages) and list(signatures) == list(messages)
+    if not (is_whole and _is_sealed(key, chat_id, content)):
         metadata.pop("id", None)
     return {
         "messages": list(messages.values()),
@@ -144,8 +168,19 @@ def admit_from_client(message: Json, senders: Iterable[str], record: Json) -> Js
 def _holds(
     key: bytes, chat_id: str, message: Json, attachments: Mapping[str, Any], signature: Any
 ) -> bool:
-    return isinstance(signature, str) and hmac.compare_digest(
-        signature.encode(), sign(key, chat_id, message, attachments).encode()
+    return _equal(signature, sign(key, chat_id, message, attachments))
+
+
+def _is_sealed(key: bytes, chat_id: str, content: Mapping[str, Any]) -> bool:
+    sealed = seal(key, chat_id, path_when_written(content), _table(content.get(SIGNATURES)))
+    signature = _table(content.get(SEAL)).get("signature")
+    return _equal(signature, sealed["signature"])
+
+
+def _equal(claimed: Any, signature: str) -> bool:
+    # With "replace", as half of a surrogate pair, which JSON can hold, cannot be encoded.
+    return isinstance(claimed, str) and hmac.compare_digest(
+        claimed.encode(errors="replace"), signature.encode()
     )
 
 
@@ -175,19 +210,19 @@ def _shown(message: Json) -> Json:
     """Return the MIME bundle of a message without what only this server writes."""
     data = _table(_table(message.get("mime_model")).get("data"))
     try:
-        json.dumps(data, allow_nan=False)
+        # As a whole, since a renderer makes text of lists and tables, too.
+        data = json.loads(without_commands(json.dumps(data, allow_nan=False)))
     except (ValueError, RecursionError):
         return {}  # No browser could read it.
-    return {
-        mime: without_commands(value) if isinstance(value, str) else value
-        for mime, value in data.items()
-        if not mime.startswith(_OURS)
-    }
+    return {mime: value for mime, value in data.items() if not mime.lower().startswith(_OURS)}
 
 
 def _foreign_user(sender: str, users: Mapping[str, Json]) -> Json:
-    user = users.get(sender.removeprefix(FOREIGN), {})
-    name = str(user.get("display_name") or user.get("name") or sender.removeprefix(FOREIGN))
+    username = sender.removeprefix(FOREIGN)
+    user = users.get(username, {})
+    # A name that turns the text around, or fills a line, would hide the mark behind it.
+    names = (shown_name(str(user.get(key) or ""), _MAX_NAME) for key in ("display_name", "name"))
+    name = next(filter(None, names), "") or shown_name(username, _MAX_NAME) or "somebody"
     return {
         "username": sender,
         "name": name,
@@ -208,13 +243,18 @@ def _users(users: Any) -> dict[str, Json]:
                 name: str(user.get(name) or username)
                 for name in ("name", "display_name", "initials")
             },
-            "color": user["color"] if isinstance(user.get("color"), str) else None,
+            "color": _color(user.get("color")),
             "avatar_url": None,
             "bot": user.get("bot") is True,
         }
         for username, user in _table(users).items()
         if username and isinstance(user, dict) and not is_foreign(username)
     }
+
+
+def _color(color: Any) -> str | None:
+    """Return a colour that is one: it is put into a style sheet."""
+    return color if isinstance(color, str) and _COLOR.fullmatch(color) else None
 
 
 def _attachments(attachments: Any) -> dict[str, Json]:

@@ -17,6 +17,7 @@ from jupyterlab_chat.models import (
     NotebookAttachment,
 )
 
+from caesarion.chat.cell_errors import FailedCall
 from caesarion.events import ToolCall
 from caesarion.files.attachments import Attached, Attachments
 from caesarion.message_metadata import (
@@ -128,11 +129,26 @@ def find_call(chat: BaseChatModel, persona_id: str, call_id: str, shown: str) ->
     What is shown is asked for, too, so that nothing else runs than what a person sees:
     providers repeat ids, and a page may show what it likes.
     """
+    ours = _call_record(chat, persona_id, call_id, shown)
+    return None if ours is None else call_of(ours)
+
+
+def find_failed_call(
+    chat: BaseChatModel, persona_id: str, call_id: str, shown: str
+) -> FailedCall | None:
+    """Return the code and the result of a call that is ``shown`` so, or None."""
+    ours = _call_record(chat, persona_id, call_id, shown)
+    return None if ours is None else FailedCall(shown, str(ours.get("result") or ""))
+
+
+def _call_record(
+    chat: BaseChatModel, persona_id: str, call_id: str, shown: str
+) -> dict[str, Any] | None:
     for message in chat.get_messages():
         ours = record(message)
         known = message.sender == persona_id and not message.deleted
         if known and ours.get("kind") == "call" and ours["id"] == call_id:
             call = call_of(ours)
             if shown == (code_of(call) or label_of(call)):
-                return call
+                return ours
     return None

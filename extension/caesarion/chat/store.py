@@ -17,9 +17,10 @@ import contextlib
 import copy
 import json
 import logging
+import os
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,10 @@ from jupyter_events import EventLogger
 from jupyterlab_chat import chat_manager
 from jupyterlab_chat.models import ChatMessageAction, Message
 from jupyterlab_chat.websocket_model import CONTENTS_EVENT_SCHEMA_ID, WsChatModel
+from jupyterlab_chat.ws_messages import ServerMessageMessage, to_wire
 
 from caesarion.chat import chat_file, provenance
+from caesarion.chat.chat_id import ChatFiles
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +41,9 @@ _log = logging.getLogger(__name__)
 _PAUSE = 0.25
 _SHARE = 20
 
+# The fields of a message that pages draw.
+_SHOWN = ("sender", "body", "mime_model")
+
 # Seconds until a write that failed (a full disk, say) is tried again.
 _RETRY = 5.0
 
@@ -46,16 +52,18 @@ FOLDER = "chats"
 """Where chats are made, below the root; the lab's settings say the same (overrides.json)."""
 
 
-def install(events: EventLogger, root: Path, key: bytes) -> None:
+def install(events: EventLogger, root: Path, key: bytes, forget: Callable[[str], None]) -> None:
     """
     Let every chat that is opened from now on be a :class:`DurableChat`.
 
     ``events`` tell what becomes of the files below ``root``; with ``key`` the messages in
-    them are signed.
+    them are signed. ``forget`` takes the id of a chat that was deleted.
     """
 
     async def follow(logger: EventLogger, schema_id: str, data: dict[str, Any]) -> None:
         chat_file.follow(root, data)
+        for chat_id in DurableChat.files.follow(root, data):
+            forget(chat_id)
 
     # Otherwise the browser makes the folder, under another name first, and JupyterLab shows an
     # error if it lists the root in that moment.
@@ -66,9 +74,9 @@ def install(events: EventLogger, root: Path, key: bytes) -> None:
     events.add_listener(schema_id=CONTENTS_EVENT_SCHEMA_ID, listener=follow)
 
 
-def content(file: Path, open_chats: Iterable[object]) -> dict[str, Any] | None:
+def content(root: Path, file: Path, open_chats: Iterable[object]) -> dict[str, Any] | None:
     """
-    Return what is in the chat at ``file`` as it is now; None if there is no chat.
+    Return what is in the chat at ``file`` below ``root`` as it is now; None if there is no chat.
 
     ``open_chats`` are the server's; a chat that is not among them, and has
     nothing left to be written, is read from its file.
@@ -77,7 +85,7 @@ def content(file: Path, open_chats: Iterable[object]) -> dict[str, Any] | None:
         if isinstance(chat, DurableChat) and chat._file.resolve() == file:
             return chat.to_dict()
     read = chat_file.read(file)
-    return None if read is None else provenance.admit(DurableChat.key, read)
+    return None if read is None else DurableChat.files.admit(DurableChat.key, read, root, file)
 
 
 async def flush_all() -> None:
@@ -103,6 +111,9 @@ class DurableChat(WsChatModel):
 
     # Signs the messages; a random one until the server's own is known.
     key = secrets.token_bytes(32)
+
+    # Where the chats are.
+    files = ChatFiles()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -143,17 +154,23 @@ class DurableChat(WsChatModel):
             if read is not None:
                 chat_file.good_copy(path).replace(path)
         self._stored = path.exists()
-        self._take(provenance.admit(self.key, read or {}))
-        if self._stored and not path.stat().st_size:
-            # Its id was made just now. The next to open it must find the same one,
-            # and with it the same kernel.
+        admitted = self.files.admit(self.key, read or {}, Path(self.root_dir), path.resolve())
+        has_id = "id" in admitted["metadata"]
+        self._take(admitted)
+        is_new_place = provenance.path_when_written(read or {}) != self._path_from_root()
+        if self._stored and (is_new_place or not has_id) and os.access(path.parent, os.W_OK):
+            # The next to open it must find the same id, and with it the same kernel.
             self._save_now()
+
+    def _path_from_root(self) -> str:
+        return os.path.relpath(self._file.resolve(), Path(self.root_dir).resolve())
 
     def _take(self, content: dict[str, Any]) -> None:
         """Let ``content`` be what is in the chat."""
         self._messages, self._users = content["messages"], content["users"]
         self._attachments, self._metadata = content["attachments"], content["metadata"]
-        self.get_id()  # Makes one where there is none.
+        # Makes one where there is none.
+        self.files.note(self.get_id(), self._file.resolve())
         self._indexes_by_id = {message["id"]: i for i, message in enumerate(self._messages)}
         for message in self._messages:
             self._sign(message)
@@ -169,8 +186,12 @@ class DurableChat(WsChatModel):
             senders = {handler.current_user.username for handler in self.handlers.values()}
             _, record = self._signed.get(message.id, ("", {}))
             admitted = provenance.admit_from_client(stored, senders, record)
+            is_corrected = any(admitted.get(name) != stored.get(name) for name in _SHOWN)
             stored.clear()
             stored.update(admitted)
+            if is_corrected:
+                # jupyterlab-chat 0.25 has sent it to the pages as it came from the client.
+                self.broadcast(to_wire(ServerMessageMessage(message=self.resolve_message(stored))))
         self._sign(stored)
         if self.at_once:
             self._write_now()
@@ -229,6 +250,12 @@ class DurableChat(WsChatModel):
         self._changed = False
         self.waiting.discard(self)
 
+    def _on_path_change(self, new_path: str) -> None:
+        """Write the chat where it is now, as the file says where that is."""
+        super()._on_path_change(new_path)
+        self.files.note(self.get_id(), self._file.resolve())
+        self._save_now()
+
     def dispose(self) -> None:
         """Let go of the chat; what waits is still written, unless its file was deleted."""
         super().dispose()
@@ -264,7 +291,9 @@ class DurableChat(WsChatModel):
             for message in self._messages
             if message["id"] in self._signed
         }
-        content = json.dumps({**self.to_dict(), provenance.SIGNATURES: signatures}, indent=2)
+        seal = provenance.seal(self.key, self.get_id(), self._path_from_root(), signatures)
+        signed = {provenance.SIGNATURES: signatures, provenance.SEAL: seal}
+        content = json.dumps({**self.to_dict(), **signed}, indent=2)
         self._pause = max(_PAUSE, _SHARE * (time.monotonic() - began))
         return content
 

@@ -12,9 +12,9 @@ import time
 from typing import Any
 from uuid import uuid4
 
-from jupyterlab_chat.models import BaseChatModel, Message, MimeModel
+from jupyterlab_chat.models import BaseChatModel, Message
 
-from caesarion.chat.bundles import call_bundle, reasoning_bundle, reasoning_of
+from caesarion.chat.bundles import call_bundle, reasoning_bundle
 from caesarion.chat.call_outputs import CallOutputs, Displays
 from caesarion.chat.live_message import LiveMessage
 from caesarion.events import (
@@ -23,10 +23,14 @@ from caesarion.events import (
     ApprovalRequest,
     CallEnd,
     CallStart,
+    CellChange,
     Done,
     Event,
     Failure,
     Output,
+    Plan,
+    QuestionAnswered,
+    QuestionAsked,
     Reasoning,
     Refusal,
     RunStart,
@@ -36,34 +40,13 @@ from caesarion.events import (
     ToolCall,
     Usage,
 )
-from caesarion.message_metadata import record
 from caesarion.text import clip
-
-_NEVER_RAN = "The server stopped while this call waited for the user's decision. It did not run."
 
 # Characters of one round's reasoning, and of its provider's own fields, that a chat keeps:
 # every update sends and stores them. Fields that are longer are dropped, since a
 # signature is of no use in parts.
 _REASONING = 100_000
 _FIELDS = 100_000
-
-
-def end_interrupted(chat: BaseChatModel, persona_id: str) -> None:
-    """Mark calls and reasoning of ``chat`` as ended that were under way when the server died."""
-    for message in chat.get_messages():
-        ours = record(message)
-        if message.sender != persona_id:
-            continue
-        if ours.get("kind") == "call" and "result" not in ours:
-            if ours.pop("approval_id", None):
-                ours |= {"result": _NEVER_RAN, "told": True}
-            ours["status"] = "interrupted"
-            message.mime_model = MimeModel(data=call_bundle(ours))
-            chat.update_message(message)
-        elif ours.get("kind") == "reasoning" and "seconds" not in ours:
-            ours["seconds"] = None
-            message.mime_model = MimeModel(data=reasoning_bundle(ours, reasoning_of(message)))
-            chat.update_message(message)
 
 
 class Transcript:
@@ -78,12 +61,17 @@ class Transcript:
         # How many answers of the model have ended; its calls belong to the last of them.
         self._answers = 0
         self._fields: dict[str, Any] = {}
-        self._call: tuple[ToolCall, LiveMessage] | None = None
-        self._outputs: CallOutputs | None = None
+        # The calls under way; those that wait for a person may be several.
+        self._calls: dict[str, tuple[LiveMessage, CallOutputs]] = {}
         self._displays: Displays = {}
         # The calls whose code has run, which may go on to show something, and how they began.
         self._runs: list[tuple[RunStart, CallOutputs]] = []
         self._last: LiveMessage | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a call waits for a person; others may go on meanwhile."""
+        return any(live.record["status"] == "waiting" for live, _ in self._calls.values())
 
     def write(self, event: Event) -> None:
         """Show ``event`` in the chat."""
@@ -100,19 +88,29 @@ class Transcript:
                 self.answer_ended(event)
             case ToolCall():
                 self.call(event)
-            case CallStart(run=run):
-                self.call_started(run)
+            case CallStart():
+                self.call_started(event)
+            case CellChange():
+                self.cell_change(event)
             case ApprovalRequest():
                 self.approval_requested(event)
             case ApprovalDecision():
                 self.approval_decided(event)
-            case Output(output=output):
-                if self._outputs is not None:
-                    self._outputs.show(output)
+            case QuestionAsked(call_id, question):
+                live, _ = self._calls[call_id]
+                live.record |= {"status": "waiting", "asked": question.id}
+                live.show(call_bundle(live.record))
+            case QuestionAnswered():
+                self.question_answered(event)
+            case Output(call_id, output):
+                _, outputs = self._calls[call_id]
+                outputs.show(output)
             case CallEnd():
                 self.call_ended(event)
             case Failure(sentence):
                 self.notice(f"⚠️ {sentence}")
+            case Plan():
+                self.plan()
             case Usage():
                 self.usage(event)
             case StatusChange() | Done():
@@ -187,51 +185,77 @@ class Transcript:
         if self._fields:
             live.record["fields"], self._fields = self._fields, {}
         live.show(call_bundle(live.record))
-        self._call = (event, live)
-        self._outputs = CallOutputs(event.id, live, self._make_output, self._displays)
+        outputs = CallOutputs(event.id, live, self._make_output, self._displays)
+        self._calls[event.id] = (live, outputs)
 
-    def call_started(self, run: RunStart) -> None:
-        """Show that the call under way runs now, and in which kernel."""
-        if self._call and self._outputs is not None:
-            self._runs.append((run, self._outputs))
-            _, live = self._call
-            live.record |= {
-                "status": "running",
-                "execution_count": run.execution_count,
-                "kernel_id": run.kernel_id,
-                "place": run.place,
-                "started": round(time.time(), 3),
-            }
-            live.show(call_bundle(live.record))
+    def call_started(self, event: CallStart) -> None:
+        """Show that a call runs now, and in which kernel."""
+        live, outputs = self._calls[event.call_id]
+        self._runs.append((event.run, outputs))
+        live.record |= {
+            "status": "running",
+            "execution_count": event.run.execution_count,
+            "kernel_id": event.run.kernel_id,
+            "place": event.run.place,
+            "started": round(time.time(), 3),
+        }
+        live.show(call_bundle(live.record))
+
+    def cell_change(self, event: CellChange) -> None:
+        """Show what a call changes in a notebook."""
+        live, _ = self._calls[event.call_id]
+        live.record["change"] = dict(event.change)
+        live.show(call_bundle(live.record))
 
     def approval_requested(self, event: ApprovalRequest) -> None:
-        """Show that the call under way waits for a person."""
-        if self._call:
-            _, live = self._call
-            live.record |= {"status": "waiting", "approval_id": event.approval_id}
-            live.show(call_bundle(live.record))
+        """Show that a call waits for a person."""
+        live, _ = self._calls[event.call_id]
+        live.record |= {
+            "status": "waiting",
+            "approval_id": event.approval_id,
+            "classes": list(event.classes),
+        }
+        live.show(call_bundle(live.record))
 
     def approval_decided(self, event: ApprovalDecision) -> None:
-        """Record a person's decision about the call under way; show the code that will run."""
-        if self._call:
-            _, live = self._call
-            del live.record["approval_id"]
-            live.record |= {
-                "status": "queued",
-                "decided": {
-                    "decision": event.decision,
-                    "by": event.by,
-                    "at": event.at,
-                    "edited": event.arguments is not None,
-                    **({"program": True} if event.program else {}),
-                },
-            }
-            if event.arguments is not None:
-                live.record |= {
-                    "written": live.record["arguments"],
-                    "arguments": event.arguments,
-                }
-            live.show(call_bundle(live.record))
+        """Record a person's decision about a call; show the code that will run."""
+        live, _ = self._calls[event.call_id]
+        if live.record.pop("approval_id", None) is None:
+            live.record["classes"] = list(event.classes)
+        live.record |= {
+            "status": "queued",
+            "decided": {
+                "decision": event.decision,
+                "by": event.by,
+                "at": event.at,
+                "edited": event.arguments is not None,
+                **({"program": True} if event.program else {}),
+                **({"allowed": list(event.classes)} if event.classes else {}),
+                **({"rule": True} if event.rule else {}),
+            },
+        }
+        if event.arguments is not None:
+            live.record |= {"written": live.record["arguments"], "arguments": event.arguments}
+        live.show(call_bundle(live.record))
+
+    def question_answered(self, event: QuestionAnswered) -> None:
+        """Record a person's answer to the question of a call."""
+        live, _ = self._calls[event.call_id]
+        del live.record["asked"]
+        answer = event.answer
+        live.record["answer"] = {
+            "text": answer.text,
+            "is_choice": answer.is_choice,
+            "by": answer.by,
+            "at": answer.at,
+        }
+        live.show(call_bundle(live.record))
+
+    def can_be_undone(self) -> None:
+        """Note with the turn's last message that the turn has changed notebooks."""
+        if self._last:
+            self._last.record["undo"] = True
+            self._last.show_now()
 
     def late_output(self, run: RunStart, output: dict[str, Any]) -> None:
         """Show an output that comes after the end of the call that began with ``run``."""
@@ -241,28 +265,27 @@ class Transcript:
                 outputs.end()
 
     def call_ended(self, event: CallEnd) -> None:
-        """Record the result of the call, and remove outputs that were cleared for good."""
-        if self._call is None or self._outputs is None:
-            return
-        self._outputs.end()
-        _, live = self._call
-        self._call = None
+        """Record the result of a call, and remove outputs that were cleared for good."""
+        live, outputs = self._calls.pop(event.call_id)
+        outputs.end()
         live.record |= {"status": event.status, "result": event.text}
         if started := live.record.get("started"):
             live.record["seconds"] = round(time.time() - started, 2)
-        if not self._outputs and event.status != "ok":
+        if not outputs and event.status != "ok":
             # There is nothing else to see than the result that the model reads.
             live.record["told"] = True
         live.show(call_bundle(live.record))
         live.flush()
 
     def interrupted(self, result: str) -> None:
-        """Record that the call under way, if any, was stopped; the model reads ``result``."""
-        if self._call:
-            call, live = self._call
-            if live.record.get("status") == "waiting":
-                result = f"{result} It had not run, as it waited for the user's decision."
-            self.call_ended(CallEnd(call.id, "interrupted", result))
+        """Record that the calls under way were stopped; the model reads ``result``."""
+        for call_id, (live, _) in list(self._calls.items()):
+            text = result
+            if live.record.pop("asked", None):
+                text = f"{result} The question was not answered."
+            elif live.record.get("status") == "waiting":
+                text = f"{result} It had not run, as it waited for the user's decision."
+            self.call_ended(CallEnd(call_id, "interrupted", text))
 
     def notice(self, sentence: str) -> None:
         """Show a sentence to the user that the model does not read."""
@@ -270,6 +293,12 @@ class Transcript:
         self._finish_text()
         # Text between two amounts of money would otherwise be drawn as a formula.
         self._add({"kind": "notice"}, sentence.replace("$", "\\$"))
+
+    def plan(self) -> None:
+        """Mark the last message as a plan, below which the labextension shows a Go button."""
+        if self._last:
+            self._last.record["plan"] = True
+            self._last.show_now()
 
     def usage(self, event: Usage) -> None:
         """Keep the turn's usage with its last message, under which the labextension shows it."""
@@ -287,8 +316,8 @@ class Transcript:
         """Show every change that still waits."""
         self._end_reasoning()
         self._finish_text()
-        if self._outputs is not None:
-            self._outputs.flush()
+        for _, outputs in self._calls.values():
+            outputs.flush()
 
     def _as_reasoning(self, live: LiveMessage) -> LiveMessage:
         """Return ``live`` as a message of reasoning, whose text is ``live.raw``."""

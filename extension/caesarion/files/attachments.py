@@ -51,8 +51,9 @@ class Attachments:
         # What users have attached since the server started. Anybody may have written an
         # older message into the file of a chat, so its attachments are not read.
         self._sent: set[Attached] = set()
-        # Hidden files that were attached, and whether more than once.
-        self._hidden: dict[Path, bool] = {}
+        # Hidden files that were attached, each with the ids of the messages. One message may name
+        # a file twice, in two spellings or by a link: that is no second thought.
+        self._hidden: dict[Path, set[str]] = {}
         # By the hash of an image: the subtype of its media type, or "" if it is not to be sent.
         self._kinds: dict[bytes, str] = {}
 
@@ -73,7 +74,7 @@ class Attachments:
         value = attached[1]
         self._sent.add(attached)
         try:
-            file = await asyncio.to_thread(self._open, value, sent_now=True)
+            file = await asyncio.to_thread(self._open, value, attached[0])
         except Refused as refusal:
             return str(refusal)
         with file:
@@ -138,8 +139,8 @@ class Attachments:
             )
         return _REFUSED if self._kinds.get(sha256(data).digest()) == "" else ""
 
-    def _open(self, value: str, *, sent_now: bool = False) -> BinaryIO:
-        """Open an attachment if it may be read; raise Refused if not."""
+    def _open(self, value: str, sent_with: str = "") -> BinaryIO:
+        """Open an attachment, just ``sent_with`` a message of this id or none; or raise Refused."""
         try:
             path = self.path(value).resolve(strict=True)
             folders = [folder.resolve() for folder in (self._root, self._uploads.folder)]
@@ -153,7 +154,7 @@ class Attachments:
             if not path.is_file():
                 raise Refused("This is not a file that can be read.")
             if _is_hidden(path.relative_to(folder)) or _is_hidden(self._below(value)):
-                self._check_hidden(path, sent_now)
+                self._check_hidden(path, sent_with)
             return open_below(folder, path)
         except FileNotFoundError as error:
             raise Refused(_GONE) from error
@@ -167,12 +168,12 @@ class Attachments:
         folder = self._uploads.folder
         return path.relative_to(folder if path.is_relative_to(folder) else self._root)
 
-    def _check_hidden(self, path: Path, sent_now: bool) -> None:
-        """Raise Refused unless a hidden file has been attached twice."""
-        meant = self._hidden.get(path)
-        if sent_now:
-            self._hidden[path] = meant is not None
-        if not self._hidden.get(path):
+    def _check_hidden(self, path: Path, sent_with: str) -> None:
+        """Raise Refused unless a hidden file has been attached to two messages."""
+        messages = self._hidden.setdefault(path, set())
+        if sent_with:
+            messages.add(sent_with)
+        if len(messages) < 2:
             raise Refused(_HIDDEN)
 
 

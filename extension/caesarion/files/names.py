@@ -8,6 +8,8 @@ same on every system, is displayed as it is, and appears in a listing.
 import re
 import unicodedata
 
+from caesarion.text import without_invisible
+
 MAX_BYTES = 200
 """The longest safe name, in UTF-8. File systems allow 255; a number may be added to it."""
 
@@ -28,12 +30,6 @@ _SIGNS = str.maketrans(
     }
 )
 _SIGNS_OF_PATHS = frozenset('/\\.:<>"|?*')
-
-# Invisible characters that are neither control nor format characters.
-_INVISIBLE = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
-)
-_NOT_SHOWN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
 
 # Cyrillic and Greek letters that look like Latin ones (a part of Unicode's TR39). They are
 # replaced in words that have Latin letters as well, since a word is written in one script.
@@ -56,7 +52,7 @@ def safe_name(name: str) -> str:
     returned unchanged.
     """
     name = unicodedata.normalize("NFC", name).translate(_SIGNS)
-    name = "".join(map(_plain, _INVISIBLE.sub("", name)))
+    name = "".join(map(_plain, without_invisible(name)))
     name = re.split(r"[/\\]", name.rstrip("/\\ "))[-1]
     name = _WORD.sub(_one_script, _FORBIDDEN.sub("_", name))
     # A leading dot hides a file, a leading dash makes it an option, "~" a home; Windows
@@ -71,18 +67,15 @@ def suffix(name: str) -> str:
     return end.lower() if dot and stem else ""
 
 
-def numbered(name: str, number: int) -> str:
+def numbered(name: str, number: int | str) -> str:
     """Return a name with a number before its suffix: ``data (2).csv``."""
     stem, dot, end = name.rpartition(".")
     return f"{stem} ({number}){dot}{end}" if dot else f"{name} ({number})"
 
 
 def _plain(character: str) -> str:
-    """Return the replacement of a character: itself, a special character, a space, or ""."""
-    category = unicodedata.category(character)
-    if category in _NOT_SHOWN:
-        return ""
-    if category == "Zs":
+    """Return the replacement of a character: itself, a special character, or a space."""
+    if unicodedata.category(character) == "Zs":
         return " "
     simple = unicodedata.normalize("NFKC", character)
     return simple if _SIGNS_OF_PATHS.intersection(simple) else character

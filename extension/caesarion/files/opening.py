@@ -6,13 +6,12 @@ checked by its path is what is opened: a link that takes its place meanwhile is 
 """
 
 import contextlib
-import errno
 import os
-import stat
 from pathlib import Path
 from typing import BinaryIO
 
 from caesarion.files.names import numbered
+from caesarion.regular_files import open_regular
 
 MAX_NUMBER = 999
 """Files of one name that a folder holds at most."""
@@ -32,14 +31,9 @@ def open_below(folder: Path, path: Path) -> BinaryIO:
             outer = inside
             inside = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=outer)
             os.close(outer)
-        # Opening a named pipe would otherwise wait for its writer.
-        number = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=inside)
+        return open_regular(name, folder=inside)
     finally:
         os.close(inside)
-    if not stat.S_ISREG(os.fstat(number).st_mode):
-        os.close(number)
-        raise OSError(errno.EINVAL, "Not a regular file", str(path))
-    return os.fdopen(number, "rb")
 
 
 def create_new(folder: Path, name: str) -> Path | None:

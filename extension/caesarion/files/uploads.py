@@ -27,6 +27,10 @@ from caesarion.files.preview import Previewer
 
 _UNFINISHED = ".caesarion-upload-"
 
+# Sessions with files that the model has not been told of, and files of one; made-up numbers.
+_MAX_SESSIONS = 1000
+_MAX_FILES = 100
+
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -51,6 +55,7 @@ class Uploads:
         self._root = root
         self._folder = root / settings.folder
         self.previewer = Previewer()
+        self._untold: dict[str, list[tuple[str, str]]] = {}
 
     @property
     def folder(self) -> Path:
@@ -75,6 +80,17 @@ class Uploads:
                 size = entry.stat(follow_symlinks=False).st_size
                 files.append({"name": entry.name, "size": size, "path": entry.path})
         return sorted(files, key=itemgetter("name"))
+
+    def note(self, session_id: str, path: Path, preview: str) -> None:
+        """Keep a file, in memory, until the next question of ``session_id`` tells the model."""
+        while len(self._untold) >= _MAX_SESSIONS:
+            del self._untold[next(iter(self._untold))]
+        files = self._untold.setdefault(session_id, [])
+        files[:] = [*files[1 - _MAX_FILES :], (str(path), preview)]
+
+    def take_noted(self, session_id: str) -> list[tuple[str, str]]:
+        """Return path and preview of the files that are new to ``session_id``, once."""
+        return self._untold.pop(session_id, [])
 
     def attachment(self, path: Path) -> str:
         """Return the path that a chat message names: relative to the root, or else absolute."""

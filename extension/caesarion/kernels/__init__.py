@@ -8,6 +8,7 @@ kernel            one live kernel: run code in it, evaluate something silently
 run               one execution in a kernel: its limits, its end, how it is stopped
 connection        the channels to a kernel; sorts its messages to the requests
 request           one execute request, and the messages that answer it
+scratch           runs that leave no names behind, inside the kernel
 execution_marker  which request the kernel executes, written by the kernel to a file
 process           the process of a kernel: does it live, and what ended it
 cgroup            the control group that bounds the process's memory

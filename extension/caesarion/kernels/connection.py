@@ -132,6 +132,16 @@ class Connection:
         if not self._probes:
             self._probe()
 
+    def wake(self) -> None:
+        """
+        Let the kernel's event loop turn, so that it takes note of an interrupt.
+
+        ipykernel 7.4 handles the signal of an interrupt during an ``await`` at the top level only
+        when its loop wakes for another reason (``IPythonKernel._cancel_on_sigint``). A request
+        wakes it. This can go when a cell ``await asyncio.sleep(60)`` is interrupted without it.
+        """
+        self._probe()
+
     def _probe(self) -> None:
         self._probes.add(self._sent(self._client.kernel_info()))
 
@@ -145,11 +155,32 @@ class Connection:
         self._marker.close()
 
     def execute(
-        self, code: str, buffer: OutputBuffer, late: Callable[[dict[str, Any]], None] | None = None
+        self,
+        code: str,
+        buffer: OutputBuffer,
+        late: Callable[[dict[str, Any]], None] | None = None,
+        *,
+        counted: bool = True,
+        metadata: dict[str, Any] | None = None,
     ) -> Request:
-        """Send ``code``; what it shows goes to ``buffer``, and after its end to ``late``."""
-        sent = self._client.execute(code, allow_stdin=False, stop_on_error=False)
-        request = Request(self._sent(sent), buffer, late=late)
+        """
+        Send ``code``; what it shows goes to ``buffer``, and after its end to ``late``.
+
+        What is not ``counted`` gets no execution count and is not in the history.
+        """
+        # jupyter_client's own ``execute`` takes no metadata.
+        content = {
+            "code": code,
+            "silent": False,
+            "store_history": counted,
+            "user_expressions": {},
+            "allow_stdin": False,
+            "stop_on_error": False,
+        }
+        message = self._client.session.msg("execute_request", content, metadata=metadata)
+        self._client.shell_channel.send(message)
+        sent = str(message["header"]["msg_id"])
+        request = Request(self._sent(sent), buffer, late=late, counted=counted)
         self._requests[request.id] = request
         return request
 

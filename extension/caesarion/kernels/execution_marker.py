@@ -8,7 +8,7 @@ first, and one must be interrupted and the other must not. So a callback for IPy
 ``pre_execute`` notes the request in a file that kernel and server both have open; writing to its
 map takes no thread and no system call, and less than 10 microseconds a cell.
 
-Invariant: this callback is all that is left in a user's kernel. Of a kernel that does not take it
+Invariant: this callback is all that stays in a user's kernel. Of a kernel that does not take it
 (not IPython, or on another machine) is known what it says.
 """
 

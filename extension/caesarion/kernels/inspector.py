@@ -11,6 +11,7 @@ import inspect
 import json
 import sys
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -57,6 +58,17 @@ def answer(namespace: dict[str, Any], names: list[str] | None) -> Answer:
         return Answer(listed(namespace))
     inspection = Inspection()
     return Answer({name: inspection.digest(namespace, name) for name in names})
+
+
+def versions(_namespace: dict[str, Any], names: list[str]) -> Answer:
+    """Return Python's version, and those of the packages ``names`` that are installed."""
+    found = {"Python": ".".join(map(str, sys.version_info[:3]))}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return Answer(found)
 
 
 def listed(namespace: dict[str, Any]) -> list[dict[str, str]]:

@@ -11,14 +11,16 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Coroutine
 from typing import Any, Literal
+from uuid import uuid4
 
 from caesarion.config import CaesarionKernel
-from caesarion.errors import BusyKernel, KernelError, Stopped
+from caesarion.errors import BusyKernel, KernelError, NoScratchRun, Stopped
 from caesarion.events import RunStart, StatusChange
 from caesarion.kernels.connection import Connection
 from caesarion.kernels.process import SHUT_DOWN, KernelProcess, MultiKernelManager, process_id
 from caesarion.kernels.request import Request, wait
 from caesarion.kernels.run import WAITING, WATCH, Late, Run, RunStep, never_ran
+from caesarion.kernels.scratch import KEY, prepare_call
 
 # Seconds a free kernel takes at most to answer, on a loaded machine.
 _BUSY_AFTER = 1.0
@@ -37,6 +39,11 @@ _LINGER = 600.0
 
 _BUSY = "The kernel is busy: something runs in it. Its variables can be seen when that has ended."
 _DIED = "The kernel died. The next question starts a new one; its variables are gone."
+
+_NO_SCRATCH = (
+    "This kernel cannot run code in a copy of its namespace, so the code was not run. Run it "
+    "without scratch."
+)
 
 KernelState = Literal["starting", "ready", "busy", "failed"]
 
@@ -71,6 +78,11 @@ class Kernel:
     def exists(self) -> bool:
         """Whether the server still has this kernel."""
         return self.id in self._kernel_manager
+
+    @property
+    def process_id(self) -> int | None:
+        """The kernel's process; None where there is none, or none on this machine."""
+        return process_id(self._manager)
 
     @property
     def runs(self) -> bool:
@@ -156,7 +168,14 @@ class Kernel:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def run(self, code: str, late: Late | None = None) -> AsyncGenerator[RunStep, None]:
+    async def run(
+        self,
+        code: str,
+        late: Late | None = None,
+        *,
+        scratch: bool = False,
+        cell_id: str = "",
+    ) -> AsyncGenerator[RunStep, None]:
         """
         Run ``code``, yielding its start, outputs as they appear, and last a :class:`RunEnd`.
 
@@ -167,6 +186,10 @@ class Kernel:
 
         ``late`` takes outputs that come after the end, of tasks that the code began, as long as
         the kernel attributes them to it and the connection is open.
+
+        A ``scratch`` run has a shallow copy of the user's namespace, and no execution count;
+        NoScratchRun is raised if the kernel cannot do that. ``cell_id`` is the notebook cell that
+        the code is of.
         """
         if self._turn.locked():
             yield StatusChange("is waiting for another run in the same kernel")
@@ -180,6 +203,15 @@ class Kernel:
                     yield end
                 return
             await connection.listen(self._settings.start_limit)
+            # The key is JupyterLab's, read by ipykernel.
+            metadata: dict[str, Any] = {"cellId": cell_id} if cell_id else {}
+            if scratch:
+                try:
+                    metadata[KEY] = await self._prepare_scratch(connection)
+                except BusyKernel:  # A cell of the user's was quicker.
+                    for end in never_ran(self._settings.time_limit):
+                        yield end
+                    return
             run = Run(
                 connection,
                 self._settings,
@@ -189,6 +221,8 @@ class Kernel:
                 restart=self._restart,
                 spawn_task=self._spawn_task,
                 late=self._lingering(late),
+                counted=not scratch,
+                metadata=metadata,
             )
             try:
                 async with contextlib.aclosing(run.steps()) as steps:
@@ -205,6 +239,22 @@ class Kernel:
                 raise Stopped(note) from error
             finally:
                 self._restart_idle_timer()
+
+    async def _prepare_scratch(self, connection: Connection) -> str:
+        """Prepare the kernel for one run in a copy of the namespace; return what names that run."""
+        token = uuid4().hex
+        request = connection.evaluate(*prepare_call(token))
+        try:
+            await self._wait_for_reply(request, self._settings.time_limit)
+        finally:
+            connection.forget(request)
+        try:
+            _value(request)
+        except BusyKernel:
+            raise
+        except KernelError as error:
+            raise NoScratchRun(_NO_SCRATCH) from error
+        return token
 
     def _lingering(self, late: Late | None) -> Late | None:
         if late is None:
@@ -242,19 +292,21 @@ class Kernel:
             finally:
                 connection.forget(request)
                 self._restart_idle_timer()
-        content = request.reply["content"] if request.reply else {}
-        if content.get("status") != "ok":
-            raise BusyKernel(_BUSY)  # Aborted, or waiting behind a cell that was quicker.
-        result = content["user_expressions"]["it"]
-        if result["status"] != "ok":
-            raise KernelError(f"The kernel could not be looked into: {result['ename']}.")
-        return str(result["data"]["text/plain"])
+        return _value(request)
 
-    async def _wait_for_reply(self, request: Request) -> None:
-        """Wait for the reply to an evaluation; interrupt it if it takes too long."""
+    async def _wait_for_reply(
+        self, request: Request, turn_limit: float = _EVALUATE_TIMEOUT
+    ) -> None:
+        """
+        Wait for the reply to an evaluation; interrupt it if it takes too long.
+
+        Its turn in the kernel's queue may take ``turn_limit`` seconds to come.
+        """
         loop = asyncio.get_running_loop()
-        deadline, interrupted = loop.time() + _EVALUATE_TIMEOUT, False
+        deadline, interrupted = loop.time() + turn_limit, False
         while request.reply is None:
+            if request.status_seen and not interrupted:
+                deadline = min(deadline, loop.time() + _EVALUATE_TIMEOUT)
             left = deadline - loop.time()
             if left <= 0 and (interrupted or not request.status_seen):
                 return
@@ -301,9 +353,23 @@ class Kernel:
         await self._disconnect()
         try:
             async with asyncio.timeout(self._settings.start_limit):
-                await self._kernel_manager.restart_kernel(self.id, now=now)
+                # Jupyter Server 2.21 returns a future that ends when the new process answers. If
+                # it is restarted once more before that, the channel of the first stays open.
+                restart: Any = self._kernel_manager.restart_kernel
+                await (await restart(self.id, now=now))
         except Exception as error:
             raise KernelError(
                 "The kernel did not stop and could not be restarted. Shut it down in the "
                 "Running panel and ask again."
             ) from error
+
+
+def _value(request: Request) -> str:
+    """Return what an evaluation has found, once it was waited for; raise KernelError."""
+    content = request.reply["content"] if request.reply else {}
+    if content.get("status") != "ok":
+        raise BusyKernel(_BUSY)  # Aborted, or waiting behind a cell that was quicker.
+    result = content["user_expressions"]["it"]
+    if result["status"] != "ok":
+        raise KernelError(f"The kernel could not be looked into: {result['ename']}.")
+    return str(result["data"]["text/plain"])

@@ -52,10 +52,7 @@ class KernelRegistry:
             raise UnknownKernel(
                 f"There is no kernel '{kernel_id}'. Name a running one, or none at all."
             )
-        manager = self._kernel_manager.get_kernel(kernel_id)
-        language = self._language(manager.kernel_name)
-        if language.lower() != "python":
-            raise OtherLanguage(language)
+        self._check_language(self._kernel_manager.get_kernel(kernel_id).kernel_name)
         return self._kernel(kernel_id, notebook_path)
 
     async def for_notebook(self, path: str) -> Kernel:
@@ -70,13 +67,12 @@ class KernelRegistry:
                     f"There is no notebook '{path}'. Check the path, from the folder that "
                     "JupyterLab shows as its root."
                 ) from error
-            kernelspec = model["content"]["metadata"].get("kernelspec", {})
+            name = model["content"]["metadata"].get("kernelspec", {}).get("name")
+            with contextlib.suppress(NoSuchKernel):  # The start says it.
+                self._check_language(name or self._kernel_manager.default_kernel_name)
             session = await self._started(
                 self._sessions.create_session(
-                    path=path,
-                    name=model["name"],
-                    type="notebook",
-                    kernel_name=kernelspec.get("name"),
+                    path=path, name=model["name"], type="notebook", kernel_name=name
                 )
             )
         return await self.get(session["kernel"]["id"], path)
@@ -102,6 +98,10 @@ class KernelRegistry:
             if session["path"] == path and session["kernel"]:
                 return dict(session["kernel"])
         return None
+
+    def _check_language(self, kernel_name: str) -> None:
+        if (language := self._language(kernel_name)).lower() != "python":
+            raise OtherLanguage(language)
 
     def _language(self, kernel_name: str) -> str:
         return str(self._specs.get_kernel_spec(kernel_name).language)
@@ -135,6 +135,10 @@ class KernelRegistry:
 
     async def _prewarmed_or_new(self) -> str:
         return await self.prewarmed.adopt() or str(await self._kernel_manager.start_kernel(path=""))
+
+    def forget(self, conversation: str) -> None:
+        """Give the kernel of a conversation that was deleted to none that comes later."""
+        self._conversations.pop(conversation, None)
 
     @contextlib.asynccontextmanager
     async def temporary(self) -> AsyncIterator[Kernel]:

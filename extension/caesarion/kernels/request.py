@@ -21,7 +21,9 @@ class Request:
 
     ``status_seen``: the kernel has sent a status, so it has come to the request. ``code_started``:
     the code has been given a number, or was seen to run; a silent evaluation gets no number.
-    ``abandoned``: no run waits for it any more. Outputs that come after its end go to ``late``.
+    ``abandoned``: no run waits for it any more. ``counted``: it has a number, the
+    ``execution_count``, which the kernel also gives to its results. Outputs that come after its end
+    go to ``late``.
     """
 
     id: str
@@ -30,6 +32,7 @@ class Request:
     status_seen: bool = False
     idle: bool = False
     abandoned: bool = False
+    counted: bool = True
     reply: dict[str, Any] | None = None
     execution_count: int | None = None
     late: Callable[[dict[str, Any]], None] | None = None
@@ -50,20 +53,32 @@ class Request:
         kind, content = message["msg_type"], message["content"]
         if kind == "execute_input":
             self.code_started = True
-            self.execution_count = content["execution_count"]
+            self.note_count(content)
         elif kind == "status":
             self.status_seen = True
             self.idle = content["execution_state"] == "idle"
         elif not self.abandoned:
-            self.buffer.feed(message)
+            self._feed(message)
         self.changed.set()
+
+    def note_count(self, content: dict[str, Any]) -> None:
+        """Take the execution count of a message's ``content``, if it has one and it counts."""
+        if self.counted:
+            self.execution_count = content.get("execution_count", self.execution_count)
 
     def note_late(self, message: dict[str, Any]) -> None:
         """Take an iopub message that comes after the end."""
-        self.buffer.feed(message)
+        self._feed(message)
         for output in self.buffer.take():
             if self.late:
                 self.late(output)
+
+    def _feed(self, message: dict[str, Any]) -> None:
+        if message["msg_type"] == "execute_result" and not self.counted:
+            # The kernel sends the number that the next cell will have.
+            content = {**message["content"], "execution_count": None}
+            message = {**message, "content": content}
+        self.buffer.feed(message)
 
 
 async def wait(event: asyncio.Event, seconds: float) -> None:

@@ -78,7 +78,7 @@ class Run:
     A run, from its request on; ``kernel_id`` and ``notebook_path`` say where it is.
 
     ``restart`` restarts the kernel, at once if its argument is true; ``spawn_task`` runs a
-    coroutine in the background.
+    coroutine in the background. ``counted`` and ``metadata`` are the request's.
     """
 
     def __init__(
@@ -92,6 +92,8 @@ class Run:
         restart: Callable[[bool], Awaitable[None]],
         spawn_task: Callable[[Coroutine[Any, Any, object]], object],
         late: Late | None = None,
+        counted: bool = True,
+        metadata: dict[str, Any] | None = None,
     ) -> None:
         self._connection = connection
         self._settings = settings
@@ -106,7 +108,13 @@ class Run:
         )
         connection.process.begin_run()
         self._late = late
-        self._request = connection.execute(code, buffer, self._take_late if late else None)
+        self._request = connection.execute(
+            code,
+            buffer,
+            self._take_late if late else None,
+            counted=counted,
+            metadata=metadata,
+        )
         self._start: RunStart | None = None
         self._stopped = False
 
@@ -204,6 +212,7 @@ class Run:
         await connection.process.manager.interrupt_kernel()
         deadline = loop.time() + self._settings.stop_limit
         while not request.idle_or_replied and (left := deadline - loop.time()) > 0:
+            connection.wake()
             request.changed.clear()
             await wait(request.changed, min(WATCH, left))
             if not request.idle_or_replied and (end := await self._end_of_process()):
@@ -227,9 +236,7 @@ class Run:
         """Return the last steps of a run that the kernel has replied to."""
         assert self._request.reply
         content = self._request.reply["content"]
-        self._request.execution_count = content.get(
-            "execution_count", self._request.execution_count
-        )
+        self._request.note_count(content)
         if content["status"] not in ("ok", "error"):
             return self._ending("aborted", _ABORTED)
         if asks_to_exit(content):

@@ -11,6 +11,7 @@ What a terminal does: ECMA-48 and XTerm Control Sequences. Each character counts
 """
 
 import re
+from collections.abc import Iterator
 from itertools import groupby
 
 ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
@@ -33,15 +34,14 @@ _TOKENS = re.compile(
     r"(?P<text>[^\x00-\x08\x0a-\x1f\x7f]+)"
     r"|(?P<control>[\n\r\x08])"
     r"|\x1b\[(?P<parameters>[0-?]*)[ -/]*(?P<final>[@-~])"
-    r"|\x1b[\]PX^_].{0,4096}?(?:\x07|\x1b\\)"  # Titles, links and other strings.
+    r"|(?P<string>\x1b[\]PX^_])"  # Begins titles, links and other strings.
     r"|\x1b[ -/]*[0-OQ-WYZ`-~]"
-    r"|[\x00-\x1f\x7f]",
-    re.DOTALL,
+    r"|[\x00-\x1f\x7f]"
 )
+_END = re.compile(r"\x07|\x1b\\")  # Of a string.
 _PLAIN = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f]*")
-_UNFINISHED = re.compile(
-    r"\x1b(?:\[[0-?]*[ -/]*|[ -/]*|[\]PX^_](?:(?!\x07|\x1b\\).)*)\Z", re.DOTALL
-)
+_STRING = re.compile(r"\x1b[\]PX^_]")
+_UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|[ -/]*)\Z")
 
 # What ends an attribute, and which; a colour ends with another one, too.
 _OFF = {"22": ("1", "2"), "23": ("3",), "24": ("4", "21"), "25": ("5", "6"), "27": ("7",)}
@@ -91,6 +91,36 @@ class _Line:
         return self.shown or self.text
 
 
+def _unfinished(text: str) -> int:
+    """Return where a sequence begins that goes on behind the text; its length if there is none."""
+    last_end = max(text.rfind("\x07"), text.rfind("\x1b\\"), 0)
+    found = _STRING.search(text, last_end) or (
+        _UNFINISHED.match(text, last) if (last := text.rfind("\x1b")) >= 0 else None
+    )
+    return found.start() if found else len(text)
+
+
+def _tokens(text: str) -> Iterator[re.Match[str]]:
+    """
+    Yield the tokens of a text, without strings that end in time.
+
+    The end is looked for once for all strings before it: each might look for its own in vain.
+    """
+    position, end = 0, _END.search(text)
+    while True:
+        for token in _TOKENS.finditer(text, position):
+            if token["string"]:
+                break
+            yield token
+        else:
+            return
+        while end and end.start() < token.end():
+            end = _END.search(text, max(end.end(), token.end()))
+        is_ended = end and end.start() - token.end() <= _LONGEST
+        # A string that does not end is text, but for its escape.
+        position = end.end() if end and is_ended else token.start() + 1
+
+
 class Terminal:
     """
     What was written, as it is to be read.
@@ -115,13 +145,13 @@ class Terminal:
         """Take the next piece; it may begin and end anywhere, in a sequence, too."""
         if self._unfinished:
             text, self._unfinished = self._unfinished + text, ""
-        unfinished = _UNFINISHED.search(text) if "\x1b" in text else None
-        if unfinished and len(unfinished[0]) <= _LONGEST:
-            text, self._unfinished = text[: unfinished.start()], unfinished[0]
+        start = _unfinished(text)
+        if len(text) - start <= _LONGEST:
+            text, self._unfinished = text[:start], text[start:]
         if _PLAIN.fullmatch(text):
             self._write_lines(text)
             return
-        for token in _TOKENS.finditer(text):
+        for token in _tokens(text):
             if token["text"]:
                 self._put(token["text"])
             elif token["control"]:

@@ -33,7 +33,7 @@ async def digests(kernel: Kernel, names: list[str]) -> dict[str, str | None]:
 
 
 async def _asked(kernel: Kernel, names: list[str] | None) -> Any:
-    shown = await kernel.evaluate(_source(), inspector.answer.__name__, names)
+    shown = await kernel.evaluate(inspector_source(), inspector.answer.__name__, names)
     return json.loads(shown, object_pairs_hook=_plain)
 
 
@@ -46,7 +46,7 @@ def _plain(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 @cache
-def _source() -> str:
+def inspector_source() -> str:
     """Return both modules as one text, in which each has what it would import from the other."""
     lines = [*getsource(bounded_repr).splitlines(), *getsource(inspector).splitlines()]
     return "\n".join(line for line in lines if not line.startswith("from caesarion."))

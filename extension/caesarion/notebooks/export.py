@@ -5,7 +5,7 @@ Called by :mod:`caesarion.api.notebooks`. Words become Markdown cells, Python th
 becomes code cells with their outputs, other calls become Markdown. The notebook is made to
 be run from top to bottom, so code that was stopped, refused or never ended is kept as text:
 it would hang again. Code that failed stays code that may fail, since what it did before it
-failed counts.
+failed counts. Scratch code is passed over, since its names would stay.
 """
 
 import json
@@ -28,8 +28,10 @@ from caesarion.message_metadata import (
     in_order,
     is_foreign,
     is_persons,
+    is_scratch,
     record,
 )
+from caesarion.notebooks.remote_content import inert_bundle, inert_markdown
 from caesarion.text import without_commands
 
 _OURS = "application/vnd.caesarion."
@@ -116,7 +118,8 @@ def make_notebook(content: dict[str, Any], path: str, kernelspec: dict[str, str]
             continue
         if cell.cell_type == "markdown":
             if message.sender != speaker:
-                cell.source = f"**{names.get(message.sender, message.sender)}**\n\n{cell.source}"
+                name = inert_markdown(names.get(message.sender, message.sender))
+                cell.source = f"**{name}**\n\n{cell.source}"
             speaker = message.sender
         cell.metadata[KEY] = {"chat": path, "message": message.id}
         cells.append(cell)
@@ -156,33 +159,37 @@ def _cell(message: ChatMessage, shown: list[ChatMessage]) -> NotebookNode | None
         return _call(ours, shown)
     if is_persons(message.sender) and message.attachments:
         files = ", ".join(f"`{path}`" for path in message.attachments)
-        return _markdown(without_commands(f"{message.body}\n\nAttached: {files}").strip())
+        return _markdown(f"{message.body}\n\nAttached: {files}".strip())
     if is_foreign(message.sender) and not message.body.strip():
-        return _markdown(without_commands(text)) if (text := _text(message)) else None
+        return _markdown(text) if (text := _text(message)) else None
     if message.sender.startswith("hidden::") or not message.body.strip():
         return None
-    return _markdown(without_commands(message.body))
+    return _markdown(message.body)
 
 
 def _call(ours: dict[str, Any], shown: list[ChatMessage]) -> NotebookNode:
     call, status = call_of(ours), ours.get("status")
     code = code_of(call)
     if code is None:
-        parts = [describe_call(call)]
+        answer = ours.get("answer")
+        words = str(answer.get("text", "")) if isinstance(answer, dict) else ""
+        parts = [describe_call(call), f"**Answer:** {words}" if words else ""]
     elif status in ("ok", "error"):
         outputs = [output for message in shown for output in _output(message)]
         count = ours.get("execution_count")
         cell: NotebookNode = v4.new_code_cell(
             code, outputs=outputs, execution_count=count if isinstance(count, int) else None
         )
-        if status == "error":
+        if is_scratch(call):
+            cell.metadata["tags"] = ["skip-execution"]
+        elif status == "error":
             cell.metadata["tags"] = ["raises-exception"]
         return cell
     else:
         why = _NOT_AGAIN.get(str(status), _NOT_ENDED)
         parts = [describe_call(call), f"*{why}*"]
     text = "\n\n".join(filter(None, [*parts, *map(_text, shown)]))
-    return _markdown(without_commands(text))
+    return _markdown(text)
 
 
 def _output(message: ChatMessage) -> Iterator[NotebookNode]:
@@ -202,9 +209,10 @@ def _output(message: ChatMessage) -> Iterator[NotebookNode]:
             name = "stderr" if only == _STDERR else "stdout"
             yield _make_output("stream", name=name, text=text)
     elif kind == "execute_result":
+        data = inert_bundle(data)
         yield _make_output(kind, data=data, execution_count=mark.get("execution_count"))
     elif data:
-        yield _make_output("display_data", data=data)
+        yield _make_output("display_data", data=inert_bundle(data))
 
 
 def _error(traceback: str) -> NotebookNode:
@@ -232,7 +240,7 @@ def _value(mime: str, value: Any) -> Any:
 
 
 def _markdown(text: str) -> NotebookNode:
-    cell: NotebookNode = v4.new_markdown_cell(text)
+    cell: NotebookNode = v4.new_markdown_cell(inert_markdown(without_commands(text)))
     return cell
 
 

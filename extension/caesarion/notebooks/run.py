@@ -1,7 +1,7 @@
 """
 Run a whole notebook from top to bottom in a fresh kernel, with nbclient.
 
-Called by :mod:`caesarion.api.notebooks`, which provides the kernel and
+Called by :mod:`caesarion.api.notebook_run`, which provides the kernel and
 shuts it down. Of nbclient only ``async_execute_cell`` is used, which runs one cell:
 in nbclient 0.11 ``async_setup_kernel``, which ``async_execute`` begins with, replaces
 the server's handler of SIGTERM.
@@ -35,6 +35,16 @@ class CellStart:
 
 
 @dataclass(frozen=True)
+class CellEnd:
+    """Code cell ``cell`` of ``of`` has ended with these ``outputs``; ``cell_id`` is its id."""
+
+    cell: int
+    of: int
+    cell_id: str
+    outputs: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
 class RunOver:
     """The end of a run; of an error also the code cell, counted from 1, and a sentence."""
 
@@ -45,7 +55,7 @@ class RunOver:
 
 async def run(
     notebook: NotebookNode, process: KernelProcess, settings: CaesarionKernel
-) -> AsyncGenerator[CellStart | RunOver, None]:
+) -> AsyncGenerator[CellStart | CellEnd | RunOver, None]:
     """
     Run the code cells of ``notebook``, which changes, in the fresh kernel of ``process``.
 
@@ -72,11 +82,15 @@ async def run(
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     process.begin_run()
+    # nbclient looks every second whether the kernel lives: one that was restarted in between
+    # seems to, and its cell would be waited for until the limit.
+    process.manager.stop_restarter()
     try:
         await client.connect()
         for number, (index, cell) in enumerate(cells, 1):
             yield CellStart(number, len(cells))
             over = await _run_cell(client, process, cell, index, number, settings.time_limit)
+            yield CellEnd(number, len(cells), cell.get("id", ""), cell.outputs)
             if not over and client.exits and number < len(cells):
                 over = RunOver("error", number, _EXITED.format(number))
             if over:

@@ -1,8 +1,9 @@
 """
 The notebooks of the user's folder, read and written through Jupyter Server's contents manager.
 
-Called by :mod:`caesarion.api.notebooks`. Invariant: no notebook takes the place
-of what somebody else has written, neither a new one nor one that ran.
+Called by :mod:`caesarion.api.notebooks` and :mod:`caesarion.notebooks.document`. Invariant: no
+notebook takes the place of what somebody else has written, neither a new one nor one that ran or
+was changed.
 """
 
 import asyncio
@@ -10,8 +11,10 @@ import contextlib
 import errno
 import posixpath
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from inspect import signature
+from typing import Any, TypeVar
 
 from jupyter_core.utils import ensure_async
 from nbformat import NotebookNode
@@ -20,11 +23,20 @@ from tornado.web import HTTPError
 from caesarion.errors import NotebookError, NotebookNotSaved, UnknownNotebook
 from caesarion.files.names import numbered
 from caesarion.files.opening import MAX_NUMBER
+from caesarion.notebooks.cells import with_ids
+
+Result = TypeVar("Result")
+
+# Times that a notebook is read again which somebody else writes at the same time.
+_TRIES = 5
+
+# Notebooks whose cells' ids are kept; made up: more than one turn reads.
+_KEPT = 100
 
 
 @dataclass(frozen=True)
 class StoredNotebook:
-    """A notebook at ``path`` below the root; ``digest`` is the hash of its file as it was read."""
+    """A notebook at ``path`` below the root; ``digest`` tells its file as it was read."""
 
     path: str
     content: NotebookNode
@@ -36,12 +48,20 @@ class NotebookStorage:
 
     def __init__(self, contents: Any) -> None:
         self._contents = contents
+        # Contents managers of others may be older than the hashes of Jupyter Server 2.11.
+        self._takes_hash = "require_hash" in signature(contents.get).parameters
         # Held from the choice of a new name until there is a file of that name: two
         # notebooks that are saved at once must not choose the same.
         self._naming = asyncio.Lock()
+        # The ids of the cells of each notebook that was read last, with the hash of its file.
+        self._ids: dict[str, tuple[str, list[str]]] = {}
 
     async def read(self, path: str) -> StoredNotebook:
-        """Return the notebook at ``path``; raise UnknownNotebook or NotebookError."""
+        """
+        Return the notebook at ``path``, in which every cell has an id.
+
+        Raises UnknownNotebook or NotebookError.
+        """
         unknown = UnknownNotebook(
             f"There is no notebook {path[:200]!r}. Give its path, from the folder that JupyterLab "
             "shows as its root."
@@ -49,9 +69,7 @@ class NotebookStorage:
         if not path.endswith(".ipynb"):
             raise unknown
         try:
-            model = await ensure_async(
-                self._contents.get(path, content=True, type="notebook", require_hash=True)
-            )
+            model = await self._get(path, content=True)
         except HTTPError as error:
             if error.status_code == 404:
                 raise unknown from error
@@ -60,21 +78,45 @@ class NotebookStorage:
             raise _unreadable(path) from error
         if model.get("message"):  # It is JSON, but no valid notebook.
             raise _unreadable(path)
-        return StoredNotebook(path, model["content"], str(model["hash"]))
+        content, digest = with_ids(model["content"]), _digest(model)
+        self._keep_ids(path, content, digest)
+        return StoredNotebook(path, content, digest)
+
+    async def update(self, path: str, change: Callable[[NotebookNode], Result]) -> Result:
+        """
+        Read a notebook, change it and save it; return what ``change`` returns.
+
+        A file that somebody has written meanwhile is read and changed again, so that ``change``
+        sees what is there and may refuse. Nothing is saved that was not changed. Raises
+        UnknownNotebook, NotebookError, NotebookNotSaved, and what ``change`` raises.
+        """
+        for _ in range(_TRIES):
+            notebook = await self.read(path)
+            before = deepcopy(notebook.content)
+            result = change(notebook.content)
+            if notebook.content == before:
+                return result
+            if await self._is_unchanged(notebook):
+                await self._write(path, notebook.content)
+                return result
+        raise NotebookNotSaved(
+            f"The notebook {path!r} was not changed: something else writes it all the time. Stop "
+            "that, and try again."
+        )
 
     async def save(self, notebook: StoredNotebook) -> str:
         """
         Save a notebook that was read and then changed; return its path.
 
-        It is saved beside the file under another name if the file is no longer what was
-        read. Raises NotebookNotSaved.
+        If the file is no longer what was read, it is saved beside it, as "name (run 1).ipynb".
+        Raises NotebookNotSaved.
         """
         if await self._is_unchanged(notebook):
             await self._write(notebook.path, notebook.content)
             return notebook.path
         folder, name = posixpath.split(notebook.path)
         return await self._save_as(
-            folder, lambda number: numbered(name, number + 1), notebook.content
+            folder, lambda number: numbered(name, f"run {number}"), notebook.content
         )
 
     async def save_new(self, folder: str, name: str, content: NotebookNode) -> str:
@@ -90,14 +132,33 @@ class NotebookStorage:
         except HTTPError:  # It is outside the root.
             return False
 
+    def _keep_ids(self, path: str, content: NotebookNode, digest: str) -> None:
+        """
+        Give the cells the ids that they had when the same file was read before.
+
+        nbformat 5.10 replaces missing and double ids by random ones at each reading.
+        """
+        known, ids = self._ids.pop(path, ("", []))
+        if known == digest:
+            for cell, id in zip(content.cells, ids, strict=True):
+                cell["id"] = id
+        self._ids[path] = digest, [cell.id for cell in content.cells]
+        if len(self._ids) > _KEPT:
+            del self._ids[next(iter(self._ids))]
+
     async def _is_unchanged(self, notebook: StoredNotebook) -> bool:
         try:
-            model = await ensure_async(
-                self._contents.get(notebook.path, content=False, require_hash=True)
-            )
+            model = await self._get(notebook.path, content=False)
         except HTTPError:  # It was deleted or moved.
             return False
-        return bool(model["hash"] == notebook.digest)
+        return _digest(model) == notebook.digest
+
+    async def _get(self, path: str, *, content: bool) -> dict[str, Any]:
+        options = {"content": content, "type": "notebook"}
+        if self._takes_hash:
+            options["require_hash"] = True
+        model: dict[str, Any] = await ensure_async(self._contents.get(path, **options))
+        return model
 
     async def _save_as(self, folder: str, name: Callable[[int], str], content: NotebookNode) -> str:
         async with self._naming:
@@ -125,6 +186,11 @@ class NotebookStorage:
             raise NotebookNotSaved(
                 f"The notebook could not be saved as {path!r}: {_reason(error)}."
             ) from error
+
+
+def _digest(model: dict[str, Any]) -> str:
+    """Return the hash of a file, or when it was modified if its contents manager has no hashes."""
+    return str(model.get("hash") or model["last_modified"])
 
 
 def _unreadable(path: str) -> NotebookError:

@@ -6,6 +6,7 @@
 
 import {
   IChatTracker,
+  type IChatModel,
   type IChatPanel,
   type IToolbarItemProps
 } from '@jupyter/chat';
@@ -14,7 +15,9 @@ import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 import * as React from 'react';
 
-type Mode = 'read-only' | 'ask' | 'auto';
+import { metadataOf } from './message_metadata';
+
+export type Mode = 'read-only' | 'plan' | 'ask' | 'accept-edits' | 'auto';
 
 /** What `GET caesarion/api/status` tells of here. */
 interface IModes {
@@ -23,10 +26,23 @@ interface IModes {
 }
 
 const WORDS: Record<Mode, [string, string]> = {
-  auto: ['Run at once', 'Code of the agent runs at once.'],
-  ask: ['Ask me', 'Each piece of code waits until you run it, edit it or refuse it.'],
-  'read-only': ['Read only', 'The agent runs nothing; it can only answer.']
+  auto: ['Run at once', 'Changes and code of the agent are made and run at once.'],
+  'accept-edits': [
+    'Accept edits',
+    'Changes of notebooks are made at once and marked; code waits for you.'
+  ],
+  ask: ['Ask me', 'Each change and each piece of code waits until you decide about it.'],
+  plan: [
+    'Plan first',
+    'The agent reads, changes and runs nothing, and ends with a plan.'
+  ],
+  'read-only': ['Read only', 'The agent changes and runs nothing; it can only answer.']
 };
+
+/** What the modes are called. */
+export const MODE_NAMES = Object.fromEntries(
+  Object.entries(WORDS).map(([mode, [name]]) => [mode, name])
+) as Record<Mode, string>;
 
 /** Milliseconds until the server is asked again after it did not answer. */
 const AGAIN = 5_000;
@@ -35,6 +51,9 @@ const settings = ServerConnection.makeSettings();
 
 /** Where the choice is kept: people of one browser may have servers of their own. */
 const KEY = `caesarion:approval:${settings.baseUrl}`;
+
+/** The same of the last mode in which calls could be made. */
+const KEY_OF_ACTING = `${KEY}:acting`;
 
 async function fetchModes(): Promise<IModes> {
   for (;;) {
@@ -53,14 +72,66 @@ async function fetchModes(): Promise<IModes> {
 
 /** The mode that was chosen here before, if it is still allowed. */
 function chosen(modes: IModes): Mode {
-  const kept = window.localStorage.getItem(KEY) as Mode | null;
-  return kept && modes.allowed.includes(kept) ? kept : modes.default;
+  return kept(modes, KEY) ?? modes.default;
 }
 
-function picker(
-  known: Promise<IModes>,
-  choose: (mode: Mode) => void
-): (props: IToolbarItemProps) => JSX.Element {
+function kept(modes: IModes, key: string): Mode | null {
+  const mode = window.localStorage.getItem(key) as Mode | null;
+  return mode && modes.allowed.includes(mode) ? mode : null;
+}
+
+/** Whether calls with effects can be made in a mode. */
+function acts(mode: Mode): boolean {
+  return mode !== 'plan' && mode !== 'read-only';
+}
+
+/** The choice of the mode, the same in all chats of this page. */
+class ModeChoice {
+  constructor(private readonly _chats: IChatTracker) {}
+
+  readonly known = fetchModes();
+
+  /** Choose a mode for all chats; the one before a plan is where the plan is carried out. */
+  choose(mode: Mode): void {
+    window.localStorage.setItem(KEY, mode);
+    if (acts(mode)) {
+      window.localStorage.setItem(KEY_OF_ACTING, mode);
+    }
+    this._chats.forEach(chat => this.stamp(chat, mode));
+  }
+
+  stamp(chat: IChatPanel, mode: Mode): void {
+    chat.model.input.updateMetadata({ approval: mode });
+  }
+
+  /** The mode in which a plan is carried out: the one before, or "ask"; null if none may be. */
+  async modeOfPlan(): Promise<Mode | null> {
+    const modes = await this.known;
+    const before = kept(modes, KEY_OF_ACTING) ?? modes.default;
+    if (acts(before)) {
+      return before;
+    }
+    return modes.allowed.includes('ask') ? 'ask' : null;
+  }
+}
+
+let choice: ModeChoice | null = null;
+
+/** Return the mode in which a plan would be carried out, or null. */
+export async function modeOfPlan(): Promise<Mode | null> {
+  return choice ? choice.modeOfPlan() : null;
+}
+
+/** Carry the plan of a chat out, in a mode that becomes the chosen one. */
+export function carryOut(model: IChatModel, mode: Mode): void {
+  choice?.choose(mode);
+  model.sendMessage({
+    body: 'Go ahead with the plan.',
+    metadata: { ...metadataOf(model.input), approval: mode }
+  });
+}
+
+function picker(choice: ModeChoice): (props: IToolbarItemProps) => JSX.Element {
   return function ApprovalPicker({ model, edit }: IToolbarItemProps) {
     const [modes, setModes] = React.useState<IModes | null>(null);
     const [mode, setMode] = React.useState<Mode | null>(null);
@@ -71,7 +142,7 @@ function picker(
       };
       model.metadataChanged.connect(follow);
       follow();
-      void known.then(setModes);
+      void choice.known.then(setModes);
       return () => {
         model.metadataChanged.disconnect(follow);
       };
@@ -88,7 +159,7 @@ function picker(
         title={WORDS[now][1]}
         value={now}
         disabled={modes.allowed.length < 2}
-        onChange={event => choose(event.target.value as Mode)}
+        onChange={event => choice.choose(event.target.value as Mode)}
       >
         {[...modes.allowed].reverse().map(one => (
           <option key={one} value={one} title={WORDS[one][1]}>
@@ -109,22 +180,16 @@ export const approvalMode: JupyterFrontEndPlugin<void> = {
     if (!chats) {
       return;
     }
-    const known = fetchModes();
-    const stamp = (chat: IChatPanel, mode: Mode): void =>
-      chat.model.input.updateMetadata({ approval: mode });
-    const choose = (mode: Mode): void => {
-      window.localStorage.setItem(KEY, mode);
-      chats.forEach(chat => stamp(chat, mode));
-    };
-    const Picker = picker(known, choose);
+    const made = (choice = new ModeChoice(chats));
+    const Picker = picker(made);
     const serve = (chat: IChatPanel): void => {
       chat.widget.inputToolbarRegistry?.addItem('caesarion-approval', {
         element: Picker,
         position: 5
       });
-      void known.then(modes => {
+      void made.known.then(modes => {
         if (!chat.isDisposed) {
-          stamp(chat, chosen(modes));
+          made.stamp(chat, chosen(modes));
         }
       });
     };

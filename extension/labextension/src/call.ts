@@ -17,7 +17,13 @@ import {
 import { Panel, Widget } from '@lumino/widgets';
 
 import { describeDecision, makeApprovalCard, type IDecision } from './approval_card';
+import type { ICellChange, IChangeCards } from './change_card';
+import type { Intent } from './context';
+import { makeToolbar } from './error_actions';
+import { hashOfText } from './decision';
+import { showExactly, withNames } from './exact_code';
 import { isFolded, toggleOutputs } from './fold_state';
+import { makeQuestionCard, type IQuestion } from './question_card';
 
 export const CALL_MIME = 'application/vnd.caesarion.call+json';
 
@@ -41,6 +47,8 @@ export interface ICall {
   /** Its Python; a call of another tool has a label instead. */
   readonly code?: string;
   readonly label?: string;
+  /** Whether its code runs in a copy of the namespace, and leaves no names behind. */
+  readonly scratch?: boolean;
   readonly execution_count?: number | null;
   readonly kernel_id?: string;
   /** The path of the notebook whose kernel that is; empty for the chat's own. */
@@ -50,7 +58,13 @@ export interface ICall {
   readonly seconds?: number;
   /** What answers it while it waits for a person, and what they said. */
   readonly approval_id?: string;
+  /** What it can do at worst: risk_classes.ts. */
+  readonly classes?: readonly string[];
   readonly decided?: IDecision;
+  /** What it changes or runs in a notebook. */
+  readonly change?: ICellChange;
+  /** What it asks its person. */
+  readonly question?: IQuestion;
   /** What the model was told, where there is nothing else to see. */
   readonly told?: string;
 }
@@ -60,6 +74,8 @@ export interface ICallActions {
   copy(code: string): Promise<void>;
   insert(call: ICall, node: HTMLElement): Promise<void>;
   rerun(call: ICall, node: HTMLElement): void;
+  /** Fix or explain a call that failed, or ask about it; resolves with what to say of that. */
+  act(intent: Intent, call: ICall, node: HTMLElement): Promise<string>;
 }
 
 const STATUS_WORDS: Record<CallStatus, string> = {
@@ -73,6 +89,17 @@ const STATUS_WORDS: Record<CallStatus, string> = {
   interrupted: 'stopped',
   dead: 'the kernel died'
 };
+
+/** Of calls that change a notebook. */
+const CHANGE_WORDS: Partial<Record<CallStatus, string>> = {
+  queued: 'being applied',
+  ok: 'applied',
+  error: 'not applied',
+  refused: 'not applied'
+};
+
+const SCRATCH =
+  'Ran in a copy of the namespace: its names are gone. Objects are shared, so what it changed in place, and files, stay changed.';
 
 /** Seconds as people say them. */
 export function formatSeconds(seconds: number): string {
@@ -88,14 +115,19 @@ export function formatSeconds(seconds: number): string {
 }
 
 function describe(call: ICall): string {
-  const words = [STATUS_WORDS[call.status] ?? call.status];
+  const isChange = call.change && call.change.operation !== 'run';
+  const change = isChange && CHANGE_WORDS[call.status];
+  const words = [change || (STATUS_WORDS[call.status] ?? call.status)];
   if (call.status === 'running' && call.started) {
     words.push(formatSeconds(Math.max(0, Date.now() / 1000 - call.started)));
   } else if (call.seconds !== undefined) {
     words.push(formatSeconds(call.seconds));
   }
   if (call.place) {
-    words.push(`in ${call.place}`);
+    words.push(`in ${withNames(call.place)}`);
+  }
+  if (call.scratch) {
+    words.push('scratch');
   }
   if (call.decided) {
     words.push(describeDecision(call.decided));
@@ -132,11 +164,17 @@ function button(
 
 /** Draws a call. It is made anew with every change; what must stay is in fold_state.ts. */
 export class CallRenderer extends Panel implements IRenderMime.IRenderer {
-  constructor(rendermime: IRenderMimeRegistry, actions: ICallActions) {
+  /** `changes` draws what calls change in notebooks; without it their arguments are shown. */
+  constructor(
+    rendermime: IRenderMimeRegistry,
+    actions: ICallActions,
+    changes: IChangeCards | null
+  ) {
     super();
     this.addClass('caesarion-call');
     this._rendermime = rendermime;
     this._actions = actions;
+    this._changes = changes;
   }
 
   async renderModel(model: IRenderMime.IMimeModel): Promise<void> {
@@ -144,21 +182,30 @@ export class CallRenderer extends Panel implements IRenderMime.IRenderer {
     this.node.dataset.call = call.id;
     this.node.dataset.status = call.status;
     this.node.setAttribute('role', 'group');
-    if (call.code === undefined) {
+    const { change } = call;
+    if (change && this._changes) {
+      this.addClass('caesarion-cell');
+      this.addWidget(new Widget({ node: this._changes.make(change, call.approval_id, call.classes) }));
+    } else if (call.question) {
+      const markdown = this._rendermime.createRenderer('text/markdown');
+      this.addWidget(await makeQuestionCard(call.question, markdown, model));
+    } else if (call.code === undefined) {
       this.addWidget(
-        new Widget({ node: element('div', 'label', call.label ?? call.name) })
+        new Widget({ node: element('div', 'label', withNames(call.label ?? call.name)) })
       );
     } else {
       this.addClass('caesarion-cell');
-      await this._addCode(call, model);
+      await this._addCode(call, call.code, model);
     }
     if (call.told) {
       this.addWidget(new Widget({ node: element('div', 'result', call.told) }));
     }
-    if (call.approval_id) {
+    if (call.approval_id && !(change && this._changes)) {
       const code = this.node.querySelector<HTMLElement>('.caesarion-call-code');
-      const node = makeApprovalCard(call.approval_id, call.code, code ?? undefined);
-      this.addWidget(new Widget({ node }));
+      const { approval_id: approval, classes } = call;
+      const hash = hashOfText(call.code ?? call.label ?? call.name);
+      const waiting = { approval, hash, classes, code: call.code };
+      this.addWidget(new Widget({ node: makeApprovalCard(waiting, code ?? undefined) }));
     }
     this._addFoot(call);
   }
@@ -166,10 +213,13 @@ export class CallRenderer extends Panel implements IRenderMime.IRenderer {
   /** Draw the prompt, and the code as the lab draws code in Markdown. */
   private async _addCode(
     call: ICall,
+    source: string,
     model: IRenderMime.IMimeModel
   ): Promise<void> {
     const code = this._rendermime.createRenderer('text/markdown');
     await code.renderModel(model);
+    // The Markdown may say something else, and so may what is drawn of it.
+    showExactly(code.node, source);
     code.addClass('caesarion-call-code');
     const count = call.execution_count ?? (call.status === 'running' ? '*' : ' ');
     const line = new Panel();
@@ -185,6 +235,10 @@ export class CallRenderer extends Panel implements IRenderMime.IRenderer {
     const foot = element('div', 'foot');
     const state = element('span', 'state', describe(call));
     state.setAttribute('role', 'status');
+    state.title = describe(call);
+    if (call.scratch) {
+      state.title = SCRATCH;
+    }
     foot.append(element('span', 'dot'), state);
     this._label(call);
     if (call.status === 'running') {
@@ -199,6 +253,9 @@ export class CallRenderer extends Panel implements IRenderMime.IRenderer {
       foot.append(...this._buttons(call, call.code));
     }
     this.addWidget(new Widget({ node: foot }));
+    if (call.status === 'error' && call.code !== undefined) {
+      this.addWidget(makeToolbar(intent => this._actions.act(intent, call, this.node)));
+    }
   }
 
   private _label(call: ICall): void {
@@ -242,6 +299,7 @@ export class CallRenderer extends Panel implements IRenderMime.IRenderer {
     fold.setAttribute('aria-expanded', String(!shut));
   }
 
+  private readonly _changes: IChangeCards | null;
   private readonly _rendermime: IRenderMimeRegistry;
   private readonly _actions: ICallActions;
 }

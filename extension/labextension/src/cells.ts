@@ -16,8 +16,11 @@ import {
 } from '@jupyterlab/notebook';
 import { IRenderMimeRegistry, type IRenderMime } from '@jupyterlab/rendermime';
 
-import { chatRenderMime } from './chat_rendermime';
+import { chatRenderMime, messageRenderMime } from './chat_rendermime';
+import { IChangeCards } from './change_card';
 import { CALL_MIME, CallRenderer, type ICall, type ICallActions } from './call';
+import { actOn } from './error_actions';
+import { metadataOf } from './message_metadata';
 import { OUTPUT_MIME, OutputRenderer } from './output';
 import { REASONING_MIME, ReasoningRenderer } from './reasoning';
 import { WEATHER_MIME, WeatherRenderer } from './weather_card';
@@ -73,14 +76,20 @@ function actions(
     },
     rerun: (call, node) => {
       const model = chatOf(node)?.model;
-      // A question that is being edited has nothing to do with this.
-      const { replaces: _, ...stamp } = model?.input.getMetadata() ?? {};
       model?.sendMessage({
         body: call.execution_count
           ? `Run cell ${call.execution_count} again.`
           : 'Run this cell again.',
-        metadata: { ...stamp, run_again: { id: call.id, shown: call.code ?? call.label ?? '' } }
+        metadata: {
+          ...metadataOf(model?.input),
+          run_again: { id: call.id, shown: call.code ?? call.label ?? '' }
+        }
       });
+    },
+    act: async (intent, call, node) => {
+      const chat = chatOf(node);
+      const subject = { call: { id: call.id, shown: call.code ?? '' } };
+      return chat ? actOn(chat, intent, subject) : '';
     }
   };
 }
@@ -90,23 +99,29 @@ export const cells: JupyterFrontEndPlugin<void> = {
   description: 'Draws the calls of the agent, their outputs and its reasoning.',
   autoStart: true,
   requires: [IRenderMimeRegistry],
-  optional: [IChatTracker, INotebookTracker],
+  optional: [IChatTracker, INotebookTracker, IChangeCards],
   activate: (
     app,
     rendermime: IRenderMimeRegistry,
     chats: IChatTracker | null,
-    notebooks: INotebookTracker | null
+    notebooks: INotebookTracker | null,
+    changes: IChangeCards | null
   ) => {
     const chat = chatRenderMime(rendermime);
     const does = actions(app, chats, notebooks);
     const renderers: Record<string, () => IRenderMime.IRenderer> = {
-      [CALL_MIME]: () => new CallRenderer(chat, does),
+      [CALL_MIME]: () => new CallRenderer(chat, does, changes),
       [OUTPUT_MIME]: () => new OutputRenderer(chat),
-      [REASONING_MIME]: () => new ReasoningRenderer(chat),
-      [WEATHER_MIME]: () => new WeatherRenderer()
+      [REASONING_MIME]: () => new ReasoningRenderer(chat)
     };
+    const messages = messageRenderMime(rendermime);
     for (const [type, createRenderer] of Object.entries(renderers)) {
-      chat.addFactory({ safe: true, mimeTypes: [type], createRenderer }, FIRST);
+      messages.addFactory({ safe: true, mimeTypes: [type], createRenderer });
     }
+    // The weather is an output, also in a notebook.
+    chat.addFactory(
+      { safe: true, mimeTypes: [WEATHER_MIME], createRenderer: () => new WeatherRenderer() },
+      FIRST
+    );
   }
 };

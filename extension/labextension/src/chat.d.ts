@@ -73,6 +73,8 @@ declare module '@jupyter/chat' {
     /** The chat's own connection: private there, and the only sign that it is down. */
     readonly _wsHandler?: {
       readonly _socket: WebSocket | null;
+      /** Resolves with the first connection; what is sent before is lost. */
+      readonly ready: Promise<void>;
       _openSocket(): void;
     } | null;
     sendMessage(message: {

@@ -14,6 +14,7 @@ import {
 } from '@jupyterlab/rendermime';
 import { PanelLayout, Widget } from '@lumino/widgets';
 
+import { CHART, harmlessChart } from './chart';
 import { mayNameAddress, withoutRemoteContent } from './remote_content';
 
 const MERMAID = 'text/vnd.mermaid';
@@ -33,9 +34,6 @@ const DRAWN = new Set([
   ...['application/json', 'application/x-ndjson', 'application/jsonl']
 ]);
 
-/** Vega and Vega-Lite of any version, whose renderer loads what its resolver allows. */
-const CHART = /^application\/vnd\.vega(?:lite)?\.v\d+\+json$/;
-
 /** Lets a chart load nothing, also from an address that it computes. */
 const NOTHING: IRenderMime.IResolver = {
   isLocal: () => true,
@@ -44,8 +42,9 @@ const NOTHING: IRenderMime.IResolver = {
 };
 
 const registries = new WeakMap<IRenderMimeRegistry, IRenderMimeRegistry>();
+const ofMessages = new WeakMap<IRenderMimeRegistry, IRenderMimeRegistry>();
 
-/** Return the registry for chats that draws with the renderers of `lab`, the lab's own. */
+/** Return the registry that draws what chats hold with the renderers of `lab`, the lab's own. */
 export function chatRenderMime(lab: IRenderMimeRegistry): IRenderMimeRegistry {
   const known = registries.get(lab);
   if (known) {
@@ -91,8 +90,43 @@ export function chatRenderMime(lab: IRenderMimeRegistry): IRenderMimeRegistry {
     },
     clone: () => registry
   };
-  const registry = new Proxy(lab, {
-    get: (target, name) => {
+  const registry = withOverrides(lab, overrides);
+  registries.set(lab, registry);
+  return registry;
+}
+
+/**
+ * Return the registry that draws messages of chats. What is added to it is drawn in them alone:
+ * an output in a notebook, or of code in a chat, must not look like a call of the agent's.
+ */
+export function messageRenderMime(lab: IRenderMimeRegistry): IRenderMimeRegistry {
+  const known = ofMessages.get(lab);
+  if (known) {
+    return known;
+  }
+  const chat = chatRenderMime(lab);
+  const own = new Map<string, IRenderMime.IRendererFactory>();
+  const registry: IRenderMimeRegistry = withOverrides(chat, {
+    createRenderer: mimeType => {
+      const { sanitizer, resolver, linkHandler, latexTypesetter } = chat;
+      const options = { mimeType, sanitizer, resolver, linkHandler, latexTypesetter };
+      return own.get(mimeType)?.createRenderer(options) ?? chat.createRenderer(mimeType);
+    },
+    preferredMimeType: (bundle, safe) =>
+      [...own.keys()].find(mimeType => mimeType in bundle) ?? chat.preferredMimeType(bundle, safe),
+    addFactory: factory => factory.mimeTypes.forEach(mimeType => own.set(mimeType, factory)),
+    clone: () => registry
+  });
+  ofMessages.set(lab, registry);
+  return registry;
+}
+
+function withOverrides(
+  target: IRenderMimeRegistry,
+  overrides: Partial<IRenderMimeRegistry>
+): IRenderMimeRegistry {
+  return new Proxy(target, {
+    get: (_, name) => {
       if (name in overrides) {
         return overrides[name as keyof IRenderMimeRegistry];
       }
@@ -100,8 +134,6 @@ export function chatRenderMime(lab: IRenderMimeRegistry): IRenderMimeRegistry {
       return typeof value === 'function' ? value.bind(target) : value;
     }
   });
-  registries.set(lab, registry);
-  return registry;
 }
 
 /** Draw diagrams of Markdown only if they name no address. */
@@ -181,7 +213,11 @@ class CautiousRenderer extends Widget implements IRenderMime.IRenderer {
   private async _draw(model: IRenderMime.IMimeModel, isAskedFor: boolean): Promise<void> {
     const renderer = this._create(this._mimeType, isAskedFor);
     this._inside.addWidget(renderer);
-    await renderer.renderModel(model);
+    // A tooltip may hold a picture.
+    const options = isAskedFor ? {} : { tooltip: false };
+    await renderer.renderModel(
+      CHART.test(this._mimeType) ? harmlessChart(model, this._mimeType, options) : model
+    );
   }
 
   private _ask(model: IRenderMime.IMimeModel): void {

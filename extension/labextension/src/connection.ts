@@ -1,6 +1,6 @@
 /**
- * A sentence above the input when the chat has lost its server; a message stays in the box
- * until it can be sent, also if the page must be loaded again for it.
+ * A notice above the input while the chat has no connection to its server. A message stays
+ * in the input until it can be sent, also if the page must be reloaded for that.
  *
  * jupyterlab-chat 0.25 drops a message that is sent while its socket is down, without
  * a word, and opens the socket again only after an abnormal end (code 1006): a server
@@ -15,13 +15,13 @@ import { Widget } from '@lumino/widgets';
 
 import { addToInputBar } from './input_bar';
 
-/** Milliseconds between two looks at the socket, which cost nothing. */
+/** Milliseconds between two checks of the socket's state, which cost nothing. */
 const EVERY = 1_000;
 
-/** Milliseconds between two questions to a server that is away; upstream opens sockets every second. */
+/** Milliseconds between two requests to a server that is away; upstream opens sockets every second. */
 const PAUSE = 4_000;
 
-/** Milliseconds that the return of the server is told of. */
+/** Milliseconds for which the notice of the server's return is shown. */
 const BACK = 15_000;
 
 const AWAY =
@@ -31,14 +31,14 @@ const LOGIN =
 const RETURNED = 'The server is back.';
 const RETURNED_KEPT = 'The server is back. Your message was not sent yet: send it now.';
 
-/** Where the hub starts this server, if there is a hub. */
+/** The hub's page that starts this server; empty without a hub. */
 function startUrl(): string {
   const prefix = PageConfig.getOption('hubPrefix');
   const user = PageConfig.getOption('hubUser');
   return prefix && user ? URLExt.join(prefix, 'spawn', user) : '';
 }
 
-/** One chat's connection. */
+/** Watches the connection of one chat. */
 class Watch {
   constructor(private _chat: IChatPanel) {
     this._widget = new Widget();
@@ -56,7 +56,7 @@ class Watch {
     });
   }
 
-  /** Let nothing be sent into the void, and nothing be cleared that was not sent. */
+  /** Refuse to send while the connection is lost, and keep what was typed. */
   private _guard(): void {
     const { model } = this._chat;
     const { input } = model;
@@ -87,13 +87,13 @@ class Watch {
     });
   }
 
-  /** Where the message is kept; a chat that is only being made has its path, but no id yet. */
+  /** The key of the kept message; a chat that is being created has a path, but no id yet. */
   private get _key(): string {
     const { baseUrl } = ServerConnection.makeSettings();
     return `caesarion:kept:${baseUrl}:${this._chat.model.name}`;
   }
 
-  /** Bring back what was kept when the page went; it stays kept, as a chat may be drawn twice. */
+  /** Restore the kept message; it stays stored, as a chat may be drawn twice. */
   private _restore(): void {
     const { input } = this._chat.model;
     const kept = window.localStorage.getItem(this._key);
@@ -102,7 +102,7 @@ class Watch {
     }
   }
 
-  /** Whether what is sent now would be lost; before the first connection the chat cannot be used. */
+  /** Whether a message would be lost; before the first connection the chat cannot be used. */
   private _lost(): boolean {
     const socket = this._chat.model._wsHandler?._socket;
     return socket ? socket.readyState !== WebSocket.OPEN || !navigator.onLine : false;
@@ -111,7 +111,7 @@ class Watch {
   private _refuse(): void {
     this._away = true;
     this._show(this._told || AWAY);
-    // Said again, where it stands already.
+    // Draws attention to the notice where it is shown already.
     this._widget.node.classList.remove('jp-Caesarion-connectionFlash');
     void this._widget.node.offsetWidth;
     this._widget.node.classList.add('jp-Caesarion-connectionFlash');
@@ -141,7 +141,7 @@ class Watch {
     void this._reopen();
   }
 
-  /** Ask now and then whether the server answers: open a socket that stays shut, or say why not. */
+  /** Ask the server at intervals; open the socket again if it answers, or show why not. */
   private async _reopen(): Promise<void> {
     const handler = this._chat.model._wsHandler;
     if (!handler || !this._away || Date.now() - this._asked < PAUSE) {
@@ -157,7 +157,7 @@ class Watch {
       if (answer.ok && shut && handler._socket === socket && !this._chat.isDisposed) {
         handler._openSocket();
       } else if ([401, 403].includes(answer.status) && this._away) {
-        // A server that was started anew does not know this page's token.
+        // A restarted server does not know this page's token.
         this._told = LOGIN;
         this._show(LOGIN);
       }
@@ -190,7 +190,7 @@ class Watch {
   private _restored = false;
   private _away = false;
   private _told = '';
-  /** When the server was asked last, in milliseconds. */
+  /** When the server was last asked, in milliseconds. */
   private _asked = 0;
 }
 

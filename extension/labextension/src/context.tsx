@@ -1,7 +1,7 @@
 /**
  * What goes along with a message: the notebook in front and its kernel, the
- * selected cell, and the variables that are named. Chips above the input show it;
- * each can be left out. The server finds it in the message's metadata.
+ * selected cell, and the variables that are named. context_chips.tsx shows it above
+ * the input; each can be left out. The server finds it in the message's metadata.
  */
 
 import {
@@ -11,20 +11,22 @@ import {
   type IInputModel
 } from '@jupyter/chat';
 import { ILabShell, type JupyterFrontEndPlugin } from '@jupyterlab/application';
-import { ReactWidget, UseSignal } from '@jupyterlab/apputils';
 import type { Cell } from '@jupyterlab/cells';
 import { PathExt } from '@jupyterlab/coreutils';
 import { INotebookTracker, type NotebookPanel } from '@jupyterlab/notebook';
 import {
+  bugIcon,
   notebookIcon,
   numberingIcon,
-  variableIcon,
-  type LabIcon
+  variableIcon
 } from '@jupyterlab/ui-components';
 import { Signal, type ISignal } from '@lumino/signaling';
-import * as React from 'react';
 
+import { Chips, type IChip } from './context_chips';
 import { addToInputBar } from './input_bar';
+import { metadataOf, newTraceparent } from './message_metadata';
+import { describeCell, pythonKernel, type ICellError } from './notebook_stamp';
+import { PAGE_ID } from './page_channel';
 import {
   mentions,
   unmentioned,
@@ -33,46 +35,16 @@ import {
   type Where
 } from './variables';
 
-/** Characters of a cell, and of what is selected in it, that are sent at most. */
-const SOURCE = 4000;
+/** What was pressed at code that failed. */
+export type Intent = 'fix' | 'explain' | 'ask';
 
-/** The beginning of `text`; the agent is told how much is missing. */
-function clipped(text: string): string {
-  const over = text.length - SOURCE;
-  return over > 0
-    ? `${text.slice(0, SOURCE)}\n[... ${over.toLocaleString('en')} characters left out ...]`
-    : text;
-}
-
-/** The kernel of `panel`, if the agent's code, which is Python, can run there. */
-function pythonKernel(panel: NotebookPanel | null): string | undefined {
-  const context = panel?.sessionContext;
-  const kernel = context?.session?.kernel;
-  const specs = context?.specsManager.specs?.kernelspecs;
-  const language = kernel && specs?.[kernel.name]?.language;
-  return !language || language.toLowerCase() === 'python'
-    ? kernel?.id
-    : undefined;
-}
-
-/** A cell as the message carries it; `number` counts from 1. */
-interface ICell {
-  number: number;
-  kind: string;
-  execution_count: number | null;
-  source: string;
-  selection: string;
-}
-
-/** One thing that goes along; `toggle` leaves it out, or takes it in again. */
-interface IChip {
-  key: string;
-  icon: LabIcon;
-  label: string;
-  /** What a screen reader and the tooltip say it is. */
-  what: string;
-  on: boolean;
-  toggle: () => void;
+/** What a message is about: a cell of a notebook, with an error of it, or a call of the chat. */
+export interface ISubject {
+  panel?: NotebookPanel;
+  cell?: Cell;
+  error?: ICellError | undefined;
+  /** A call of the chat, by its id and what is shown of it. */
+  call?: { id: string; shown: string };
 }
 
 /** What goes along with the next message of one chat. */
@@ -117,9 +89,9 @@ class Context {
         toggle: () => this._toggle('notebook')
       });
     }
-    const cell = this._activeCell();
+    const cell = this._cell();
     if (cell) {
-      const { number, selection, execution_count } = this._cell(cell);
+      const { number, selection, execution_count } = describeCell(panel!, cell);
       const run = execution_count ? ` [${execution_count}]` : '';
       chips.push({
         key: 'cell',
@@ -130,6 +102,19 @@ class Context {
           : `the text of the selected cell, number ${number}`,
         on: !this._without.has('cell'),
         toggle: () => this._toggle('cell')
+      });
+    }
+    const { error, call } = this._subject ?? {};
+    if (error || call) {
+      chips.push({
+        key: 'error',
+        icon: bugIcon,
+        label: error?.name || 'Error',
+        what: error
+          ? 'the error of this cell, and digests of the variables that it names'
+          : 'code of this chat that failed, and its error',
+        on: true,
+        toggle: () => this._forget()
       });
     }
     for (const name of this._names()) {
@@ -155,7 +140,37 @@ class Context {
       this._notebook = panel;
       this._without.clear();
     }
+    const cell = this._subject?.cell;
+    if (cell && (cell.isDisposed || !panel?.content.widgets.includes(cell))) {
+      this._subject = null;
+    }
     this._stamp();
+  }
+
+  /** Send `subject` along with the next message, instead of the selected cell. */
+  askAbout(subject: ISubject): void {
+    this._without.delete('notebook');
+    this._without.delete('cell');
+    this._subject = subject;
+    this.refresh();
+  }
+
+  /** The metadata of a message that is about `subject`, whatever goes along with the next one. */
+  metadataAbout(subject: ISubject, intent: Intent): Record<string, unknown> {
+    this.refresh();
+    const { panel, cell, error, call } = subject;
+    return {
+      ...metadataOf(this._chat.model.input),
+      ...(panel && {
+        notebook_path: panel.context.localPath,
+        kernel_id: pythonKernel(panel)
+      }),
+      cell: panel && cell ? describeCell(panel, cell) : undefined,
+      variables: undefined,
+      intent,
+      error,
+      call
+    };
   }
 
   /** Stamp what is true at the moment of sending. */
@@ -165,6 +180,8 @@ class Context {
       await this._variables.of(where);
     }
     this.refresh();
+    this._chat.model.input.updateMetadata({ traceparent: newTraceparent() });
+    this._submitted = true;
   }
 
   /**
@@ -181,32 +198,15 @@ class Context {
     return this._without.has('notebook') ? null : this._notebook;
   }
 
-  /** The selected cell, if there is anything in it. */
-  private _activeCell(): Cell | null {
-    const cell = this._sent()?.content.activeCell ?? null;
-    return cell?.model.sharedModel.getSource().trim() ? cell : null;
-  }
-
-  private _cell(cell: Cell): ICell {
-    const { sharedModel } = cell.model;
-    const source = sharedModel.getSource();
-    const range = cell.editor?.getSelection();
-    const ends = range
-      ? [range.start, range.end].map(end => cell.editor!.getOffsetAt(end))
-      : [0, 0];
-    const content = this._notebook!.content;
-    return {
-      number: content.activeCellIndex + 1,
-      kind: sharedModel.cell_type,
-      execution_count:
-        'execution_count' in sharedModel
-          ? (sharedModel.execution_count as number | null)
-          : null,
-      source: clipped(source),
-      selection: clipped(
-        source.slice(Math.min(...ends), Math.max(...ends))
-      )
-    };
+  /** The cell that goes along: the one asked about, else the selected one with anything in it. */
+  private _cell(): Cell | null {
+    const { cell, call } = this._subject ?? {};
+    const panel = this._sent();
+    if (!panel || cell || call) {
+      return (panel && cell) || null;
+    }
+    const { activeCell } = panel.content;
+    return activeCell?.model.sharedModel.getSource().trim() ? activeCell : null;
   }
 
   private _names(): string[] {
@@ -217,14 +217,19 @@ class Context {
   private _stamp(): void {
     const { input } = this._chat.model;
     const panel = this._sent();
-    const cell = this._without.has('cell') ? null : this._activeCell();
+    const cell = this._without.has('cell') ? null : this._cell();
+    const { error, call } = this._subject ?? {};
     const names = this._names();
     // Every key is always there, so that a stamp wipes out the one before.
     const now: Record<string, unknown> = {
       notebook_path: panel?.context.localPath,
+      notebook_page: PAGE_ID,
       kernel_id: pythonKernel(panel),
-      cell: cell ? this._cell(cell) : undefined,
-      variables: names.length ? names : undefined
+      cell: cell ? describeCell(panel!, cell) : undefined,
+      variables: names.length ? names : undefined,
+      intent: this._subject ? 'ask' : undefined,
+      error: cell ? error : undefined,
+      call
     };
     const was = input.getMetadata();
     const same = Object.keys(now).every(
@@ -236,6 +241,11 @@ class Context {
     this._changed.emit();
   }
 
+  private _forget(): void {
+    this._subject = null;
+    this._stamp();
+  }
+
   private _toggle(key: string): void {
     if (!this._without.delete(key)) {
       this._without.add(key);
@@ -245,6 +255,11 @@ class Context {
 
   private _textChanged(): void {
     const { where } = this;
+    // The input is emptied when its message is sent, and keeps what could not be sent.
+    if (this._submitted && this._chat.model.input.value === '') {
+      this._subject = null;
+    }
+    this._submitted = false;
     if (where && this._chat.model.input.value.includes('@')) {
       this._variables.of(where).then(
         () => this._stamp(),
@@ -257,55 +272,17 @@ class Context {
   private _notebook: NotebookPanel | null = null;
   /** What its user has left out, by the chip's key, until another notebook comes. */
   private _without = new Set<string>();
+  /** What its user asks about, until the message is sent. */
+  private _subject: ISubject | null = null;
+  private _submitted = false;
   private _changed = new Signal<this, void>(this);
 }
 
-function Chip({ chip }: { chip: IChip }): JSX.Element {
-  const told = chip.on
-    ? `Goes along: ${chip.what}. Click to leave it out.`
-    : `Left out: ${chip.what}. Click to send it along again.`;
-  return (
-    <button
-      type="button"
-      className="jp-Caesarion-chip"
-      aria-pressed={chip.on}
-      aria-label={told}
-      title={told}
-      onClick={event => {
-        event.stopPropagation();
-        chip.toggle();
-      }}
-    >
-      <chip.icon.react tag="span" className="jp-Caesarion-chipIcon" />
-      <span className="jp-Caesarion-chipLabel">{chip.label}</span>
-      <span className="jp-Caesarion-chipAction" aria-hidden="true">
-        {chip.on ? '×' : '+'}
-      </span>
-    </button>
-  );
-}
+const contexts = new Map<IChatPanel, Context>();
 
-class Chips extends ReactWidget {
-  constructor(private _context: Context) {
-    super();
-    this.addClass('jp-Caesarion-chips');
-    this.node.setAttribute('role', 'group');
-    this.node.setAttribute('aria-label', 'What goes along with your message');
-  }
-
-  protected override render(): JSX.Element {
-    return (
-      <UseSignal signal={this._context.changed}>
-        {() => (
-          <>
-            {this._context.chips.map(chip => (
-              <Chip key={chip.key} chip={chip} />
-            ))}
-          </>
-        )}
-      </UseSignal>
-    );
-  }
+/** What goes along with the next message of `chat`. */
+export function contextOf(chat: IChatPanel): Context | undefined {
+  return contexts.get(chat);
 }
 
 /** Keep the stamp of every open chat true for as long as the lab runs. */
@@ -315,7 +292,6 @@ function stampChats(
   shell: ILabShell | null,
   commands: IChatCommandRegistry | null
 ): void {
-  const contexts = new Map<IChatPanel, Context>();
   const variables = new Variables();
   const refreshAll = (): void =>
     contexts.forEach(context => context.refresh());

@@ -12,6 +12,8 @@ import {
 import { SplitPanel, type Widget } from '@lumino/widgets';
 import { IMultiChatPanel, IWidgetConfig } from 'jupyterlab-chat';
 
+import { openSideChat } from './open_chat';
+
 /** The sidebar's share of the width that it and the main area have together. */
 const SIDEBAR_SHARE = 0.4;
 
@@ -48,7 +50,7 @@ function widen(panel: Widget): void {
   split.setRelativeSizes(sizes);
 }
 
-/** Open the chat named "Chat" beside a new workspace; create it if need be. */
+/** Open a chat beside a new workspace. */
 async function openOnFirstVisit(
   app: JupyterFrontEnd,
   shell: ILabShell,
@@ -60,10 +62,7 @@ async function openOnFirstVisit(
     return;
   }
   await configured(settings);
-  await app.commands.execute('jupyterlab-chat:createAndOpen', {
-    name: 'Chat',
-    inSidePanel: true
-  });
+  await openSideChat(app);
   widen(panel);
 }
 

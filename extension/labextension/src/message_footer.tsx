@@ -1,6 +1,6 @@
 /**
- * The footer of a message: under an answer its tokens and its time, under the last
- * question the buttons of retry_edit.tsx.
+ * The footer of a message: under an answer its tokens and its time, and the buttons of undo.tsx and
+ * plan_button.tsx, under the last question the buttons of retry_edit.tsx.
  */
 
 import {
@@ -13,7 +13,10 @@ import type { JupyterFrontEndPlugin } from '@jupyterlab/application';
 import * as React from 'react';
 
 import { formatSeconds } from './call';
+import { IOpenNotebooks } from './open_notebooks';
+import { isOpenPlan, PlanButton } from './plan_button';
 import { addEditor, lastQuestion, RetryEdit } from './retry_edit';
+import { followDecisions, undoableTurn, UndoTurn } from './undo';
 
 /** The usage of a turn; the tokens are 0 if the provider did not count them. */
 interface IUsage {
@@ -68,8 +71,15 @@ function Footer(props: IFooterProps): JSX.Element | null {
     };
   }, [model, message]);
   const usage = usageOf(message);
-  if (usage) {
-    return <Usage usage={usage} />;
+  const turn = undoableTurn(message);
+  if (usage || turn) {
+    return (
+      <div>
+        {isOpenPlan(model, message) && <PlanButton model={model} />}
+        {usage && <Usage usage={usage} />}
+        {turn && <UndoTurn model={model} turn={turn} />}
+      </div>
+    );
   }
   return lastQuestion(model)?.id === message.id ? (
     <RetryEdit model={model} question={message} />
@@ -81,14 +91,18 @@ export const messageFooter: JupyterFrontEndPlugin<void> = {
   description:
     'Shows the tokens and the time of an answer, and lets the last question be asked again or edited.',
   autoStart: true,
-  optional: [IChatTracker, IMessageFooterRegistry],
+  optional: [IChatTracker, IMessageFooterRegistry, IOpenNotebooks],
   activate: (
     _app,
     chats: IChatTracker | null,
-    footers: IMessageFooterRegistry | null
+    footers: IMessageFooterRegistry | null,
+    openNotebooks: IOpenNotebooks | null
   ) => {
     if (!chats || !footers) {
       return;
+    }
+    if (openNotebooks) {
+      followDecisions(openNotebooks);
     }
     footers.addSection({ component: Footer, position: 'left' });
     chats.forEach(addEditor);

@@ -13,74 +13,18 @@ import {
   ToolbarButton,
   UseSignal
 } from '@jupyterlab/apputils';
-import { URLExt } from '@jupyterlab/coreutils';
 import { IDocumentManager } from '@jupyterlab/docmanager';
-import { ServerConnection } from '@jupyterlab/services';
 import { fastForwardIcon, notebookIcon } from '@jupyterlab/ui-components';
 import { Signal, type ISignal } from '@lumino/signaling';
 import * as React from 'react';
 
 import { addToInputBar } from './input_bar';
+import { AWAY, cancelRun, followed, post, runEvents, type IRun } from './run_client';
 
 const SAVE = 'caesarion:save-chat-as-notebook';
 const RUN = 'caesarion:run-chat-as-notebook';
 const SAVE_LABEL = 'Save as notebook';
 const RUN_LABEL = 'Save as notebook and run from top to bottom';
-
-/** A line of a run's progress, or its end. */
-interface ILine {
-  cell?: number;
-  of?: number;
-  status?: 'ok' | 'error';
-  message?: string;
-}
-
-const AWAY =
-  'The server does not answer. Try again when the lab is connected again.';
-
-async function post(
-  call: string,
-  body: object,
-  signal?: AbortSignal
-): Promise<Response> {
-  const settings = ServerConnection.makeSettings();
-  const url = URLExt.join(settings.baseUrl, 'caesarion/api', call);
-  const init: RequestInit = { method: 'POST', body: JSON.stringify(body) };
-  let answer: Response;
-  try {
-    answer = await ServerConnection.makeRequest(
-      url,
-      signal ? { ...init, signal } : init,
-      settings
-    );
-  } catch (error) {
-    throw signal?.aborted ? error : new Error(AWAY);
-  }
-  if (!answer.ok) {
-    const told = (await answer.json().catch(() => null)) as ILine | null;
-    throw new Error(told?.message ?? `The server says ${answer.status}.`);
-  }
-  return answer;
-}
-
-/** The lines of an answer that comes line by line. */
-async function* lines(answer: Response): AsyncGenerator<ILine> {
-  const reader = answer
-    .body!.pipeThrough(new TextDecoderStream())
-    .getReader();
-  let rest = '';
-  for (;;) {
-    const { value, done } = await reader.read();
-    const whole = (rest + (value ?? '')).split('\n');
-    rest = whole.pop() ?? '';
-    for (const line of whole) {
-      yield JSON.parse(line) as ILine;
-    }
-    if (done) {
-      return;
-    }
-  }
-}
 
 function sentence(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
@@ -93,7 +37,7 @@ interface ISaved {
 }
 
 /** A run that is under way, as the chat shows it above its input. */
-interface IRun {
+interface IProgress {
   path: string;
   /** The code cell that runs, from 1; 0 while the kernel starts. */
   cell: number;
@@ -108,7 +52,7 @@ class Notebook {
     private _documents: IDocumentManager
   ) {}
 
-  get run(): IRun | null {
+  get run(): IProgress | null {
     return this._run;
   }
 
@@ -130,13 +74,10 @@ class Notebook {
     if (this._run) {
       return;
     }
-    const controller = new AbortController();
-    const stop = (): void => controller.abort();
-    this._show({ path: '', cell: 0, of: 0, stop });
+    this._show({ path: '', cell: 0, of: 0, stop: () => undefined });
     try {
       const saved = await this._save();
-      this._show({ path: saved.path, cell: 0, of: 0, stop });
-      await this._follow(saved, controller.signal, stop);
+      await this._follow(saved);
     } catch (error) {
       Notification.error(sentence(error), { autoClose: false });
     } finally {
@@ -144,25 +85,22 @@ class Notebook {
     }
   }
 
-  private async _follow(
-    saved: ISaved,
-    signal: AbortSignal,
-    stop: () => void
-  ): Promise<void> {
+  /** Run what was saved, which goes on when this page is closed, and say how it ended. */
+  private async _follow(saved: ISaved): Promise<void> {
     const { path } = saved;
-    let end: ILine = {};
-    try {
-      const answer = await post('notebooks/run', { path }, signal);
-      for await (const line of lines(answer)) {
-        end = line;
-        if (line.cell && line.of) {
-          this._show({ path, cell: line.cell, of: line.of, stop });
-        }
+    const { id } = await post<IRun>('runs', { kind: 'notebook', path });
+    followed.add(id);
+    const stop = (): void => void cancelRun(id);
+    this._show({ path, cell: 0, of: 0, stop });
+    let end: Partial<IRun> = {};
+    for await (const { name, data } of runEvents(id)) {
+      if (name === 'cell') {
+        this._show({ path, cell: Number(data.cell), of: Number(data.of), stop });
+      } else if (name === 'status') {
+        end = data as Partial<IRun>;
       }
-    } catch (error) {
-      if (!signal.aborted) {
-        throw error;
-      }
+    }
+    if (end.status === 'cancelled') {
       Notification.warning(
         `The run was stopped. ${path} has the outputs of the conversation.`,
         {
@@ -173,20 +111,19 @@ class Notebook {
       return;
     }
     this._open(saved);
-    if (end.status === 'ok') {
+    if (end.status === 'completed') {
       Notification.success(`${path} ran from top to bottom.`, {
         autoClose: 5000
       });
     } else {
-      Notification.error(`${path}: ${end.message ?? AWAY}`, {
+      Notification.error(`${path}: ${end.error?.message ?? AWAY}`, {
         autoClose: false
       });
     }
   }
 
   private async _save(): Promise<ISaved> {
-    const answer = await post('notebooks', { chat: this._chat.model.name });
-    return (await answer.json()) as ISaved;
+    return post<ISaved>('notebooks', { chat: this._chat.model.name });
   }
 
   /** Open a notebook on the conversation's kernel: what the code made is there. */
@@ -200,12 +137,12 @@ class Notebook {
     );
   }
 
-  private _show(run: IRun | null): void {
+  private _show(run: IProgress | null): void {
     this._run = run;
     this._changed.emit();
   }
 
-  private _run: IRun | null = null;
+  private _run: IProgress | null = null;
   private _changed = new Signal<this, void>(this);
 }
 

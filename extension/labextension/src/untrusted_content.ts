@@ -7,11 +7,12 @@
 
 import { IChatTracker, type IChatPanel } from '@jupyter/chat';
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
-import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
+import { IRenderMimeRegistry, type IRenderMime } from '@jupyterlab/rendermime';
 import type { Widget } from '@lumino/widgets';
 import { IMultiChatPanel } from 'jupyterlab-chat';
 
-import { chatRenderMime } from './chat_rendermime';
+import { CHART, guardCharts } from './chart';
+import { messageRenderMime } from './chat_rendermime';
 
 const MESSAGE = '.jp-chat-rendered-message';
 const COMMAND = 'data-commandlinker-command';
@@ -34,11 +35,29 @@ function guard(app: JupyterFrontEnd, panel: Widget | null, lab: IRenderMimeRegis
   const factory = app.docRegistry.getWidgetFactory(FACTORY);
   for (const one of [panel, factory] as (IDrawsChats | null | undefined)[]) {
     if (one?._chatOptions) {
-      one._chatOptions = { ...one._chatOptions, rmRegistry: chatRenderMime(lab) };
+      one._chatOptions = { ...one._chatOptions, rmRegistry: messageRenderMime(lab) };
     } else if (one) {
       console.error('Chats are drawn without protection: jupyterlab-chat has changed.');
     }
   }
+}
+
+/** Let the lab draw no chart that is not trusted otherwise than harmlessly, also in notebooks. */
+function guardAllCharts(lab: IRenderMimeRegistry): void {
+  const guarded = new Set<IRenderMime.IRendererFactory>();
+  const guard = (factory: IRenderMime.IRendererFactory | undefined): void => {
+    if (factory && !guarded.has(factory) && factory.mimeTypes.some(type => CHART.test(type))) {
+      guarded.add(factory);
+      guardCharts(factory);
+    }
+  };
+  lab.mimeTypes.forEach(type => guard(lab.getFactory(type)));
+  // Those of extensions may come later.
+  const add = lab.addFactory.bind(lab);
+  lab.addFactory = (factory, rank) => {
+    guard(factory);
+    add(factory, rank);
+  };
 }
 
 /** Keep the browser from asking a name server for the host of a link that nobody follows. */
@@ -77,6 +96,7 @@ export const untrustedContent: JupyterFrontEndPlugin<void> = {
     panel: Widget | null
   ) => {
     guard(app, panel, rendermime);
+    guardAllCharts(rendermime);
     disablePrefetch();
     chats?.forEach(disarm);
     chats?.widgetAdded.connect((_, chat) => disarm(chat));

@@ -1,7 +1,7 @@
 /**
- * Files on their way from this computer to the server, one after the other, for one
- * chat; each becomes an attachment of the chat's next message. Shown by uploads.tsx;
- * the server's side is `caesarion/api/uploads` (docs/http.md).
+ * The upload queue of a chat: files are sent to the server one after the other, and each
+ * becomes an attachment of the chat's next message. Shown by upload_rows.tsx; the server's
+ * side is `caesarion/api/uploads` (docs/http.md).
  */
 
 import type { IInputModel } from '@jupyter/chat';
@@ -9,11 +9,7 @@ import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 import { Signal, type ISignal } from '@lumino/signaling';
 
-/** What the server takes. */
-export interface ILimits {
-  max_size: number;
-  types: string[];
-}
+import { refusal, type Limits } from './upload_limits';
 
 /**
  * What may become of a file. `checking` is all of it sent and not answered yet,
@@ -24,16 +20,16 @@ type State = 'waiting' | 'sending' | 'checking' | 'refused' | 'broken';
 /** One file. */
 export interface IUpload {
   readonly name: string;
-  /** Nothing of what is refused before it is sent. */
+  /** Null if it is refused before it is sent. */
   readonly file: File | null;
   state: State;
   /** Bytes that are sent. */
   sent: number;
-  /** What is said of one that is refused or broken. */
+  /** Why it was refused, or broke off. */
   sentence: string;
 }
 
-/** What the server answers when it has a file. */
+/** The server's answer once it has the file. */
 interface IUploaded {
   name: string;
   attachment: string;
@@ -44,57 +40,7 @@ const UPLOADS = 'caesarion/api/uploads';
 
 const NOT_SENT = 'Your message was not sent.';
 
-/** Asks the server once what it takes. */
-export class Limits {
-  constructor(readonly settings: ServerConnection.ISettings) {}
-
-  /** What is known already. */
-  known: ILimits | null = null;
-
-  /** Return what the server takes; null if it does not say, and then it is the one to refuse. */
-  async get(): Promise<ILimits | null> {
-    this.known ??= await this._ask().catch(() => null);
-    return this.known;
-  }
-
-  private async _ask(): Promise<ILimits | null> {
-    const url = URLExt.join(this.settings.baseUrl, 'caesarion/api/status');
-    const answer = await ServerConnection.makeRequest(url, {}, this.settings);
-    const status: { upload_limits?: ILimits } = await answer.json();
-    return status.upload_limits ?? null;
-  }
-}
-
-/** Return a size for people, as the server says sizes: in thousands, not in 1,024s. */
-export function sizeOf(bytes: number): string {
-  const units = ['bytes', 'kB', 'MB', 'GB'];
-  let power = 0;
-  while (bytes >= 1000 && power < units.length - 1) {
-    bytes /= 1000;
-    power++;
-  }
-  return `${power === 0 ? bytes : bytes.toFixed(1)} ${units[power]}`;
-}
-
-/** Say why the server would refuse `file`; nothing if it would not. */
-function refusal(file: File, limits: ILimits | null): string {
-  if (!limits) {
-    return '';
-  }
-  const dot = file.name.lastIndexOf('.');
-  const suffix = dot > 0 ? file.name.slice(dot + 1).toLowerCase() : '';
-  if (!limits.types.includes(suffix)) {
-    const types = limits.types.join(', ') || 'none';
-    return `Files of this type are not accepted. Accepted types: ${types}.`;
-  }
-  if (file.size > limits.max_size) {
-    const [size, most] = [file.size, limits.max_size].map(n => n.toLocaleString('en'));
-    return `The file has ${size} bytes; the limit is ${most}.`;
-  }
-  return '';
-}
-
-/** The files of one chat. */
+/** The uploads of one chat. */
 export class UploadQueue {
   constructor(
     private _input: IInputModel,
@@ -105,27 +51,27 @@ export class UploadQueue {
     return this._changed;
   }
 
-  /** All that are to be seen: those on their way, and those that did not arrive. */
+  /** The uploads to show: those under way, and those that failed. */
   get all(): readonly IUpload[] {
     return this._all;
   }
 
-  /** Whether any is on its way. */
+  /** Whether an upload is under way. */
   get running(): boolean {
     return this._all.some(isRunning);
   }
 
-  /** Whether a message waits for them. */
+  /** Whether a message waits for the uploads. */
   get awaited(): boolean {
     return this._waiting.length > 0;
   }
 
-  /** What was attached last, for those who hear and do not see. */
+  /** The last attachment, announced to screen readers. */
   get news(): string {
     return this._news;
   }
 
-  /** Begin with `files`; say of each folder that it is none. */
+  /** Add `files` to the queue; refuse `folders`, each with a sentence. */
   add(files: Iterable<File>, folders: Iterable<string> = []): void {
     for (const name of folders) {
       const sentence = 'This is a folder. Drop the files that are in it.';
@@ -139,7 +85,7 @@ export class UploadQueue {
     void this._work();
   }
 
-  /** Give up a file that is on its way; nothing of it stays on the server. */
+  /** Cancel an upload that is under way; nothing of it stays on the server. */
   cancel(upload: IUpload): void {
     if (this.awaited) {
       this._end(upload, 'refused', `The upload was cancelled. ${NOT_SENT}`);
@@ -152,20 +98,20 @@ export class UploadQueue {
     this._settle(false);
   }
 
-  /** Send a file again that did not arrive. */
+  /** Upload a file again that did not arrive. */
   retry(upload: IUpload): void {
     Object.assign(upload, { state: 'waiting', sent: 0, sentence: '' });
     this._changed.emit();
     void this._work();
   }
 
-  /** See no more of a file. */
+  /** Remove an upload from the list. */
   dismiss(upload: IUpload): void {
     this._all = this._all.filter(one => one !== upload);
     this._changed.emit();
   }
 
-  /** Resolve when none is on its way: to true, unless one was stopped or did not arrive. */
+  /** Resolve when no upload is under way: to true, unless one was cancelled or failed. */
   async settled(): Promise<boolean> {
     if (!this.running) {
       return true;
@@ -175,7 +121,7 @@ export class UploadQueue {
     return settled;
   }
 
-  /** Stop all: the chat is closed. */
+  /** Cancel all uploads, as the chat is closed. */
   dispose(): void {
     this._all = [];
     this._stop();
@@ -206,7 +152,7 @@ export class UploadQueue {
     this._settle(true);
   }
 
-  /** Send one file; resolves whatever becomes of it. */
+  /** Send one file; resolves also when it fails. */
   private _send(upload: IUpload): Promise<void> {
     const request = new XMLHttpRequest();
     this._current = upload;
@@ -260,7 +206,7 @@ export class UploadQueue {
     });
   }
 
-  /** Open a request with the credentials of the lab's own (which fetch, and so have no progress). */
+  /** Open a request with JupyterLab's credentials; its own requests use fetch, which has no progress. */
   private _open(request: XMLHttpRequest, method: string, path: string): void {
     const { baseUrl, token } = this._limits.settings;
     request.open(method, URLExt.join(baseUrl, path));
@@ -274,7 +220,7 @@ export class UploadQueue {
     }
   }
 
-  /** Take a file away again that was given up when it had arrived. */
+  /** Delete a file that had arrived when its upload was cancelled. */
   private async _delete(name: string): Promise<void> {
     const { settings } = this._limits;
     const url = URLExt.join(settings.baseUrl, UPLOADS, encodeURIComponent(name));
@@ -297,7 +243,7 @@ export class UploadQueue {
     if (sentence) {
       this._end(upload, 'refused', sentence);
     } else if (status >= 400 && status < 500) {
-      // Not the server's own answer but that of something on the way, as below.
+      // The answer of a proxy on the way, as below, and not of the server.
       this._end(upload, 'refused', `This was refused on its way to the server (${status}).`);
     } else {
       this._end(upload, 'broken', `The server cannot be reached now (${status}).`);
@@ -311,7 +257,7 @@ export class UploadQueue {
     this._changed.emit();
   }
 
-  /** Let messages go that wait: at once if they are held back, else when none is on its way. */
+  /** Resolve for the waiting messages: at once if an upload failed, else when none is under way. */
   private _settle(whole: boolean): void {
     if (!whole || !this.running) {
       for (const resolve of this._waiting.splice(0)) {
@@ -330,12 +276,12 @@ export class UploadQueue {
   private _changed = new Signal<this, void>(this);
 }
 
-/** Whether a file is on its way. */
+/** Return whether an upload is under way. */
 export function isRunning(upload: IUpload): boolean {
   return ['waiting', 'sending', 'checking'].includes(upload.state);
 }
 
-/** Whether there is anything to send: browsers give folders, too, as files. */
+/** Return whether there is content to send: browsers hand over folders as files, too. */
 async function isReadable(file: File): Promise<boolean> {
   try {
     await file.slice(0, 1).arrayBuffer();
@@ -345,7 +291,7 @@ async function isReadable(file: File): Promise<boolean> {
   }
 }
 
-/** The server's sentence in an answer that is one of ours; else nothing. */
+/** Return the sentence in an error of the server's; empty for another's answer. */
 function sentenceOf(answer: string): string {
   try {
     const { message } = JSON.parse(answer) as { message?: unknown };

@@ -1,6 +1,6 @@
 /**
  * Files from this computer for the agent: dropped on a chat, pasted into it or chosen by a
- * button in its toolbar, shown above its input while they are on their way (upload_queue.ts).
+ * button in its toolbar. They are sent by upload_queue.ts and shown by upload_rows.tsx.
  */
 
 import {
@@ -13,25 +13,15 @@ import {
   type IToolbarItemProps
 } from '@jupyter/chat';
 import type { JupyterFrontEndPlugin } from '@jupyterlab/application';
-import { ReactWidget, UseSignal } from '@jupyterlab/apputils';
+import { ReactWidget } from '@jupyterlab/apputils';
 import { FileDialog } from '@jupyterlab/filebrowser';
-import {
-  closeIcon,
-  fileIcon,
-  folderIcon,
-  LabIcon,
-  refreshIcon
-} from '@jupyterlab/ui-components';
+import { folderIcon, LabIcon } from '@jupyterlab/ui-components';
 import { Widget } from '@lumino/widgets';
 import * as React from 'react';
 
-import {
-  isRunning,
-  Limits,
-  sizeOf,
-  UploadQueue,
-  type IUpload
-} from './upload_queue';
+import { Limits } from './upload_limits';
+import { UploadQueue } from './upload_queue';
+import { UploadRows } from './upload_rows';
 
 const clipIcon = new LabIcon({
   name: 'caesarion:clip',
@@ -41,110 +31,6 @@ const clipIcon = new LabIcon({
     'a6 6 0 0 1-12 0V6h1.6v10.5a4.4 4.4 0 0 0 8.8 0V5a2.9 2.9 0 0 0-5.8 0v11.5' +
     'a1.4 1.4 0 0 0 2.8 0V6z"/></svg>'
 });
-
-/** The bar of one file, and the bytes beside it. */
-function Progress({ upload }: { upload: IUpload }): React.JSX.Element {
-  const size = upload.file!.size;
-  const percent = size ? Math.floor((100 * upload.sent) / size) : 100;
-  const told = {
-    waiting: 'waits for the file before it',
-    sending: `${percent} % of ${sizeOf(size)}`,
-    checking: 'is being looked into'
-  }[upload.state as 'waiting' | 'sending' | 'checking'];
-  return (
-    <>
-      <div
-        className="jp-Caesarion-uploadBar"
-        role="progressbar"
-        aria-label={`Upload of ${upload.name}`}
-        aria-valuemin={0}
-        aria-valuemax={100}
-        aria-valuenow={percent}
-        aria-valuetext={told}
-      >
-        <div style={{ width: `${percent}%` }} />
-      </div>
-      <span className="jp-Caesarion-uploadSize">{told}</span>
-    </>
-  );
-}
-
-function IconButton(props: {
-  icon: LabIcon;
-  label: string;
-  onClick: () => void;
-}): React.JSX.Element {
-  return (
-    <button
-      type="button"
-      className="jp-Caesarion-uploadButton"
-      aria-label={props.label}
-      title={props.label}
-      onClick={props.onClick}
-    >
-      <props.icon.react tag="span" width="14px" height="14px" />
-    </button>
-  );
-}
-
-/** One file: how far it is, or why it did not arrive. */
-function Row(props: { queue: UploadQueue; one: IUpload }): React.JSX.Element {
-  const { queue, one } = props;
-  const running = isRunning(one);
-  return (
-    <li className="jp-Caesarion-upload" data-state={one.state}>
-      <fileIcon.react tag="span" width="14px" height="14px" />
-      <span className="jp-Caesarion-uploadName" title={one.name}>
-        {one.name}
-      </span>
-      {running ? (
-        <Progress upload={one} />
-      ) : (
-        <span className="jp-Caesarion-uploadSentence" role="alert">
-          {one.sentence}
-        </span>
-      )}
-      {one.state === 'broken' && (
-        <IconButton
-          icon={refreshIcon}
-          label={`Upload ${one.name} again`}
-          onClick={() => queue.retry(one)}
-        />
-      )}
-      <IconButton
-        icon={closeIcon}
-        label={running ? `Cancel the upload of ${one.name}` : `Dismiss ${one.name}`}
-        onClick={() => (running ? queue.cancel(one) : queue.dismiss(one))}
-      />
-    </li>
-  );
-}
-
-/** The files of one chat. */
-function Rows({ queue }: { queue: UploadQueue }): React.JSX.Element {
-  return (
-    <UseSignal signal={queue.changed}>
-      {() => (
-        <>
-          {queue.all.length > 0 && (
-            <ul className="jp-Caesarion-uploads" aria-label="Uploads">
-              {queue.all.map((one, index) => (
-                <Row key={`${index} ${one.name}`} queue={queue} one={one} />
-              ))}
-            </ul>
-          )}
-          <div className="jp-Caesarion-uploadsNote" role="status">
-            {queue.awaited ? (
-              'Your message is sent as soon as the upload is done.'
-            ) : (
-              <span className="jp-Caesarion-forScreenReaders">{queue.news}</span>
-            )}
-          </div>
-        </>
-      )}
-    </UseSignal>
-  );
-}
 
 /** Keep `widget` right above the input of `chat`, however often the chat is drawn anew. */
 function putAboveInput(chat: IChatPanel, widget: Widget): void {
@@ -359,7 +245,7 @@ export const uploads: JupyterFrontEndPlugin<void> = {
     commands?.addProvider(all);
     const serve = (chat: IChatPanel): void => {
       const queue = all.of(chat);
-      putAboveInput(chat, ReactWidget.create(<Rows queue={queue} />));
+      putAboveInput(chat, ReactWidget.create(<UploadRows queue={queue} />));
       takeDrops(chat, queue);
       takePastes(chat, queue);
       keepLineWhole(chat, queue);

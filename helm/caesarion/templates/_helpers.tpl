@@ -179,6 +179,9 @@ Generated once in each run of helm, so that the Secret and the checksums agree.
   "crypt_key" ($kept.crypt_key | default (randAlphaNum 64 | sha256sum))
   "audit_key" ($kept.audit_key | default (randAlphaNum 64))
 -}}
+{{- if .Values.monitoring.serviceMonitor.enabled -}}
+{{- $_ := set $keys "metrics_token" ($kept.metrics_token | default (randAlphaNum 64)) -}}
+{{- end -}}
 {{- $_ := set .Values "madeKeys" $keys -}}
 {{- end -}}
 {{- toJson .Values.madeKeys -}}

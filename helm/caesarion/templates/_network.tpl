@@ -28,6 +28,23 @@ other traffic of its pods is denied.
       port: {{ .port }}
 {{- end -}}
 
+{{/* An egress rule to the collector of traces: to the endpoint's port, in its namespace. */}}
+{{- define "caesarion.toCollector" -}}
+{{- with .Values.monitoring.traces }}
+{{- if and .endpoint .collectorNamespace }}
+{{- $url := urlParse .endpoint }}
+{{- $named := regexFind ":[0-9]+$" $url.host | trimPrefix ":" }}
+- to:
+    - namespaceSelector:
+        matchLabels:
+          kubernetes.io/metadata.name: {{ .collectorNamespace | quote }}
+  ports:
+    - protocol: TCP
+      port: {{ $named | default (eq $url.scheme "https" | ternary 443 80) }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
 {{/* Egress rules: those enabled in egressAllowRules, then the operator's list. */}}
 {{- define "caesarion.egress" -}}
 {{- $allow := .egressAllowRules -}}

@@ -11,26 +11,35 @@ import os
 import signal
 import socket
 import sys
+import time
 from contextlib import AsyncExitStack
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import uvloop
+from aiohttp import web
 from jupyterhub.services.auth import HubOAuth
-from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
-from caesarion_hub.gateway import logs
-from caesarion_hub.gateway.api.application import GatewayApplication
+from caesarion_hub import logs
+from caesarion_hub.gateway.api.application import Application
 from caesarion_hub.gateway.api.metering import Metering
 from caesarion_hub.gateway.api.metrics import Metrics
+from caesarion_hub.gateway.api.server import Server
+from caesarion_hub.gateway.api.tracing import Traces
 from caesarion_hub.gateway.authentication import TOKEN_CACHE, HubClient
-from caesarion_hub.gateway.config import Config, ConfigError, from_environment
-from caesarion_hub.gateway.pages.page import PageContext, application_settings
+from caesarion_hub.gateway.config import (
+    Config,
+    ConfigError,
+    from_environment,
+    is_traced,
+    log_level_key,
+)
+from caesarion_hub.gateway.pages.application import PagesApplication
+from caesarion_hub.gateway.pages.page import PageContext
 from caesarion_hub.gateway.pages.routes import routes
 from caesarion_hub.gateway.policy.budgets import from_values
-from caesarion_hub.gateway.store.audit_key import AuditKey
 from caesarion_hub.gateway.store.commands import Heartbeat
 from caesarion_hub.gateway.store.database import Database, DatabaseError
 from caesarion_hub.gateway.store.ledger import Ledger
@@ -39,8 +48,10 @@ from caesarion_hub.gateway.upstream.backend import Backend
 from caesarion_hub.gateway.upstream.demo.model import DemoModel
 from caesarion_hub.gateway.upstream.router import Router
 
-_MAX_BODY = 2**20  # bytes; for the pages' forms, since the API's routes set their own bounds
-_LATER = 5.0  # seconds, so that the API's own timeout comes first and answers with a sentence
+if TYPE_CHECKING:
+    from caesarion_hub.gateway.store.audit_key import AuditKey
+
+_CLOSING = 1.0  # seconds for pages that are on their way when the gateway ends; made up
 
 log = logging.getLogger("gateway")
 
@@ -60,25 +71,34 @@ async def serve(config: Config) -> None:
         stack.push_async_callback(hub.close)
         write_queue = await stack.enter_async_context(_write_queue(config, stack))
         metrics = Metrics(_known_models(config))
-        metrics.observe(backend.conditions, lambda: write_queue.ledger.head[0])
-        metering = Metering(config.values, backend, write_queue, metrics)
+        metrics.observe(
+            backend.conditions,
+            audit=lambda: write_queue.ledger.head[0],
+            ledger=lambda: write_queue.is_writable,
+        )
+        traces = Traces.to_collector() if is_traced() else Traces()
+        stack.push_async_callback(traces.close)
+        metering = Metering(config.values, backend, write_queue, metrics, traces)
         pages = _pages(config, write_queue, hub, backend)
-        app = GatewayApplication(config, hub, metering, write_queue, metrics, **pages)
-        timeout = config.values.requests.timeout + _LATER
-        server = HTTPServer(app, max_body_size=_MAX_BODY, body_timeout=timeout)
-        server.add_sockets(sockets)
+        app = Application(config, hub, metering, write_queue, metrics, pages)
+        runner = web.ServerRunner(Server(app.handle), shutdown_timeout=_CLOSING)
+        await runner.setup()
+        sites = [web.SockSite(runner, one) for one in sockets]
+        for site in sites:
+            await site.start()
         host, port = sockets[0].getsockname()[:2]
         addresses = [upstream.base_url for upstream in config.upstreams]
         models = ", ".join(addresses) or "the demo model"
         log.info("http://%s:%s%s answers with %s", host, port, config.prefix, models)
         if config.warning:
             log.warning("%s", config.warning)
-        verifying = asyncio.create_task(_verify_audit(write_queue, metrics))
+        verifying = asyncio.create_task(_verify_audit(write_queue, metrics, config.audit_interval))
         await stop.wait()
         verifying.cancel()
-        server.stop()
+        for site in sites:
+            await site.stop()
         await app.stop(config.grace)
-        await server.close_all_connections()
+        await runner.cleanup()
 
 
 def _write_queue(config: Config, stack: AsyncExitStack) -> WriteQueue:
@@ -100,11 +120,14 @@ def _write_queue(config: Config, stack: AsyncExitStack) -> WriteQueue:
     return WriteQueue(ledger, Heartbeat(round(config.lease * 1000), *retention))
 
 
-def _audit_key(config: Config) -> AuditKey | None:
+def _audit_key(config: Config) -> "AuditKey | None":
     file = config.values.audit.key_file
     if file is None:
         log.warning("gateway.audit.keyFile is not set: the audit's records are not signed.")
         return None
+    # Imported here, because the cryptography behind it takes 8 MiB.
+    from caesarion_hub.gateway.store.audit_key import AuditKey
+
     key = AuditKey.read(file)
     if not key.signs:
         raise ConfigError(
@@ -114,19 +137,27 @@ def _audit_key(config: Config) -> AuditKey | None:
     return key
 
 
-async def _verify_audit(write_queue: WriteQueue, metrics: Metrics) -> None:
-    """Verify the audit that an earlier gateway left, while the first requests are answered."""
-    is_whole, result = await write_queue.verify_audit()
-    metrics.audit_whole.set(is_whole)
-    log.log(logging.INFO if is_whole else logging.ERROR, "%s", result)
+async def _verify_audit(write_queue: WriteQueue, metrics: Metrics, interval: float) -> None:
+    """
+    Verify the audit, while requests are answered: that of an earlier gateway first.
+
+    Again after ``interval`` seconds, or later if that would take over 1 % of the time.
+    """
+    while True:
+        began = time.monotonic()
+        is_whole, result = await write_queue.verify_audit()
+        if is_whole is not None:
+            metrics.set_audit_whole(is_whole)
+        log.log(logging.INFO if is_whole else logging.ERROR, "%s", result)
+        await asyncio.sleep(max(interval, 99 * (time.monotonic() - began)))
 
 
 def _pages(
     config: Config, write_queue: WriteQueue, hub: HubClient, backend: Backend
-) -> dict[str, Any]:
-    """Return the pages' routes and settings; none if the gateway has no token of its own."""
+) -> PagesApplication | None:
+    """Return the pages; none if the gateway has no token of its own."""
     if not config.api_token:
-        return {}
+        return None
     base_url = config.prefix.removesuffix(f"services/{config.service_name}/") + "hub/"
     oauth = HubOAuth(
         api_url=config.hub_api_url,
@@ -141,7 +172,7 @@ def _pages(
         *(write_queue, hub, backend, frozenset(config.values.prices), oauth),
         *(config.prefix, base_url),
     )
-    return {"pages": routes(context), **application_settings(config.api_token)}
+    return PagesApplication(routes(context), config.api_token)
 
 
 def _known_models(config: Config) -> set[str]:
@@ -164,7 +195,7 @@ def _listen(config: Config) -> list[socket.socket]:
 
 def main() -> int:
     """Return the exit status."""
-    logs.configure()
+    logs.configure_service("gateway", log_level_key())
     try:
         uvloop.run(serve(from_environment()))
     except (ConfigError, DatabaseError) as error:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from hashlib import sha256
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -56,43 +56,61 @@ class Caller:
     groups: tuple[str, ...] = ()
 
 
-Lookup = Callable[[str], Awaitable[dict[str, Any] | None]]
+@dataclass(frozen=True)
+class Owner:
+    """The owner of a token, and the hub's ``record``; ``is_admitted``: it may use the model."""
+
+    caller: Caller
+    is_admitted: bool
+    record: dict[str, Any]
 
 
-class TokenCache:
+_Owner = TypeVar("_Owner")
+
+
+class TokenCache(Generic[_Owner]):
     """
-    Owners of tokens, as the hub has them; None for a token that the hub does not know.
+    Owners of tokens, as ``look_up`` returns them; None for a token that the hub does not know.
 
     HubAuth (JupyterHub 6.1) has a cache, too. It counts from the hub's answer, so that a slow
     hub prolongs the life of a revoked token; it lets a user's requests wait whenever an entry
     expires; and it asks once for each of the requests that come at the same moment.
     """
 
-    def __init__(self, look_up: Lookup, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        look_up: Callable[[str], Awaitable[_Owner | None]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._look_up = look_up
         self._clock = clock
-        self._entries: dict[bytes, tuple[float, dict[str, Any] | None]] = {}
-        self._lookups: dict[bytes, asyncio.Task[dict[str, Any] | None]] = {}
+        self._entries: dict[bytes, tuple[float, _Owner | None]] = {}
+        self._lookups: dict[bytes, asyncio.Task[_Owner | None]] = {}
 
-    async def owner(self, token: str) -> dict[str, Any] | None:
-        """Return the owner of ``token``, as of ``TOKEN_CACHE`` seconds ago at most."""
+    async def owner(self, token: str) -> _Owner | None:
+        """
+        Return the owner of ``token``, as of ``TOKEN_CACHE`` seconds ago at most.
+
+        Raises TimeoutError if the hub has to be asked and does not answer.
+        """
         key = sha256(token.encode()).digest()
         asked, owner = self._entries.get(key, (-TOKEN_CACHE, None))
         age = self._clock() - asked
         if age >= TOKEN_CACHE:
-            return await asyncio.shield(self._lookup(key, token))
+            async with asyncio.timeout(HUB_TIMEOUT):
+                return await asyncio.shield(self._lookup(key, token))
         if age >= TOKEN_REFRESH:
             self._lookup(key, token)
         return owner
 
-    def _lookup(self, key: bytes, token: str) -> asyncio.Task[dict[str, Any] | None]:
+    def _lookup(self, key: bytes, token: str) -> asyncio.Task[_Owner | None]:
         """Return the one look-up of a token that is under way."""
         if key not in self._lookups:
             self._lookups[key] = asyncio.create_task(self._refresh(key, token))
             self._lookups[key].add_done_callback(lambda task: self._ended(key, task))
         return self._lookups[key]
 
-    async def _refresh(self, key: bytes, token: str) -> dict[str, Any] | None:
+    async def _refresh(self, key: bytes, token: str) -> _Owner | None:
         asked = self._clock()
         owner = await self._look_up(token)
         if len(self._entries) >= MAX_TOKENS:
@@ -100,7 +118,7 @@ class TokenCache:
         self._entries[key] = asked, owner
         return owner
 
-    def _ended(self, key: bytes, task: asyncio.Task[dict[str, Any] | None]) -> None:
+    def _ended(self, key: bytes, task: asyncio.Task[_Owner | None]) -> None:
         del self._lookups[key]
         if not task.cancelled():
             task.exception()  # of a look-up for nobody: until its entry expires nothing is lost
@@ -115,9 +133,7 @@ class HubClient:
             api_url=config.hub_api_url,
             access_scopes={f"access:services!service={config.service_name}"},
         )
-        self._tokens = TokenCache(
-            lambda token: self._auth.user_for_token(token, use_cache=False, sync=False)
-        )
+        self._tokens = TokenCache(self._look_up)
         # Users and groups that exist, and the time until which that is assumed.
         self._known: dict[tuple[str, str], float] = {}
 
@@ -132,10 +148,21 @@ class HubClient:
         Raises GatewayError: 401 without a token that the hub knows, 403 if the
         token may not use the gateway, 503 if the hub does not answer.
         """
-        model = await self._model(authorization, self._auth.access_scopes, "use the model")
-        servers = filter(None, map(_SERVER.fullmatch, model.get("scopes", ())))
+        owner = await self._owner(authorization)
+        if not owner.is_admitted:
+            raise _missing_scope(self._auth.access_scopes, "use the model")
+        return owner.caller
+
+    async def _look_up(self, token: str) -> Owner | None:
+        record = await self._auth.user_for_token(token, use_cache=False, sync=False)
+        if record is None:
+            return None
+        servers = filter(None, map(_SERVER.fullmatch, record.get("scopes", ())))
         server = next((found[1] for found in servers), "")
-        return Caller(model["name"], server, tuple(sorted(model.get("groups", ()))))
+        caller = Caller(record["name"], server, tuple(sorted(record.get("groups", ()))))
+        return Owner(
+            caller, bool(self._auth.check_scopes(self._auth.access_scopes, record)), record
+        )
 
     async def servers(self) -> list[dict[str, Any]]:
         """Return the users' servers that run: ``user``, ``server``, times, and ``state``."""
@@ -183,7 +210,9 @@ class HubClient:
 
     async def authorize(self, authorization: str, scope: str, purpose: str) -> None:
         """Raise GatewayError, as :meth:`authenticate` does, unless the token holds ``scope``."""
-        await self._model(authorization, {scope}, purpose)
+        owner = await self._owner(authorization)
+        if not self._auth.check_scopes({scope}, owner.record):
+            raise _missing_scope({scope}, purpose)
 
     async def _read(self, path: str) -> Any:
         url = f"{self._config.hub_api_url}/{path}"
@@ -192,7 +221,7 @@ class HubClient:
             answer = await JupyterHubHTTPClient.loop_instance().fetch(url, headers=headers)
             return await answer.json()
 
-    async def _model(self, authorization: str, scopes: set[str], purpose: str) -> dict[str, Any]:
+    async def _owner(self, authorization: str) -> Owner:
         token = _BEARER.fullmatch(authorization.strip())
         if not token:
             raise _unauthorized(
@@ -200,8 +229,7 @@ class HubClient:
                 "There is no token. Send a JupyterHub token as 'Authorization: Bearer <token>'.",
             )
         try:
-            async with asyncio.timeout(HUB_TIMEOUT):
-                model = await self._tokens.owner(token[1])
+            owner = await self._tokens.owner(token[1])
         except (HTTPError, TimeoutError, ValueError) as error:
             raise GatewayError(
                 503,
@@ -209,17 +237,12 @@ class HubClient:
                 "The hub could not say whose token this is. Ask again in a moment.",
                 "server_error",
             ) from error
-        if model is None:
+        if owner is None:
             raise _unauthorized(
                 "invalid_token",
                 "The hub does not know this token. Restart your server, or make a new token.",
             )
-        if not self._auth.check_scopes(scopes, model):
-            raise GatewayError(
-                *(403, "missing_scope"),
-                f"This token may not {purpose}: it lacks {', '.join(sorted(scopes))}.",
-            )
-        return dict(model)
+        return owner
 
 
 def _state(pending: str | None) -> str:
@@ -228,6 +251,11 @@ def _state(pending: str | None) -> str:
 
 def _seconds(time: str | None) -> str:
     return (time or "")[:19].replace("T", " ")
+
+
+def _missing_scope(scopes: set[str], purpose: str) -> GatewayError:
+    lacking = ", ".join(sorted(scopes))
+    return GatewayError(403, "missing_scope", f"This token may not {purpose}: it lacks {lacking}.")
 
 
 def _unauthorized(code: str, message: str) -> GatewayError:

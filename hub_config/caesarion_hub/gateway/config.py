@@ -32,7 +32,8 @@ class Config:
     ``prefix`` begins and ends with a slash. Port 0 lets the system choose. Without
     ``api_token``, the gateway's own, there are no pages. A gateway that has not updated the
     ledger for ``lease`` seconds counts as dead; answers under way have ``grace`` seconds to
-    end after SIGTERM. Both defaults are made up.
+    end after SIGTERM; the audit is verified every ``audit_interval`` seconds. The defaults are
+    made up.
     """
 
     hub_api_url: str
@@ -44,6 +45,7 @@ class Config:
     values: gateway.Gateway = field(default_factory=gateway.Gateway)
     api_token: str = field(default="", repr=False)
     lease: float = 30.0
+    audit_interval: float = 3600.0
     grace: float = 3.0
     warning: str = ""
 
@@ -68,6 +70,9 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
     CAESARION_GATEWAY_SILENCE        seconds that the provider may be silent (300)
     CAESARION_GATEWAY_GRACE          seconds for answers under way after SIGTERM (3)
     CAESARION_GATEWAY_LEASE          seconds after which a silent replica is taken for dead (30)
+    CAESARION_GATEWAY_AUDIT_INTERVAL seconds between two verifications of the audit (3600)
+    CAESARION_GATEWAY_LOG_LEVEL_KEY  the key of the level in a line of the log (level)
+    OTEL_EXPORTER_OTLP_ENDPOINT, ... OpenTelemetry's own: the collector that traces are sent to
     HTTPS_PROXY, HTTP_PROXY, ...     the way to the provider, as for other programs
     ===============================  ==================================================
     """
@@ -96,8 +101,21 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
         api_token=setting.get("JUPYTERHUB_API_TOKEN", ""),
         grace=settings.seconds(setting, "CAESARION_GATEWAY_GRACE", "3"),
         lease=settings.seconds(setting, "CAESARION_GATEWAY_LEASE", "30"),
+        audit_interval=settings.seconds(setting, "CAESARION_GATEWAY_AUDIT_INTERVAL", "3600"),
         warning=warning,
     )
+
+
+def log_level_key(environment: Mapping[str, str] = os.environ) -> str:
+    """Return the key under which a line of the log has its level."""
+    return environment.get("CAESARION_GATEWAY_LOG_LEVEL_KEY", "").strip()
+
+
+def is_traced(environment: Mapping[str, str] = os.environ) -> bool:
+    """Return whether OpenTelemetry's own variables name a collector, and do not disable it."""
+    collectors = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    is_disabled = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    return not is_disabled and any(environment.get(name) for name in collectors)
 
 
 def read_values(environment: Mapping[str, str] = os.environ) -> gateway.Gateway:

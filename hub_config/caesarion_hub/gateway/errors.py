@@ -1,7 +1,7 @@
 """
 The gateway's errors: for a client in OpenAI's shape, for the operator as a sentence.
 
-Raised by every module here; answered by ``api.handler``, printed by ``__main__``.
+Raised by every module here; answered by ``api.application``, printed by ``__main__``.
 """
 
 import json

@@ -13,6 +13,8 @@ from kubespawner import KubeSpawner
 from kubespawner.clients import shared_client
 from traitlets import Enum, Float, default
 
+from caesarion_hub import sandboxes
+from caesarion_hub.logs import server_log
 from caesarion_hub.pods import startup_cpu
 from caesarion_hub.pods.api import RetriableApi, backoff, reason_of
 from caesarion_hub.pods.pod_security import LEVELS, violations
@@ -81,6 +83,10 @@ class PodObjects(KubeSpawner):  # type: ignore[misc]
         self._pvc_exists: bool
         self.pvc_name: str
 
+    @default("log")
+    def _log(self) -> Any:
+        return server_log(self.user.name if self.user else "", self.name)
+
     @default("db")
     def _db(self) -> Any:
         """Return the database session that KubeSpawner 7.1 uses, without JupyterHub's warning."""
@@ -88,13 +94,13 @@ class PodObjects(KubeSpawner):  # type: ignore[misc]
 
     async def _start_watching_pods(self, replace: bool = False) -> None:
         """Start watching pods unless that is done, and wait for the first list."""
-        await (await shared_reflector(PodReflector, self.namespace, self.log)).loaded()
+        await (await shared_reflector(PodReflector, self.namespace, self.log.logger)).loaded()
 
     async def _start_watching_events(self, replace: bool = False) -> None:
         """Start watching events unless that is done or disabled, and wait for the first list."""
         if not self.events_enabled:
             return
-        await (await shared_reflector(EventReflector, self.namespace, self.log)).loaded()
+        await (await shared_reflector(EventReflector, self.namespace, self.log.logger)).loaded()
 
     @property
     def pod(self) -> Resource | None:
@@ -129,7 +135,20 @@ class PodObjects(KubeSpawner):  # type: ignore[misc]
         environment: dict[str, Any] = super().get_env()
         if self.cpu_limit:
             environment.setdefault("OMP_NUM_THREADS", str(max(1, round(self.cpu_limit))))
-        return environment
+        return environment | sandboxes.environment(self.name, self.user_options)
+
+    def drop_volume(self) -> None:
+        """Give a sandbox an emptyDir instead of its user's volume, whatever profiles say."""
+        self.storage_pvc_ensure = False
+        capacity = {"sizeLimit": self.storage_capacity} if self.storage_capacity else {}
+        volumes: Any = self.volumes
+        volumes = volumes.values() if isinstance(volumes, dict) else volumes
+        self.volumes: Any = [
+            {"name": each["name"], "emptyDir": capacity}
+            if "{pvc_name}" in str(each.get("persistentVolumeClaim"))
+            else each
+            for each in volumes
+        ]
 
     async def get_pod_manifest(self) -> Any:
         """Return the pod with the CPU limit that applies while it starts."""

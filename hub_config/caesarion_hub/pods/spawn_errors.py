@@ -87,7 +87,8 @@ def name_taken(name: str, release: str) -> SpawnProblem:
     return SpawnProblem(
         "taken",
         f"The installation '{release}' already has a pod named {name}.",
-        "Ask your administrator to give each installation a namespace of its own.",
+        "If it is your own server there, stop that one first. Otherwise ask your administrator to "
+        "give each installation a namespace of its own.",
     )
 
 

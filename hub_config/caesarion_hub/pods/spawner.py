@@ -37,6 +37,7 @@ from caesarion_hub.pods.spawn_errors import (
     timed_out,
 )
 from caesarion_hub.pods.startup_cpu import ResizeRefusal
+from caesarion_hub.sandboxes import is_sandbox
 
 TIMEOUT_MARGIN = 0.5
 """Seconds before JupyterHub's own timeout at which we end a start, with a better message."""
@@ -113,6 +114,8 @@ class PodSpawner(PodObjects):
             await super().load_user_options()
         except (KeyError, ValueError) as problem:
             raise SpawnFailed(invalid_choice(problem)) from problem
+        if is_sandbox(self.name):
+            self.drop_volume()
 
     async def _ready_url(self) -> str:
         """Wait until the pod's server answers, and return its URL."""

@@ -20,7 +20,7 @@ CONFIG = Path(__file__).parents[2] / "jupyterhub_config.py"
 GRACE = 8.0
 """Seconds that the hub has to stop its servers and services; an estimate."""
 
-READY = re.compile(rb"\] JupyterHub is now running at ")
+READY = re.compile(rb"(\] |\"message\": \")JupyterHub is now running at ")
 WARNING = re.compile(rb"^\[([WEC]) \S+ \S+ CaesarionHub (?!log:|_xsrf_utils:)\S+\] (.*)")
 """A line at level warning or above; the two excluded modules log single requests."""
 

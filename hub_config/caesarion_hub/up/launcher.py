@@ -78,13 +78,14 @@ def make_table(environment: Mapping[str, str], folder: StateFolder) -> dict[str,
         "userPassword": folder.secret("user_password", 12),
         "adminPassword": folder.secret("admin_password", 32),
     }
-    hub, api, gateway = machine.free_ports(3, but=environment.get("PORT", ""))
+    hub, proxy_api, gateway, api = machine.free_ports(4, but=environment.get("PORT", ""))
     determined = {
         "folder": str(folder.path),
         "run": secrets.token_hex(8),
         "hubPort": hub,
-        "proxyApiPort": api,
+        "proxyApiPort": proxy_api,
         "gatewayPort": gateway,
+        "apiPort": api,
         "proxyCommand": list(machine.proxy_command()),
     }
     key = {"keyFile": str(folder.key_file)} if folder.key_file.exists() else {}

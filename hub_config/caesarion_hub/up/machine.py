@@ -16,7 +16,11 @@ PROXY = "share/caesarion/proxy/node_modules/configurable-http-proxy/bin/configur
 """The path below Python's prefix where the Makefile installs the proxy."""
 
 
-def proxy_command() -> tuple[str, str]:
+BROKEN_ANSWERS = Path(__file__).parents[2] / "proxy" / "broken_answers.cjs"
+"""What the proxy needs besides, to end answers whose server is killed; it says why."""
+
+
+def proxy_command() -> tuple[str, ...]:
     """
     Return the command that starts the proxy: Node and the script.
 
@@ -32,7 +36,7 @@ def proxy_command() -> tuple[str, str]:
     script = Path(sys.prefix, PROXY)
     if not script.exists():
         raise UpError(f"The proxy is missing: {script}. Run: make clean up")
-    return str(found), str(script)
+    return str(found), "--require", str(BROKEN_ANSWERS), str(script)
 
 
 def free_ports(count: int, but: str) -> list[int]:

@@ -27,6 +27,7 @@ SECRETS = {
     "user_password": ("auth", "userPassword"),
     "admin_password": ("auth", "adminPassword"),
     "gateway_token": ("cluster", "gatewayToken"),
+    "metrics_token": ("cluster", "metricsToken"),
 }
 """The key that each file in that folder sets."""
 

@@ -6,7 +6,7 @@ those names, ``fields`` the types of single fields.
 """
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SecretStr
 from pydantic import model_validator as after_fields
@@ -94,6 +94,9 @@ class Hub(Section):
         pattern=r"^https?://[^/?#@\s]+$",
         description="a web address without a path, such as https://hub.example.org",
     )
+    sticky_cookie: str | None = Field(
+        None, pattern="^[a-z0-9-]+$", description="lower-case letters, digits and hyphens"
+    )
     config: dict[str, dict[str, Any]] = Field({}, description="tables of traits by class")
     db: Db = Db()
     allow_named_servers: bool = Field(False, description="true or false")
@@ -105,15 +108,17 @@ class Hub(Section):
     services: dict[str, Service] = Field({}, description="services by name")
 
 
-Mode = Literal["read-only", "ask", "auto"]
+Mode = Literal["read-only", "plan", "ask", "accept-edits", "auto"]
+_MODES = "read-only, plan, ask, accept-edits or auto"
 
 
 class Agent(Section):
-    """Whether the agent runs code: never, after a person approves each call, or always."""
+    """Whether the agent changes notebooks and runs code by itself."""
 
-    approval: Mode = Field("auto", description="read-only, ask or auto")
-    max_approval: Mode = Field("auto", description="read-only, ask or auto")
+    approval: Mode = Field("auto", description=_MODES)
+    max_approval: Mode = Field("auto", description=_MODES)
     program_approvals: bool = Field(False, description="true or false")
+    background_max_minutes: int = Field(120, ge=0, description="whole minutes, 0 or more")
 
 
 class Cull(Section):
@@ -126,6 +131,66 @@ class Cull(Section):
     users: bool = Field(False, description="true or false")
 
 
+class Logs(Section):
+    """The form of the hub's log, and of those of users' servers."""
+
+    format: Literal["json", "text"] = Field("text", description="json or text")
+    level_key: str = Field("level", min_length=1, description="a key such as level or severity")
+
+
+class Traces(Section):
+    """The collector that traces are sent to, as OTLP over HTTP; without an endpoint, none are."""
+
+    endpoint: WebAddress | None = Field(
+        None, description="a web address such as http://alloy.monitoring:4318"
+    )
+    sampling: float = Field(1, ge=0, le=1, description="a share of the turns, from 0 to 1")
+    content: bool = Field(False, description="true or false")
+
+    def environment(self, component: str) -> dict[str, str]:
+        """Return OpenTelemetry's variables for the processes of ``component``."""
+        if not self.endpoint:
+            return {}
+        return {
+            "OTEL_SERVICE_NAME": f"caesarion-{component}",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": self.endpoint.rstrip("/"),
+            # By the trace's id alone: all components choose the same turns, and no caller does.
+            "OTEL_TRACES_SAMPLER": "traceidratio",
+            "OTEL_TRACES_SAMPLER_ARG": f"{self.sampling:g}",
+            "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": str(self.content).lower(),
+        }
+
+
+class Monitoring(Section):
+    """What operators see from outside."""
+
+    logs: Logs = Logs()
+    traces: Traces = Traces()
+
+
+class Sandboxes(Section):
+    """Named servers with a deadline, which programs start."""
+
+    enabled: bool = Field(True, description="true or false")
+    per_user: int = Field(5, ge=1, description="a whole number, 1 or more")
+    timeout: int = Field(3600, ge=1, description="whole seconds, 1 or more")
+    max_timeout: int = Field(86_400, ge=1, description="whole seconds, 1 or more")
+    profile: str | None = Field(None, min_length=1, description="the slug of a profile")
+
+
+Origin = Annotated[str, Field(pattern=r"^https?://[^/?#@*\s]+$")]
+
+
+class Api(Section):
+    """The api service, for programs."""
+
+    enabled: bool = Field(True, description="true or false")
+    origins: tuple[Origin, ...] = Field(
+        (), description="a list of web addresses without a path, such as https://app.example.org"
+    )
+    sandboxes: Sandboxes = Sandboxes()
+
+
 class Local(Section):
     """The facts that ``make up`` determines about its machine at each start."""
 
@@ -135,6 +200,7 @@ class Local(Section):
     hub_port: Port
     proxy_api_port: Port
     gateway_port: Port
+    api_port: Port
     proxy_command: tuple[str, ...] = Field(min_length=1, description="a command as a list of words")
 
     @property
@@ -155,7 +221,11 @@ class Cluster(Section):
         description="a web address such as http://caesarion-proxy-api:8001"
     )
     gateway_url: WebAddress = Field(description="a web address such as http://caesarion-gateway")
+    api_url: WebAddress = Field(description="a web address such as http://caesarion-api")
     gateway_token: SecretStr = Field(min_length=16, description="a text of 16 or more characters")
+    metrics_token: SecretStr | None = Field(
+        None, min_length=16, description="a text of 16 or more characters"
+    )
     labels: dict[str, str] = Field({}, description="texts by label")
 
 
@@ -167,9 +237,16 @@ class Values(Section):
     singleuser: Singleuser = Singleuser()
     agent: Agent = Agent()
     gateway: Gateway = Gateway()
+    api: Api = Api()
     cull: Cull = Cull()
+    monitoring: Monitoring = Monitoring()
     local: Local | None = None
     cluster: Cluster | None = None
+
+    @property
+    def has_sandboxes(self) -> bool:
+        """Whether programs may start sandboxes."""
+        return self.api.enabled and self.api.sandboxes.enabled
 
     @property
     def authenticator(self) -> str:

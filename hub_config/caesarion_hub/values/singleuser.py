@@ -150,11 +150,12 @@ class ContentSecurityPolicy(Section):
 
 
 class Singleuser(Section):
-    """A user's Jupyter server; all keys but the first four are about its pod."""
+    """A user's Jupyter server; all keys but the first five are about its pod."""
 
     default_url: str = Field("/lab", pattern="^/", description="a path such as /lab")
     start_timeout: int = Field(60, ge=1, description="whole seconds, 1 or more")
     content_security_policy: ContentSecurityPolicy = ContentSecurityPolicy()
+    user_configuration: bool = Field(False, description="true or false")
     extra_env: dict[str, str] = Field({}, description='texts by variable, numbers quoted: "600"')
     image: Image = Image()
     cpu: Cpu = Cpu()

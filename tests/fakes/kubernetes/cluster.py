@@ -32,8 +32,8 @@ from tests.fakes.kubernetes.node.sandbox import die_with_parent
 from tests.hub import REPOSITORY, clean_environment
 
 PROGRAMS = ("apiserver", "controllers", "node")
-READY_WITHIN = 60.0
-STOPPED_WITHIN = 30.0
+READY_WITHIN = 180.0
+STOPPED_WITHIN = 90.0
 
 _clusters = itertools.count()
 

@@ -9,9 +9,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from caesarion.agent.risk import classify
 from caesarion.agent.tools.tool import Step, Tool, ToolResult
-from caesarion.errors import KernelError
-from caesarion.events import ResultStatus
+from caesarion.errors import KernelError, NoScratchRun
+from caesarion.events import ResultStatus, RiskClass
 from caesarion.kernels.kernel import Kernel
 from caesarion.kernels.run import Late, RunEnd
 
@@ -21,8 +22,10 @@ class Code(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    code: str = Field(
-        min_length=1, description="Python source; IPython's %magics and !commands work too."
+    code: str = Field(min_length=1, description="Python; %magics and !commands work too.")
+    scratch: bool = Field(
+        False,
+        description="Drop the names that it binds; changed objects and files stay changed.",
     )
 
 
@@ -35,13 +38,11 @@ class PythonInterpreter(Tool[Code]):
 
     name = "python_interpreter"
     description = (
-        "Run Python in the user's live Jupyter kernel. Variables, imports and files persist from "
-        "call to call and are shared with the user's notebook. The user sees the code and its "
-        "outputs (text, tables, plots) as they appear; you are told a digest. Print what you "
-        "need to know; what a background task prints after its call is shown to the user alone. "
-        "input() is not available."
+        "Run Python in the user's live kernel, whose names persist and are shared with their "
+        "notebook. They see code and outputs in the chat; you are told a digest. What a "
+        "background task prints later they alone see. There is no input()."
     )
-    effects = True
+    kind = "run"
     arguments = Code
 
     def __init__(
@@ -50,13 +51,20 @@ class PythonInterpreter(Tool[Code]):
         self._find_kernel = find_kernel
         self._late = late
 
+    async def classes(self, arguments: Code) -> tuple[RiskClass, ...]:
+        """Return what the code can do, as far as its text shows."""
+        return classify(arguments.code)
+
     async def run(self, arguments: Code) -> AsyncGenerator[Step, None]:
         """Yield the outputs; the result of code that fails has its traceback."""
         try:
             kernel = await self._find_kernel()
-            async with contextlib.aclosing(kernel.run(arguments.code, self._late)) as steps:
+            run = kernel.run(arguments.code, self._late, scratch=arguments.scratch)
+            async with contextlib.aclosing(run) as steps:
                 async for step in steps:
                     yield _result(step) if isinstance(step, RunEnd) else step
+        except NoScratchRun as error:
+            yield ToolResult("refused", str(error))
         except KernelError as error:
             # Any reason for which there is no kernel: shut down, not started in time, unknown, of
             # another language. Chat and audit have one status for all; the text says which.

@@ -50,11 +50,9 @@ class Place(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    latitude: float | None = Field(None, ge=-90, le=90, description="Degrees north.")
-    longitude: float | None = Field(None, ge=-180, le=180, description="Degrees east.")
-    place: str | None = Field(
-        None, min_length=1, description="A town or region by name, instead of coordinates."
-    )
+    latitude: float | None = Field(None, ge=-90, le=90)
+    longitude: float | None = Field(None, ge=-180, le=180)
+    place: str | None = Field(None, min_length=1, description="Name of a town or region.")
 
     @model_validator(mode="after")
     def _one_or_the_other(self) -> "Place":
@@ -68,10 +66,10 @@ class CurrentWeather(Tool[Place]):
 
     name = "get_current_weather"
     description = (
-        "Current weather at a place, with today's range and the next days' sunrise and sunset in "
-        "local time. Give latitude and longitude, or the place's name. The user sees it as a card."
+        "Weather now and today, sunrise and sunset of the next days, in local time, of a place or "
+        "coordinates. The user sees it as a card."
     )
-    effects = False
+    kind = "read"
     arguments = Place
 
     def __init__(self, settings: CaesarionWeather) -> None:

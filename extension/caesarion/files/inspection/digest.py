@@ -34,7 +34,7 @@ _OTHERS = {
 _IMAGES = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF"}
 
 # What kind of file a suffix promises.
-_PROMISED = {
+PROMISED = {
     **dict.fromkeys(("xlsx", "xlsm", "xls", "xlsb", "ods"), "spreadsheet"),
     "parquet": "parquet",
     **dict.fromkeys(("png", "jpg", "jpeg", "gif", "webp"), "image"),
@@ -71,7 +71,7 @@ def _described(source: Source) -> Pieces:
         yield "An empty file."
         return
     kind, description = _kind(source)
-    if kind != _PROMISED.get(source.suffix, kind):
+    if kind != PROMISED.get(source.suffix, kind):
         yield f"The name ends in .{source.suffix}, but this is another kind of file:"
     yield from description
 

@@ -4,7 +4,7 @@ picked by name, because caesarion_hub.values refuses unknown keys.
 */}}
 {{- define "caesarion.hubValues" -}}
 {{- $name := include "caesarion.fullname" . -}}
-{{- $hub := pick .Values.hub "baseUrl" "subdomainHost" "config" "allowNamedServers" "namedServerLimitPerUser"
+{{- $hub := pick .Values.hub "baseUrl" "subdomainHost" "stickyCookie" "config" "allowNamedServers" "namedServerLimitPerUser"
   "concurrentSpawnLimit" "activeServerLimit" "consecutiveFailureLimit" "loadRoles" "services" -}}
 {{- $_ := set $hub "db" (dict "url" (include "caesarion.dbUrl" .)) -}}
 {{- $singleuser := omit .Values.singleuser "namespace" "networkPolicy" "resourceQuota" "limitRange" -}}
@@ -25,6 +25,7 @@ picked by name, because caesarion_hub.values refuses unknown keys.
   "hubUrl" (printf "http://%s-hub.%s:8081" $name .Release.Namespace)
   "proxyApiUrl" (printf "http://%s-proxy-api:8001" $name)
   "gatewayUrl" (printf "http://%s-gateway.%s" $name .Release.Namespace)
+  "apiUrl" (printf "http://%s-api.%s" $name .Release.Namespace)
   "labels" (include "caesarion.releaseLabels" . | fromYaml)
 -}}
 {{- if and .Values.scheduling.podPriority.enabled (not $singleuser.priorityClassName) -}}
@@ -36,7 +37,10 @@ picked by name, because caesarion_hub.values refuses unknown keys.
   "singleuser" $singleuser
   "agent" .Values.agent
   "gateway" (pick .Values.gateway "model" "baseUrl")
+  "api" (pick .Values.api "enabled" "origins" "sandboxes")
   "cull" .Values.cull
+  "monitoring" (dict
+    "logs" .Values.monitoring.logs "traces" (omit .Values.monitoring.traces "collectorNamespace"))
   "cluster" $cluster
   | toJson -}}
 {{- end -}}

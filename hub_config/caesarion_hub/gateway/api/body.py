@@ -1,7 +1,7 @@
 """
 Bodies of requests while they are in memory: counted, and bounded together.
 
-Used by ``handler``, which feeds them; ``application`` has the one :class:`BodyMemory`.
+Used by ``application``, which feeds them and has the one :class:`BodyMemory`.
 Invariant: what all bodies take, and what those of one user take, is bounded from their first
 byte until their requests have ended, however slowly they come.
 """

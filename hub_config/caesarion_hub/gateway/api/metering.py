@@ -7,19 +7,20 @@ reservation, the :class:`~caesarion_hub.gateway.upstream.backend.Backend` for th
 """
 
 import asyncio
-import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
+from functools import lru_cache, partial
 from typing import Any
 
 from caesarion_dialects import Piece
-from tornado.iostream import StreamClosedError
 
+from caesarion_hub import logs
 from caesarion_hub.gateway.api.metrics import Metrics
 from caesarion_hub.gateway.api.request import THREAD_THRESHOLD, ChatRequest
 from caesarion_hub.gateway.api.response import MeteredResponse, UnseenTokens
+from caesarion_hub.gateway.api.tracing import Traces
 from caesarion_hub.gateway.authentication import Caller
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.policy import fields, limits
@@ -31,10 +32,17 @@ from caesarion_hub.gateway.store.commands import (
     Settlement,
     milliseconds,
     plain,
+    receipt_hash,
 )
 from caesarion_hub.gateway.store.write_queue import WriteQueue
 from caesarion_hub.gateway.upstream.backend import Backend, Response, json_response
 from caesarion_hub.values.gateway import Gateway
+
+MAX_TERMS = 1000
+"""Sets of groups whose limits are remembered; a made-up number."""
+
+Send = Callable[[Response], Awaitable[None]]
+"""Sends a response to the client."""
 
 log = logging.getLogger("gateway")
 
@@ -47,27 +55,38 @@ class Metering:
     """
 
     def __init__(
-        self, values: Gateway, backend: Backend, write_queue: WriteQueue, metrics: Metrics
+        self,
+        values: Gateway,
+        backend: Backend,
+        write_queue: WriteQueue,
+        metrics: Metrics,
+        traces: Traces,
     ) -> None:
         self.stopping = False
         self._values = values
         self._backend = backend
         self._write_queue = write_queue
         self._metrics = metrics
+        self._traces = traces
         self._unseen = UnseenTokens()
+        self._fair = limits.fair_reservation(values.reservations)
+        self._fair_nanos = {name: cost(self._fair, one) or 0 for name, one in values.prices.items()}
+        self._terms = lru_cache(MAX_TERMS)(partial(limits.caller_limits, values))
 
-    @contextlib.asynccontextmanager
-    async def models(self, caller: Caller) -> AsyncIterator[Response]:
-        """Answer with the models that ``caller`` may use, under all of their names."""
-        terms = limits.caller_limits(self._values, caller.groups)
+    async def models(self, caller: Caller, send: Send) -> None:
+        """Send the models that ``caller`` may use, under all of their names."""
+        terms = self._terms(caller.groups)
         async with self._backend.models() as response:
             if terms.models is not None or self._values.aliases:
                 response = await self._filtered(response, terms)
-            yield response
+            await send(response)
 
-    @contextlib.asynccontextmanager
-    async def complete(self, request: ChatRequest) -> AsyncIterator[Response]:
-        """Answer ``request`` if its caller's limits and budgets allow it; raise GatewayError."""
+    async def complete(self, request: ChatRequest, send: Send) -> None:
+        """
+        Send the answer to ``request`` if its caller's limits and budgets allow it.
+
+        Raises GatewayError if there is none.
+        """
         try:
             body, reservation = self._prepare(request)
             reservation = await self._write_queue.reserve(reservation)
@@ -75,22 +94,26 @@ class Metering:
             self._record_refusal(request.caller, request.body["model"], refusal)
             raise
         raw = request.raw if body == request.body else await _encoded(body, len(request.raw))
-        metered = MeteredResponse(reservation, self._write_queue, self._values, self._unseen)
+        metered = MeteredResponse(
+            *(reservation, receipt_hash(request.receipt), self._write_queue),
+            *(self._values, self._unseen),
+        )
         self._metrics.in_progress.inc()
         try:
             async with self._backend.complete(raw, body) as response:
-                yield metered.watch(response)
+                await send(metered.watch(response))
         except GatewayError as error:
             metered.fail(error)
             raise
-        except (asyncio.CancelledError, StreamClosedError):
+        except (asyncio.CancelledError, ConnectionError):
             metered.abandon("gateway_stopped" if self.stopping else "client_gone")
             raise
         finally:
             self._metrics.in_progress.dec()
             settlement = metered.settle()
             self._metrics.count_settlement(settlement)
-            _log_settlement(settlement)
+            self._traces.record(settlement, request.traceparent)
+            _log_settlement(settlement, logs.trace_id(request.traceparent))
 
     @property
     def silence(self) -> float:
@@ -121,7 +144,7 @@ class Metering:
 
     async def check_limits(self, caller: Caller) -> None:
         """Raise the refusal that any request of ``caller`` would get now."""
-        terms = limits.caller_limits(self._values, caller.groups)
+        terms = self._terms(caller.groups)
         try:
             await self._write_queue.check(_reservation("", caller, terms))
         except GatewayError as refusal:
@@ -131,7 +154,7 @@ class Metering:
     def _prepare(self, request: ChatRequest) -> tuple[dict[str, Any], Reservation]:
         """Return the body to send, and what it reserves; raise GatewayError beyond the limits."""
         values, caller = self._values, request.caller
-        terms = limits.caller_limits(values, caller.groups)
+        terms = self._terms(caller.groups)
         allowed = limits.model_for(request.body["model"], terms, values)
         model = self._backend.model_name(allowed)
         body = fields.only_allowed(
@@ -142,17 +165,18 @@ class Metering:
         output, choices = limits.limit_output(body, terms), limits.choices(body, terms)
         prompt = prompt_tokens(request.raw, request.body)
         reserved = limits.reservation(model, prompt, output, choices, values.reservations)
-        fair, price = limits.fair_reservation(values.reservations), values.prices.get(model)
-        return body, replace(
-            _reservation(request.id, caller, terms),
+        return body, _reservation(
+            request.id,
+            caller,
+            terms,
             model=plain(model),
             conversation=plain(request.conversation),
             message=plain(request.message),
             prompt_tokens=reserved.prompt,
             reserved_tokens=reserved.total,
-            reserved_nanos=cost(reserved, price),
-            fair_tokens=fair.total,
-            fair_nanos=cost(fair, price) or 0,
+            reserved_nanos=cost(reserved, values.prices.get(model)),
+            fair_tokens=self._fair.total,
+            fair_nanos=self._fair_nanos.get(model, 0),
         )
 
     def _record_refusal(self, caller: Caller, model: str, refusal: GatewayError) -> None:
@@ -165,20 +189,35 @@ class Metering:
         )
 
 
-def _reservation(request_id: str, caller: Caller, terms: CallerLimits) -> Reservation:
-    """Return a reservation of nothing."""
+def _reservation(
+    request_id: str,
+    caller: Caller,
+    terms: CallerLimits,
+    *,
+    model: str = "",
+    conversation: str = "",
+    message: str = "",
+    prompt_tokens: int = 0,
+    reserved_tokens: int = 0,
+    reserved_nanos: int | None = None,
+    fair_tokens: int = 0,
+    fair_nanos: int = 0,
+) -> Reservation:
+    """Return a reservation of ``caller``; without amounts, of nothing."""
     return Reservation(
         id=request_id,
         started=milliseconds(),
         user=caller.name,
         server=caller.server,
         groups=caller.groups,
-        model="",
-        conversation="",
-        message="",
-        prompt_tokens=0,
-        reserved_tokens=0,
-        reserved_nanos=None,
+        model=model,
+        conversation=conversation,
+        message=message,
+        prompt_tokens=prompt_tokens,
+        reserved_tokens=reserved_tokens,
+        reserved_nanos=reserved_nanos,
+        fair_tokens=fair_tokens,
+        fair_nanos=fair_nanos,
         requests_per_minute=terms.requests_per_minute,
         concurrent_streams=terms.concurrent_streams,
     )
@@ -191,10 +230,11 @@ async def _encoded(body: dict[str, Any], length: int) -> bytes:
     return await asyncio.to_thread(lambda: json.dumps(body).encode())
 
 
-def _log_settlement(settlement: Settlement) -> None:
+def _log_settlement(settlement: Settlement, trace: str) -> None:
     reservation = settlement.reservation
     fields = {
         "request": reservation.id,
+        "trace": trace,
         "user": reservation.user,
         "server": reservation.server,
         "model": reservation.model,
@@ -206,7 +246,7 @@ def _log_settlement(settlement: Settlement) -> None:
         "first_ms": settlement.first_ms,
         "total_ms": settlement.finished - reservation.started,
     }
-    log.info("settled", extra={"fields": fields})
+    log.info("settled", extra=fields)
 
 
 async def _one(piece: Piece) -> AsyncIterator[Piece]:

@@ -1,22 +1,44 @@
 """
-The metrics for Prometheus: requests, tokens, money, times, refusals, upstreams, the audit.
+The metrics for Prometheus: requests, tokens, money, times, refusals, upstreams, budgets, the
+agents' turns, the audit.
 
-Counted by ``metering``, shown by ``status``. No label holds what users choose: a model that
-has never answered is ``other``.
+Counted by ``metering`` and ``outcomes``, shown by ``status``. No label holds what users choose:
+a model that has never answered is ``other``, and so is a tool that is not the agent's.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from caesarion_hub.gateway.api.turns import Turns
 from caesarion_hub.gateway.policy.prices import NANOS
-from caesarion_hub.gateway.store.commands import Settlement
-from caesarion_hub.gateway.upstream.backend import Condition
+from caesarion_hub.gateway.store.commands import Outcome, Settlement
+from caesarion_hub.gateway.upstream.backend import Condition, State
+from caesarion_hub.values.gateway import Window
 
 MODELS = 100
 """Models that have a label of their own, at most; a made-up number."""
+
+TOOLS = frozenset(
+    (
+        *("ask_user", "get_current_weather", "python_interpreter", "read_notebook"),
+        *("edit_cell", "insert_cell", "delete_cell", "move_cell", "run_cell"),
+    )
+)
+"""The agent's tools, as users' servers name them."""
+
+OUTCOMES = frozenset(("ok", "error", "timeout", "refused", "interrupted", "dead"))
+"""How a call ends, as users' servers report it."""
 
 _SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320)
 
@@ -28,6 +50,7 @@ class Metrics:
         self._models = set(known)
         self._registry = CollectorRegistry()
         registry = self._registry
+        ProcessCollector(registry=registry)
         self._requests = Counter(
             "caesarion_gateway_requests",
             "Requests that were admitted, by model and status (499: the client went away)",
@@ -71,9 +94,15 @@ class Metrics:
             "Requests in progress",
             registry=registry,
         )
-        self.audit_whole = Gauge(
+        self._audit_whole = Gauge(
             "caesarion_gateway_audit_whole",
-            "Whether the audit's chain held together when this gateway started (1), or not (0)",
+            "Whether the audit was whole when it was last verified (1), or not (0); NaN before",
+            registry=registry,
+        )
+        self._audit_whole.set(float("nan"))
+        self._audit_verified = Gauge(
+            "caesarion_gateway_audit_verified_timestamp_seconds",
+            "When the audit was last verified, in seconds since 1970; 0 if never",
             registry=registry,
         )
         self._audit = Gauge(
@@ -81,13 +110,68 @@ class Metrics:
             "The number of the audit's last record",
             registry=registry,
         )
+        self._ledger = Gauge(
+            "caesarion_gateway_ledger_writable",
+            "Whether the ledger took what was written to it within the last lease (1), or not (0)",
+            registry=registry,
+        )
+        self._budgets = Gauge(
+            "caesarion_gateway_everyones_budget_used_ratio",
+            "Used share of everyone's budget, by its window (1: used up)",
+            ["window"],
+            registry=registry,
+        )
+        self._seen = Turns()
+        self._turns = Counter(
+            "caesarion_gateway_turns",
+            "Messages in chats that the model was asked about; what programs ask is no message",
+            registry=registry,
+        )
+        self._repairs = Counter(
+            "caesarion_gateway_repairs",
+            "Answers of the model that follow on a failed call of the same turn",
+            registry=registry,
+        )
+        self._calls = Counter(
+            "caesarion_gateway_tool_calls",
+            "Tool calls that the model asked for, by tool",
+            ["tool"],
+            registry=registry,
+        )
+        self._outcomes = Counter(
+            "caesarion_gateway_tool_outcomes",
+            "Ends of tool calls as users' servers report them: by tool, outcome, and who let the "
+            "call run or refused it (person, program, rule, or nobody)",
+            ["tool", "outcome", "approver"],
+            registry=registry,
+        )
 
     def observe(
-        self, conditions: Callable[[], Iterable[Condition]], audit: Callable[[], int]
+        self,
+        conditions: Callable[[], Iterable[Condition]],
+        audit: Callable[[], int],
+        ledger: Callable[[], bool],
     ) -> None:
-        """Read the upstreams' conditions and the audit's length at each scrape."""
+        """
+        Read what others know at each scrape.
+
+        That is the upstreams' conditions, the number of the audit's last record, and whether
+        the ledger can be written.
+        """
         self._registry.register(_Upstreams(conditions))
         self._audit.set_function(audit)
+        self._ledger.set_function(ledger)
+
+    def set_audit_whole(self, is_whole: bool) -> None:
+        """Note the result of a verification of the audit."""
+        self._audit_whole.set(is_whole)
+        self._audit_verified.set_to_current_time()
+
+    def set_budgets(self, used: Mapping[Window, float]) -> None:
+        """Note how much of everyone's budgets is used, by their windows."""
+        self._budgets.clear()
+        for window, share in used.items():
+            self._budgets.labels(window).set(share)
 
     def count_refusal(self, reason: str) -> None:
         """Count a request that was not admitted."""
@@ -107,6 +191,23 @@ class Metrics:
             self._first.labels(model).observe(settlement.first_ms / 1000)
         took = (settlement.finished - settlement.reservation.started) / 1000
         self._whole.labels(model, status).observe(max(0.0, took))
+        for call in settlement.calls:
+            self._calls.labels(_known(call.tool, TOOLS)).inc()
+        asked = settlement.reservation
+        if asked.message or settlement.calls:
+            # Without a message, nobody says which requests are of one turn.
+            turn = asked.message or asked.id
+            is_new, is_repair = self._seen.answer(asked.user, turn, settlement.calls)
+            self._turns.inc(is_new and bool(asked.message))
+            self._repairs.inc(is_repair)
+
+    def count_outcomes(self, user: str, outcomes: Iterable[Outcome]) -> None:
+        """Count the ends of a user's tool calls."""
+        for one in outcomes:
+            if ended := self._seen.end(user, one.call, one.outcome):
+                labels = _known(ended.tool, TOOLS), _known(one.outcome, OUTCOMES)
+                self._outcomes.labels(*labels, one.approver or "nobody").inc()
+                self._repairs.inc(ended.is_repaired)
 
     def text(self) -> bytes:
         """Return all of them in Prometheus' format."""
@@ -121,16 +222,25 @@ class Metrics:
         return "other"
 
 
+def _known(name: str, names: frozenset[str]) -> str:
+    return name if name in names else "other"
+
+
 class _Upstreams(Collector):
     def __init__(self, conditions: Callable[[], Iterable[Condition]]) -> None:
         self._conditions = conditions
 
     def collect(self) -> Iterable[Metric]:
-        """Yield whether each upstream may be asked now, and its attempts by outcome."""
+        """Yield whether each upstream may be asked now, its circuit, its attempts by outcome."""
         up = GaugeMetricFamily(
             "caesarion_gateway_upstream_up",
             "Whether an upstream may be asked (1), or its circuit is open (0)",
             labels=["upstream"],
+        )
+        circuit = GaugeMetricFamily(
+            "caesarion_gateway_upstream_circuit",
+            "The state of an upstream's circuit breaker (1), and those in which it is not (0)",
+            labels=["upstream", "state"],
         )
         attempts = CounterMetricFamily(
             "caesarion_gateway_upstream_attempts",
@@ -140,6 +250,8 @@ class _Upstreams(Collector):
         )
         for condition in self._conditions():
             up.add_metric([condition.name], float(condition.state != "open"))
+            for state in get_args(State):
+                circuit.add_metric([condition.name, state], float(condition.state == state))
             for outcome, number in condition.outcomes.items():
                 attempts.add_metric([condition.name, outcome], number)
-        yield from (up, attempts)
+        yield from (up, circuit, attempts)

@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from caesarion_hub.gateway.authentication import Caller
@@ -34,8 +34,9 @@ The caller's limits are checked before such a body is received, too.
 
 _DIGITS = 40  # more than any number has that a tool or a schema needs
 # A text that never ends matches, too: searching on behind each quote would be quadratic.
-_PART = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{},]', re.DOTALL)
-_OPENING, _CLOSING = frozenset(b"[{"), frozenset(b"]}")
+_TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_NO_PARTS = bytes(set(range(256)) - set(b"[]{},"))
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class ChatRequest:
     body: dict[str, Any]
     conversation: str = ""
     message: str = ""
+    traceparent: str = ""
+    receipt: str = field(default="", repr=False)
 
 
 # More threads would not parse faster, but take more memory and more of the loop's time.
@@ -66,13 +69,7 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     """Return the JSON object that ``raw`` is; raise GatewayError if it is none."""
     _check_size(raw)
     try:
-        body = json.loads(
-            raw.decode(),
-            object_pairs_hook=_table,
-            parse_int=_integer,
-            parse_float=_number,
-            parse_constant=_no_number,
-        )
+        body = _decode(raw.decode())
     except (ValueError, RecursionError) as error:
         raise bad_request("The request is not JSON.") from error
     if not isinstance(body, dict):
@@ -86,20 +83,26 @@ def bad_request(message: str) -> GatewayError:
 
 
 def _check_size(raw: bytes) -> None:
-    """Raise GatewayError if ``raw`` has too many values, or too many within each other."""
-    depth = 0
-    for number, part in enumerate(_PART.finditer(raw)):
-        if number >= MAX_PARTS:
-            raise bad_request("The request holds too many values. Send less at once.")
-        first = raw[part.start()]
-        if first in _OPENING:
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise bad_request(
-                    f"The request holds more than {MAX_DEPTH} lists and objects within each other."
-                )
-        elif first in _CLOSING:
-            depth -= 1
+    """
+    Raise GatewayError if ``raw`` has too many values, or too many within each other.
+
+    Pairs of brackets are removed from the innermost outwards: for a request of 16 kB that takes
+    0.13 ms, and a loop over its parts 0.33 ms.
+    """
+    # In C, the first two steps keep other threads waiting, so the first one must have an end.
+    parts, texts = _TEXT.subn(b",", raw, MAX_PARTS + 1)
+    parts = parts.translate(None, _NO_PARTS)
+    if max(texts, len(parts)) > MAX_PARTS:
+        raise bad_request("The request holds too many values. Send less at once.")
+    brackets, depth = parts.translate(_ONE_KIND, b","), 0
+    while depth <= MAX_DEPTH and b"[]" in brackets:
+        brackets = brackets.replace(b"[]", b"")
+        depth += 1
+    depth += brackets.count(b"[")  # those that are never closed
+    if depth > MAX_DEPTH:
+        raise bad_request(
+            f"The request holds more than {MAX_DEPTH} lists and objects within each other."
+        )
 
 
 def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -127,3 +130,11 @@ def _number(text: str) -> float:
 def _no_number(text: str) -> NoReturn:
     """Refuse NaN and Infinity, which Python reads and writes but JSON does not have."""
     raise bad_request(f"The request holds {text[:40]}, which is no number of JSON.")
+
+
+_decode = json.JSONDecoder(
+    object_pairs_hook=_table,
+    parse_int=_integer,
+    parse_float=_number,
+    parse_constant=_no_number,
+).decode

@@ -13,15 +13,18 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Self
 
 from caesarion_dialects import Assembler, Call, Piece
 from caesarion_dialects import Usage as Counted
+from caesarion_dialects.reader import DONE
 from caesarion_dialects.usage import tokens_of
 
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.policy.prices import Usage, cost
 from caesarion_hub.gateway.store.commands import (
     AuditEntry,
+    Called,
     Reservation,
     Settlement,
     milliseconds,
@@ -69,16 +72,25 @@ class UnseenTokens:
 
 
 class MeteredResponse:
-    """Records the tool calls of one response, and counts its tokens, while it passes."""
+    """
+    Records the tool calls of one response, and counts its tokens, while it passes.
+
+    It is the iterator over the response's content. The response is settled before its last
+    piece is sent, so that whoever has read all of it may ask again.
+    """
+
+    _content: AsyncIterator[Piece]
 
     def __init__(
         self,
         reservation: Reservation,
+        receipt_sha256: str,
         write_queue: WriteQueue,
         values: Gateway,
         unseen: UnseenTokens,
     ) -> None:
         self.reservation = reservation
+        self._receipt_sha256 = receipt_sha256
         self._write_queue = write_queue
         self._values = values
         self._unseen = unseen
@@ -92,11 +104,13 @@ class MeteredResponse:
         self._assembler = Assembler()
         self._counted: Counted | None = None
         self._recorded = 0
+        self._settlement: Settlement | None = None
 
     def watch(self, response: Response) -> Response:
         """Return ``response``, whose content is metered while it passes."""
         self._status, self._upstream = response.status, response.upstream
-        return replace(response, content=self._content(response.content))
+        self._content = response.content
+        return replace(response, content=self)
 
     def fail(self, error: GatewayError) -> None:
         """Note that the request failed before its answer began."""
@@ -107,13 +121,19 @@ class MeteredResponse:
         self._status, self._error = CLIENT_CLOSED, why
 
     def settle(self) -> Settlement:
-        """Settle what was used, and return the settlement."""
+        """Settle what was used, once, and return the settlement."""
+        if self._settlement is None:
+            self._settlement = self._settled()
+            self._write_queue.settle(self._settlement)
+        return self._settlement
+
+    def _settled(self) -> Settlement:
         calls = self._calls()
         if len(calls) > self._recorded:
             self._write_queue.append_audit_later(self._entries())
         used = self._usage()
         reasons = (answer.finish_reason for answer in self._assembler.answers())
-        settlement = Settlement(
+        return Settlement(
             self.reservation,
             milliseconds(),
             prompt_tokens=used.prompt,
@@ -126,10 +146,8 @@ class MeteredResponse:
             error=self._error,
             finish_reason=plain(next(reasons, ""), 64),
             upstream=plain(self._upstream),
-            calls=len(calls),
+            calls=tuple(Called(call.id, call.name) for call in calls),
         )
-        self._write_queue.settle(settlement)
-        return settlement
 
     def _calls(self) -> list[Call]:
         return [call for answer in self._assembler.answers() for call in answer.calls]
@@ -155,21 +173,26 @@ class MeteredResponse:
         """Return how many tokens were sent: texts, reasoning, names and arguments of calls."""
         return max(tokens_of(self._assembler.size()), self._assembler.deltas)
 
-    async def _content(self, content: AsyncIterator[Piece]) -> AsyncIterator[Piece]:
-        assembler = self._assembler
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Piece:
         try:
-            async for piece in content:
-                for chunk in piece.chunks:
-                    assembler.add(chunk)
-                self._counted = piece.usage or self._counted
-                if self._first_ms is None and assembler.deltas:
-                    self._first_ms = int((time.monotonic() - self._began) * 1000)
-                if assembler.is_complete and len(self._calls()) > self._recorded:
-                    await self._record()
-                yield piece
+            piece = await anext(self._content)
         except GatewayError as error:
             self._error, self._status = error.code, error.status
             raise
+        assembler = self._assembler
+        for chunk in piece.chunks:
+            assembler.add(chunk)
+        self._counted = piece.usage or self._counted
+        if self._first_ms is None and assembler.deltas:
+            self._first_ms = int((time.monotonic() - self._began) * 1000)
+        if assembler.is_complete and len(self._calls()) > self._recorded:
+            await self._record()
+        if piece.data.endswith(DONE):
+            self.settle()
+        return piece
 
     async def _record(self) -> None:
         entries = self._entries()
@@ -179,14 +202,16 @@ class MeteredResponse:
     def _entries(self) -> list[AuditEntry]:
         text, is_complete = self._values.audit.text, self._assembler.is_complete
         return [
-            call_entry(call, self.reservation, is_complete, text)
+            call_entry(call, self.reservation, self._receipt_sha256, is_complete, text)
             for call in self._calls()[self._recorded :]
         ]
 
 
-def call_entry(call: Call, reservation: Reservation, complete: bool, text: bool) -> AuditEntry:
+def call_entry(
+    call: Call, reservation: Reservation, receipt_sha256: str, complete: bool, text: bool
+) -> AuditEntry:
     """
-    Return the audit's entry for a tool call.
+    Return the audit's entry for a tool call; its outcome must name the receipt of that hash.
 
     The call is ``complete`` unless its answer was cut off; ``text`` keeps the code, not
     only its hash.
@@ -195,6 +220,7 @@ def call_entry(call: Call, reservation: Reservation, complete: bool, text: bool)
     fields = {
         "server": reservation.server,
         "request": reservation.id,
+        "receipt_sha256": receipt_sha256,
         "message": reservation.message,
         "model": reservation.model,
         "tool": plain(call.name),

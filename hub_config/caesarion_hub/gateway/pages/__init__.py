@@ -3,6 +3,7 @@ The gateway's pages: what do users and administrators see of usage, budgets and 
 
 Rendered here, in JupyterHub's look, and readable without JavaScript::
 
+    application                                  Tornado's handlers behind the API's server
     routes                                       the addresses
     overview | usage | spending | budgets | audit    a page each, with its files
     download                                     the base of files, sent piece by piece

@@ -21,13 +21,16 @@ from caesarion_hub.gateway.pages.rows import AuditSearch
 from caesarion_hub.gateway.pages.spans import midnight
 from caesarion_hub.gateway.pages.sums import PAGE
 
-KINDS = ("call", "outcome", "budget", "cut", "key")
+KINDS = ("call", "outcome", "change", "budget", "cut", "key")
+
+_CHANGE = ("path", "cell", "operation", "before", "after", "decision", "by")
 
 _FIELDS = ("user", "kind", "conversation", "text", "since", "until")
 
 _HEADER = (
     *("number", "made (UTC)", "kind", "user", "what", "outcome", "approval", "approver"),
     *("model", "conversation", "call", "sha256 of the code", "code", "hash"),
+    *("notebook", "cell", "operation", "source before", "source after", "decision", "decided by"),
 )
 
 
@@ -139,6 +142,7 @@ def _csv_row(line: AuditLine) -> Sequence[Any]:
         *(line.number, formatting.time(line.made), line.kind, line.user, line.what, line.outcome),
         *(line.approval, line.approver, line.model, line.conversation, line.call, line.sha256),
         *(line.text, line.hash),
+        *(line.change.get(name, "") for name in _CHANGE),
     )
 
 

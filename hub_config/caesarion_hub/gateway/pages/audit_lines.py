@@ -7,7 +7,7 @@ before.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from caesarion_hub.gateway.pages import formatting
@@ -36,6 +36,7 @@ class AuditLine:
     approval: str = ""
     approver: str = ""
     complete: bool = True
+    change: Fields = field(default_factory=dict)
     details: Sequence[tuple[str, str]] = ()
 
 
@@ -57,6 +58,7 @@ def make_line(row: Any, *, call: Any = None, outcome: Any = None) -> AuditLine:
         approval=of_outcome.get("approval", ""),
         approver=of_outcome.get("approver", ""),
         complete=bool(of_call.get("complete", True)),
+        change=of_outcome.get("change", {}),
         details=[*_details(fields), ("hash", row.hash)],
     )
 
@@ -66,6 +68,8 @@ def _what(kind: str, fields: Fields, of_call: Fields) -> str:
         case "budget":
             whose = formatting.whose(fields["scope"], fields["name"])
             return f"{whose}, {per_window(fields['window'])}: {_change(fields)}"
+        case "change":
+            return f"{fields['change']['operation']} {fields['change']['decision']}"
         case "cut":
             return f"the records up to number {fields['cut_to']} were deleted"
         case "key":
@@ -81,9 +85,10 @@ def _change(fields: Fields) -> str:
 
 def _details(fields: Fields) -> list[tuple[str, str]]:
     """Return what else a record says; money in dollars."""
-    shown_elsewhere = ("number", "made", "kind", "user", "text", "before")
+    shown_elsewhere = ("number", "made", "kind", "user", "text", "before", "change")
+    left_out = ("receipt_sha256",)  # compared by us alone
     return [
         ("dollars", formatting.exact(value)) if name == "nanos" else (name, str(value))
         for name, value in fields.items()
-        if name not in shown_elsewhere and value not in ("", None)
+        if name not in (*shown_elsewhere, *left_out) and value not in ("", None)
     ]

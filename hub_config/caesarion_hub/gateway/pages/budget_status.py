@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, select
 
 from caesarion_hub.gateway.pages import sums
 from caesarion_hub.gateway.pages.spans import today
 from caesarion_hub.gateway.policy import budgets
 from caesarion_hub.gateway.policy.budgets import Account, Budget, Key
 from caesarion_hub.gateway.store import tables
+from caesarion_hub.gateway.store.spent import select_spent
 from caesarion_hub.values.gateway import Window
 
 _NAMES = 1000  # names that are looked up one by one; made up
@@ -152,22 +153,11 @@ def _nearest_first(usage: BudgetUsage) -> tuple[float, Account]:
 
 
 def _usage(connection: Connection, budget: Budget, account: Account) -> BudgetUsage:
-    row = connection.execute(_used(budget.window).where(*sums.of(account))).one()
+    row = connection.execute(select_spent(budget.window, today()).where(*sums.of(account))).one()
     tokens, nanos, unpriced = (int(one or 0) for one in row)
     renews = budgets.window_end(budget.window, today())
     return BudgetUsage(budget, account, tokens, nanos, renews, unpriced)
 
 
 def _used_by_name(window: Window) -> Select[Any]:
-    return _used(window).add_columns(_spending.name).group_by(_spending.name)
-
-
-def _used(window: Window) -> Select[Any]:
-    first = budgets.window_start(window, today())
-    period = "day" if window in ("day", "week") else "month"
-    since = (_spending.start >= first.isoformat(),) if first else ()
-    return select(
-        func.sum(_spending.prompt_tokens + _spending.completion_tokens),
-        func.sum(_spending.nanos),
-        func.sum(_spending.unpriced_tokens),
-    ).where(_spending.period == period, *since)
+    return select_spent(window, today()).add_columns(_spending.name).group_by(_spending.name)

@@ -127,7 +127,7 @@ class BudgetsPage(BudgetHandler):
             return "unchanged"
         await self.context.write_queue.edit_budget(BudgetEdit(budget, self.viewer))
         fields = {"user": self.viewer, "budget": " ".join(budget.key)}
-        log.info("a budget was edited", extra={"fields": fields})
+        log.info("a budget was edited", extra=fields)
         return {"add": "added", "delete": "deleted"}.get(action, "saved")
 
     def result(

@@ -5,9 +5,10 @@ Called by the templates and by all of the pages. Sentences about money and windo
 ``policy.budgets``' words.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Protocol
+from typing import Any, Protocol
 
 from caesarion_hub.gateway.policy import budgets
 from caesarion_hub.gateway.policy.budgets import Budget
@@ -20,8 +21,10 @@ _RESULTS = {
     "content_filter": "stopped by the provider's filter",
 }
 _RULES = {
-    "auto": "by rule: code runs without asking",
+    "auto": "by rule: made without asking",
     "ask": "by rule: no approval was needed, or none was given",
+    "accept-edits": "by rule: changes of notebooks are accepted",
+    "plan": "by rule: plan mode",
     "read-only": "by rule: read-only mode",
 }
 _ADJECTIVES = {"day": "daily", "week": "weekly", "month": "monthly", "total": "overall"}
@@ -33,10 +36,18 @@ def result(finish_reason: str) -> str:
     return _RESULTS.get(finish_reason, finish_reason)
 
 
+def changed(change: Mapping[str, Any]) -> str:
+    """Return what was done to which cell of a notebook, and what was decided about it."""
+    hashes = " → ".join(change[name] or "nothing" for name in ("before", "after"))
+    decision = f"{change['decision']} by {change['by']}" if change["by"] else change["decision"]
+    return f"{change['path']} · cell {change['cell']} · {change['operation']} {hashes} · {decision}"
+
+
 def approved(approval: str, approver: str) -> str:
     """Return what allowed or refused a call: a person, a program, or a rule."""
     decision, by, name = approval.partition(" by ")
-    decided = _DECISIONS.get(decision, decision)
+    done, also, classes = decision.partition(" and ")  # such as "run and allowed files"
+    decided = f"{_DECISIONS.get(done, done)}{also}{classes}"
     if approver == "rule" or approval in _RULES:
         return _RULES.get(approval, f"by rule: {approval}")
     if approver == "program":

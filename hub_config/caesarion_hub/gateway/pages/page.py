@@ -59,11 +59,6 @@ class PageContext:
     base_url: str
 
 
-def application_settings(token: str) -> dict[str, Any]:
-    """Return Tornado's settings for the pages; replicas derive one cookie secret of a token."""
-    return {"cookie_secret": hashlib.sha256(b"cookies of " + token.encode()).digest()}
-
-
 class OAuthCallback(HubOAuthCallbackHandler):  # type: ignore[misc]
     """The address to which the hub sends a viewer who has logged in."""
 
@@ -179,6 +174,7 @@ _TEMPLATES.globals |= {
     "allows_nothing": formatting.allows_nothing,
     "approved": formatting.approved,
     "bars": bar_chart.bars,
+    "changed": formatting.changed,
     "count": formatting.count,
     "limit": formatting.limit,
     "money": formatting.money,
@@ -186,6 +182,7 @@ _TEMPLATES.globals |= {
     "whose": formatting.whose,
 }
 _TEMPLATES.filters |= {
+    "changed": formatting.changed,
     "count": formatting.count,
     "date": formatting.date_of,
     "day": formatting.day,

@@ -24,8 +24,11 @@ from caesarion_hub.gateway.pages.usage import (
     UsagePage,
 )
 
+Route = tuple[str, type[RequestHandler], dict[str, Any]]
+"""A pattern of paths, and the handler with its arguments, as Tornado has them."""
 
-def routes(context: PageContext) -> list[tuple[str, type[RequestHandler], dict[str, Any]]]:
+
+def routes(context: PageContext) -> list[Route]:
     """Return the pages' routes."""
     given = {"context": context}
     pages: dict[str, type[RequestHandler]] = {

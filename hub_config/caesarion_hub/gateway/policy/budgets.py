@@ -130,6 +130,10 @@ def refusal(
             continue
         if limit == 0:
             return _error("budget_reached", f"{_whose(account)} allows nothing; {_REMEDY}.")
+        if spent.used + spent.reserved < limit and (
+            not spent.own or _room(limit, account, spent) > 0
+        ):
+            continue
         shown_limit, used = amounts(limit, spent.used)
         whose = f"{_whose(account)} of {shown_limit} {per_window(budget.window)}"
         if spent.used >= limit:
@@ -139,11 +143,10 @@ def refusal(
                 f"{whose} has no room for one more answer now: {used} used, and the answers "
                 "under way may use the rest. Ask again when they have ended."
             )
-        if spent.own and _room(limit, account, spent) <= 0:
-            return _reserved(
-                f"{whose} has no room for one more answer of yours now: {used} used, and your "
-                "answers under way may use half of the rest. Ask again when one has ended."
-            )
+        return _reserved(
+            f"{whose} has no room for one more answer of yours now: {used} used, and your "
+            "answers under way may use half of the rest. Ask again when one has ended."
+        )
     return None
 
 

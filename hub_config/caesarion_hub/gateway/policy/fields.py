@@ -17,6 +17,14 @@ from caesarion_hub.gateway.errors import GatewayError
 MAX_TOKENS = 2**31 - 1
 """The largest number of tokens that a request may name; no model has as many."""
 
+MAX_NAME = 256
+"""
+Characters of a model's name; a made-up number.
+
+A name is compared with every known one and its patterns: of any length it would keep the event
+loop from everybody's requests.
+"""
+
 OUTPUT_FIELDS = (
     *("max_tokens", "max_completion_tokens"),  # OpenAI's, the older and the newer one
     *("max_output_tokens", "max_new_tokens", "n_predict", "num_predict"),  # other servers'
@@ -49,7 +57,10 @@ _CHOICES: _Check = (
 )
 
 _KNOWN: Mapping[str, _Check] = {
-    "model": (lambda value: type(value) is str and value != "", "a text"),
+    "model": (
+        lambda value: type(value) is str and 1 <= len(value) <= MAX_NAME,
+        f"a name of at most {MAX_NAME} characters, as v1/models lists it",
+    ),
     "messages": (
         lambda value: (
             type(value) is list and value != [] and all(type(one) is dict for one in value)
@@ -104,16 +115,16 @@ def only_allowed(body: dict[str, Any], extra: Collection[str], *, drop: bool) ->
 
     Otherwise return it without the others if ``drop`` is set, or raise GatewayError.
     """
-    unknown = [name for name in body if name not in _KNOWN and name not in extra]
-    if not unknown:
+    known = {name: value for name, value in body.items() if name in _KNOWN or name in extra}
+    if len(known) == len(body):
         return body
     if drop:
-        return {name: value for name, value in body.items() if name not in unknown}
-    name = unknown[0]
-    meant = next((known for known in _KNOWN if known == name.lower()), "")
+        return known
+    name = next(name for name in body if name not in known)
+    meant = name.lower()
     remedy = (
         f"Did you mean '{meant}'?"
-        if meant
+        if meant in _KNOWN
         else "Leave it out, or ask the operator to add it to gateway.requests.extraFields."
     )
     raise _bad_request(f"This gateway does not pass on the field '{name[:80]}'. {remedy}")
@@ -130,6 +141,8 @@ def _shown(value: Any) -> str:
         case int() | float():
             text = repr(value)
             return text if len(text) <= 40 else f"{text[:40]}..."
+        case str() if len(value) > MAX_NAME:
+            return f"a text of {len(value)} characters"
         case str():
             return "a text" if value else "an empty text"
         case list():

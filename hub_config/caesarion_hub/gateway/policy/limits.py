@@ -69,6 +69,7 @@ def model_for(asked: str, limits: CallerLimits, values: Gateway) -> str:
     Every chat asks for the deployment's model; a caller who may not use that gets the
     default model of their own limits.
     """
+    asked = _as_spelled(asked, values)
     default = values.aliases.get(limits.default_model, limits.default_model)
     name = default if asked == DEFAULT else values.aliases.get(asked, asked)
     if limits.models is None:
@@ -86,6 +87,24 @@ def model_for(asked: str, limits: CallerLimits, values: Gateway) -> str:
         + (f"The models are: {choice}." if choice else "There is no model for you."),
         headers={"X-Should-Retry": "false"},
     )
+
+
+def _as_spelled(asked: str, values: Gateway) -> str:
+    """
+    Return the name of a model as the values spell it.
+
+    Many providers ignore the case of a name and blanks around it: another spelling would have
+    no price, and count towards no budget.
+    """
+    known = (DEFAULT, values.model, *values.aliases, *values.prices)
+    if asked in known:
+        return asked
+    folded = _folded(asked)
+    return next((name for name in known if _folded(name) == folded), asked)
+
+
+def _folded(name: str) -> str:
+    return "".join(char for char in name if char.isprintable() and char != " ").casefold()
 
 
 def limit_output(body: dict[str, Any], limits: CallerLimits) -> int | None:

@@ -11,19 +11,22 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, select
 
 from caesarion_hub.gateway.store import tables
-from caesarion_hub.gateway.store.audit_key import AuditKey
 from caesarion_hub.gateway.store.commands import (
     AuditEntry,
+    ChangeDecision,
     Outcome,
     OutcomeReport,
     milliseconds,
     plain,
 )
+
+if TYPE_CHECKING:
+    from caesarion_hub.gateway.store.audit_key import AuditKey
 
 START_HASH = "0" * 64
 """The hash before the first record."""
@@ -36,6 +39,9 @@ COLUMNS = ("number", "made", "kind", "user", "conversation", "call")
 
 CALL_LENGTH = 255
 """Characters of a call's id that are kept; of a longer one its beginning and its hash."""
+
+UNVERIFIED = " (unverified)"
+"""Follows the name of who decided about a change, where only the server's token says so."""
 
 _SAME_CALLS = 100  # calls of one id, the latest, that an outcome may belong to; made up
 
@@ -60,7 +66,7 @@ class AuditRecord:
 class AuditLog:
     """The audit of a database; without a ``key`` that signs, new records are not signed."""
 
-    def __init__(self, key: AuditKey | None = None) -> None:
+    def __init__(self, key: "AuditKey | None" = None) -> None:
         self._key = key if key and key.signs else None
 
     def append(self, connection: Connection, entries: Iterable[AuditEntry]) -> Head:
@@ -91,17 +97,19 @@ class AuditLog:
         Append the outcomes of calls that have none yet; return the chain's head, and how many.
 
         Providers repeat ids of calls, in one answer and in later ones: an outcome belongs to
-        the latest answer with such a call, and in it to the first call without an outcome.
+        the answer whose receipt it names, and in it to the first such call without an outcome.
         """
-        waiting: dict[str, list[_Call]] = {}
+        waiting: dict[tuple[str, str], list[_Call]] = {}
         entries = []
         for outcome in report.outcomes:
-            key = call_key(outcome.call)
+            key = call_key(outcome.call), outcome.receipt_sha256
             if key not in waiting:
-                waiting[key] = _calls_without_outcome(connection, report.user, key)
+                waiting[key] = _calls_without_outcome(connection, report.user, *key)
             if waiting[key]:
                 entries.append(_outcome_entry(report, outcome, waiting[key].pop(0)))
-        return self.append(connection, entries), len(entries)
+        self.append(connection, entries)
+        later = [_decision_entry(connection, report, one) for one in report.decisions]
+        return self.append(connection, later), len(entries)
 
     def announce_key(self, connection: Connection) -> None:
         """Append a record with the key, unless the last record is signed with it already."""
@@ -158,40 +166,80 @@ def call_key(call: str) -> str:
 
 @dataclass(frozen=True)
 class _Call:
-    """A recorded call, and the answer that asked for it."""
+    """A recorded call."""
 
     number: int
     conversation: str
-    answer: str
 
 
-def _calls_without_outcome(connection: Connection, user: str, call: str) -> list[_Call]:
-    """Return the calls of this id without an outcome: the latest answer's first, in order."""
+def _calls(connection: Connection, user: str, call: str, receipt_sha256: str) -> list[_Call]:
+    """Return the calls of this id in the answer whose receipt has this hash, in order."""
     audit = tables.audit.c
-    mine = (audit.user == user, audit.call == call)
     rows = connection.execute(
         select(audit.number, audit.conversation, audit.record)
-        .where(*mine, audit.kind == "call", audit.call_number.is_(None))
+        .where(audit.user == user, audit.call == call)
+        .where(audit.kind == "call", audit.call_number.is_(None))
         .order_by(audit.number.desc())
         .limit(_SAME_CALLS)
     ).all()
-    outcomes = (audit.kind == "outcome", audit.call_number.in_([row.number for row in rows]))
+    return [
+        _Call(row.number, row.conversation)
+        for row in reversed(rows)
+        if json.loads(row.record).get("receipt_sha256") == receipt_sha256
+    ]
+
+
+def _calls_without_outcome(
+    connection: Connection, user: str, call: str, receipt_sha256: str
+) -> list[_Call]:
+    audit = tables.audit.c
+    calls = _calls(connection, user, call, receipt_sha256)
+    outcomes = (audit.kind == "outcome", audit.call_number.in_([one.number for one in calls]))
+    mine = (audit.user == user, audit.call == call)
     done = set(connection.scalars(select(audit.call_number).where(*mine, *outcomes)))
-    answers: dict[str, list[_Call]] = {}
-    for row in rows:
-        if row.number not in done:
-            answer = str(json.loads(row.record).get("request", ""))
-            found = _Call(row.number, row.conversation, answer)
-            answers.setdefault(answer, []).insert(0, found)
-    return [found for calls in answers.values() for found in calls]
+    return [one for one in calls if one.number not in done]
 
 
 def _outcome_entry(report: OutcomeReport, outcome: Outcome, call: _Call) -> AuditEntry:
-    fields = {
+    fields: dict[str, Any] = {
         "server": report.server,
         "reported_by": "the user's server",
         "outcome": outcome.outcome,
         "approval": outcome.approval,
         "approver": outcome.approver,
     }
+    if outcome.change is not None:
+        fields["change"] = outcome.change
     return AuditEntry("outcome", report.user, call.conversation, outcome.call, fields, call.number)
+
+
+def _decision_entry(
+    connection: Connection, report: OutcomeReport, decision: ChangeDecision
+) -> AuditEntry:
+    key = call_key(decision.call)
+    is_verified = _changed(connection, report.user, key, decision)
+    change = dict(decision.change)
+    if change["by"] and not is_verified:
+        change["by"] += UNVERIFIED
+    fields = {
+        "server": report.server,
+        "reported_by": "the user's server" if is_verified else "the user's server, or its kernels",
+        "change": change,
+    }
+    call = key if is_verified else ""
+    return AuditEntry("change", report.user, decision.conversation, call, fields)
+
+
+def _changed(connection: Connection, user: str, call: str, decision: ChangeDecision) -> bool:
+    """Return whether a call with the decision's receipt is on record to have changed its cell."""
+    calls = _calls(connection, user, call, decision.receipt_sha256)
+    audit = tables.audit.c
+    outcomes = connection.scalars(
+        select(audit.record)
+        .where(audit.user == user, audit.call == call, audit.kind == "outcome")
+        .where(audit.call_number.in_([one.number for one in calls]))
+    )
+    changes = [json.loads(record).get("change") or {} for record in outcomes]
+    return any(
+        all(one.get(name) == decision.change[name] for name in ("path", "cell")) for one in changes
+    )

@@ -8,13 +8,12 @@ insert a record unseen. That the end was cut off shows by an earlier head, kept 
 
 import json
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, select
 
 from caesarion_hub.gateway.store import tables
-from caesarion_hub.gateway.store.audit_key import AuditKey
 from caesarion_hub.gateway.store.audit_log import (
     COLUMNS,
     START_HASH,
@@ -23,6 +22,9 @@ from caesarion_hub.gateway.store.audit_log import (
     canonical,
     hash_of,
 )
+
+if TYPE_CHECKING:
+    from caesarion_hub.gateway.store.audit_key import AuditKey
 
 _BATCH = 500  # records that a verification holds in memory
 _RECORD = TypeAdapter(AuditRecord)
@@ -39,7 +41,7 @@ class Verifier:
     Without a ``key`` signatures are not checked; ``earlier`` is a head that the audit had.
     """
 
-    def __init__(self, key: AuditKey | None = None, earlier: Head | None = None) -> None:
+    def __init__(self, key: "AuditKey | None" = None, earlier: Head | None = None) -> None:
         self._key = key
         self._earlier = earlier
         self._count = 0

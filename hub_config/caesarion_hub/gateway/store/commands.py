@@ -4,11 +4,12 @@ Commands to the ledger: plain values, from ``metering`` and the pages through th
 Times are whole milliseconds since 1970, money is whole billionths of a dollar ("nanos").
 """
 
+import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.policy.budgets import Budget
@@ -43,6 +44,13 @@ class Reservation:
     concurrent_streams: int | None = None
 
 
+class Called(NamedTuple):
+    """A tool call that a model asked for: its id, which may repeat, and the tool's name."""
+
+    id: str
+    tool: str
+
+
 @dataclass(frozen=True)
 class Settlement:
     """Replace a reservation by what the request used; ``nanos`` is None without a price."""
@@ -59,7 +67,7 @@ class Settlement:
     error: str = ""
     finish_reason: str = ""
     upstream: str = ""
-    calls: int = 0
+    calls: tuple[Called, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,10 +86,10 @@ class AuditEntry:
     """
     What a new record of the audit says.
 
-    ``kind`` is ``call``, ``outcome``, ``budget``, ``cut`` or ``key`` (which announces the public
-    key of the signatures); ``call`` is the id of the tool call that it is about, if any, and
-    ``call_number`` for an outcome the number of the call's record; ``fields`` is the rest, in
-    values that JSON has.
+    ``kind`` is ``call``, ``outcome``, ``change``, ``budget``, ``cut`` or ``key`` (which announces
+    the public key of the signatures); ``call`` is the id of the tool call that it is about, if
+    any, and ``call_number`` for an outcome the number of the call's record; ``fields`` is the
+    rest, in values that JSON has.
     """
 
     kind: str
@@ -109,12 +117,31 @@ class Outcome:
 
     ``approval`` says what allowed or refused the call, ``approver`` what kind of decision that
     was: of a person, of a program with a token, or by a rule; empty if the server does not say.
+    ``change`` is what the call did to a cell of a notebook, in values that JSON has, if it did.
+    ``receipt_sha256`` is the hash of the receipt that came with the answer that has the call.
     """
 
     call: str
     outcome: str
     approval: str
     approver: Approver | Literal[""] = ""
+    change: Mapping[str, Any] | None = None
+    receipt_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class ChangeDecision:
+    """
+    A decision, in ``conversation``, about a change that was applied before: ``change``.
+
+    ``call`` made the change, and ``receipt_sha256`` is as for an outcome; both are empty where
+    the user's server was restarted since.
+    """
+
+    conversation: str
+    change: Mapping[str, Any]
+    call: str = ""
+    receipt_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,12 +149,15 @@ class OutcomeReport:
     """
     Append the outcomes of a user's tool calls, each beside the call that it belongs to.
 
-    The result is how many belong to a call that had none yet; the others are dropped.
+    The result is how many belong to a call with their receipt that had none yet; the others are
+    dropped. All decisions about changes are appended; one without the receipt of the call that
+    made the change is marked as not verified.
     """
 
     user: str
     server: str
     outcomes: Sequence[Outcome]
+    decisions: Sequence[ChangeDecision] = ()
 
 
 @dataclass(frozen=True)
@@ -173,6 +203,11 @@ Result = Reservation | GatewayError | int | None
 def plain(text: str, most: int = 255) -> str:
     """Return ``text`` as every database takes it: not too long, no NUL, no half characters."""
     return text[:most].replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def receipt_hash(receipt: str) -> str:
+    """Return what is stored of a receipt, which is random: its SHA-256, in hex."""
+    return hashlib.sha256(receipt.encode("utf-8", "replace")).hexdigest()
 
 
 def milliseconds() -> int:

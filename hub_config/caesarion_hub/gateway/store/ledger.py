@@ -1,7 +1,7 @@
 """
 The ledger: requests reserved and settled, budgets edited, the audit appended.
 
-Called by ``write_queue`` in its thread, a batch of commands at a time; calls ``admission``,
+Called by ``write_queue``, a batch of commands at a time and never two at once; calls ``admission``,
 ``settlements`` and ``audit_log``. Invariant: each batch is one exclusive transaction, so any
 number of replicas check a budget and draw on it in one step. What answers under way may
 still spend is the sum over their open rows, so a crash leaves nothing else to repair.
@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Insert, delete, select
 
@@ -19,7 +19,6 @@ from caesarion_hub.gateway.errors import GatewayError
 from caesarion_hub.gateway.policy.budgets import Budget, Key
 from caesarion_hub.gateway.store import audit_log, tables
 from caesarion_hub.gateway.store.admission import Admission
-from caesarion_hub.gateway.store.audit_key import AuditKey
 from caesarion_hub.gateway.store.audit_log import START_HASH, AuditLog, Head
 from caesarion_hub.gateway.store.commands import (
     AuditEntries,
@@ -37,10 +36,21 @@ from caesarion_hub.gateway.store.commands import (
     milliseconds,
 )
 from caesarion_hub.gateway.store.database import Database
+from caesarion_hub.gateway.store.prepared import Prepared
 from caesarion_hub.gateway.store.settlements import settle, settle_lost
 
+if TYPE_CHECKING:
+    from caesarion_hub.gateway.store.audit_key import AuditKey
+
 _DAY = 86_400_000
-_RESERVE = tables.request.insert()
+_RESERVE = Prepared(
+    tables.request.insert(),
+    [
+        column.name
+        for column in tables.request.c
+        if column.name not in ("finished", "nanos", "first_ms", "total_ms")
+    ],
+)
 
 
 class Ledger:
@@ -56,7 +66,7 @@ class Ledger:
         database: Database,
         replica: str,
         configured: Iterable[Budget],
-        audit_key: AuditKey | None = None,
+        audit_key: "AuditKey | None" = None,
     ) -> None:
         self.database = database
         self.audit_key = audit_key
@@ -66,11 +76,20 @@ class Ledger:
         self.head: Head = (0, START_HASH)
         self._audit = AuditLog(audit_key)
 
-    def apply(self, commands: Sequence[Command]) -> list[Result]:
-        """Apply all commands or none: settle first, reserve last. Return a result for each."""
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the database is SQLite, whose transactions need not wait for a server."""
+        return self.database.is_sqlite
+
+    def apply(self, commands: Sequence[Command], *, waits: bool = True) -> list[Result]:
+        """
+        Apply all commands or none: settle first, reserve last. Return a result for each.
+
+        Unless it ``waits``, raises TimeoutError or OperationalError while somebody else writes.
+        """
         results: list[Result] = [None] * len(commands)
         in_force, head = self.budgets, self.head
-        with self.database.exclusive() as connection:
+        with self.database.exclusive(waits=waits) as connection:
             settle(connection, [one for one in commands if isinstance(one, Settlement)])
             _count_refusals(
                 connection, [one for one in commands if isinstance(one, RequestRefusal)]
@@ -116,7 +135,7 @@ class Ledger:
             if isinstance(one, Reservation)
         ]
         if rows:
-            connection.execute(_RESERVE, rows)
+            _RESERVE.run(connection, *rows)
         return results
 
     def _heartbeat(self, connection: Connection, heartbeat: Heartbeat) -> None:

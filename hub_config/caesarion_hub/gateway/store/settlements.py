@@ -11,11 +11,12 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Insert, Row, bindparam, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from caesarion_hub.gateway.policy import budgets
 from caesarion_hub.gateway.store import tables
 from caesarion_hub.gateway.store.commands import Reservation, Settlement, day_of
+from caesarion_hub.gateway.store.prepared import Prepared
 
 LOST = "gateway_lost"
 """The error of a request whose gateway ended before it was settled."""
@@ -24,7 +25,7 @@ _SETTLED_COLUMNS = (
     *("finished", "total_ms", "first_ms", "status", "error", "finish_reason", "upstream"),
     *("prompt_tokens", "completion_tokens", "cached_tokens", "estimated", "nanos", "calls"),
 )
-_COMPLETE = (
+_COMPLETE = Prepared(
     update(tables.request)
     .where(tables.request.c.id == bindparam("settled_id"), tables.request.c.finished.is_(None))
     .values({name: bindparam(name) for name in _SETTLED_COLUMNS})
@@ -56,11 +57,9 @@ class _Sums:
 
 def settle(connection: Connection, settlements: Iterable[Settlement]) -> None:
     """Settle the requests that are still under way."""
-    settled = [
-        one for one in settlements if connection.execute(_COMPLETE, _completed(one)).rowcount
-    ]
+    settled = [one for one in settlements if _COMPLETE.run(connection, _completed(one))]
     if settled:
-        connection.execute(_add_to_sums(connection.dialect.name), _sums(settled))
+        _add_to_sums(connection.dialect.name).run(connection, *_sums(settled))
 
 
 def settle_lost(connection: Connection, now: int) -> None:
@@ -75,12 +74,14 @@ def settle_lost(connection: Connection, now: int) -> None:
 
 
 @cache
-def _add_to_sums(dialect: str) -> Insert:
+def _add_to_sums(dialect: str) -> Prepared:
     spending = tables.spending
     insert = tables.insert(dialect, spending)
-    return insert.on_conflict_do_update(
-        index_elements=list(spending.primary_key),
-        set_={name: spending.c[name] + insert.excluded[name] for name in asdict(_Sums())},
+    return Prepared(
+        insert.on_conflict_do_update(
+            index_elements=list(spending.primary_key),
+            set_={name: spending.c[name] + insert.excluded[name] for name in asdict(_Sums())},
+        )
     )
 
 
@@ -100,7 +101,7 @@ def _completed(settlement: Settlement) -> dict[str, Any]:
         "error": settlement.error,
         "finish_reason": settlement.finish_reason,
         "upstream": settlement.upstream,
-        "calls": settlement.calls,
+        "calls": len(settlement.calls),
     }
 
 

@@ -10,6 +10,7 @@ to bottom::
     router           selects upstreams, retries, fails over
     model_list       one list of models, cached for a minute
     endpoint         one upstream: one request, adapted, and its answer
+    answer           its answer, read piece by piece
     client           HTTP to one upstream
     circuit_breaker  whether an upstream may be asked
     known_forms      how each model takes requests

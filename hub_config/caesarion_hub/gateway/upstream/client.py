@@ -1,8 +1,8 @@
 """
 HTTP to one upstream: sends a request, and reads the answer.
 
-Called by ``endpoint``; calls :mod:`caesarion_dialects`, which knows what the bytes mean. Of the
-provider's headers only those are forwarded that do not identify the account.
+Called by ``endpoint`` and ``answer``; calls :mod:`caesarion_dialects`, which knows what the bytes
+mean. Of the provider's headers only those are forwarded that do not identify the account.
 """
 
 import asyncio
@@ -11,12 +11,11 @@ import functools
 import io
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 from caesarion_dialects import AnswerReader, Assembler, Failure, Piece, completion, errors
-from caesarion_dialects.reader import END_LIMIT
 from yarl import URL
 
 from caesarion_hub.gateway.upstream import connection_errors, refusals
@@ -31,8 +30,6 @@ MAX_ANSWER = 64 * 2**20
 """Bytes of an answer that is not streamed; a made-up number."""
 
 _ERROR_LIMIT = 65_536
-# Seconds to wait for the end of a body after [DONE]. A connection is reused only behind it.
-_LINGER = 1.0
 # Bytes of a request that are sent in one write.
 _LONG = 65_536
 # The provider's headers that a client gets. Others identify the account or the provider's
@@ -59,14 +56,12 @@ class Client:
         self._session = session
         self._timeouts = upstream.options.timeouts
         self.connect = min(self._timeouts.connect, self._timeouts.first_byte)
+        self._limits = aiohttp.ClientTimeout(total=None, connect=self.connect)
 
-    @contextlib.asynccontextmanager
-    async def response(
-        self, method: str, url: str, raw: bytes | None = None
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send a request; on leaving the context, close the connection if it is not read out."""
+    async def send(self, method: str, url: str, raw: bytes | None = None) -> aiohttp.ClientResponse:
+        """Send a request; the caller releases the response, which ends one that is not read out."""
         headers = {} if raw is None else {"Content-Type": "application/json"}
-        response = await self._session.request(
+        return await self._session.request(
             method,
             # Sent as it is: yarl would undo escapes and resolve dots.
             URL(url, encoded=True),
@@ -75,39 +70,8 @@ class Client:
             headers=headers | self._upstream.credentials(),
             proxy=self._upstream.proxy,
             allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(total=None, connect=self.connect),
+            timeout=self._limits,
         )
-        try:
-            yield response
-        finally:
-            # Closes the connection unless the answer was read to its end.
-            response.release()
-
-    async def pieces(
-        self, response: aiohttp.ClientResponse, reader: AnswerReader, first: bytes
-    ) -> AsyncGenerator[Piece]:
-        """
-        Yield the answer, which begins with the bytes ``first``, in canonical pieces.
-
-        Raises UpstreamError if it is an error, of another protocol, or incomplete.
-        """
-        data, limit = first, self._timeouts.first_byte
-        while data:
-            piece = reader.feed(data)
-            if piece.data:
-                yield piece
-                limit = self._timeouts.silence
-            if reader.failure:
-                raise self._failed(reader.failure)
-            if reader.is_done:
-                await _drain(response)
-                return
-            data = await _next(response, reader, limit)
-        piece = reader.end()
-        if piece.data:
-            yield piece
-        if reader.failure:
-            raise self._failed(reader.failure)
 
     async def whole(self, pieces: AsyncIterator[Piece], reader: AnswerReader) -> Piece:
         """
@@ -135,7 +99,7 @@ class Client:
             data = data.replace(self._upstream.key.encode(), REMOVED.encode())
         return Piece(data, chunks, assembler.usage)
 
-    def _failed(self, failure: Failure) -> UpstreamError:
+    def failed(self, failure: Failure) -> UpstreamError:
         """Return the error for an answer that is none, or not complete."""
         if failure.kind == "error":
             return refusals.answer_error(failure.said, self._upstream)
@@ -147,7 +111,7 @@ class Client:
     async def body(self, response: aiohttp.ClientResponse) -> bytes:
         """Return the body of a list of models."""
         body = bytearray()
-        while data := await _read(response, self._timeouts.silence):
+        while data := await read(response, self._timeouts.silence):
             body += data
             if len(body) > MAX_LIST:
                 raise connection_errors.garbled(self._upstream)
@@ -173,28 +137,12 @@ class Client:
         }
 
 
-async def _read(response: aiohttp.ClientResponse, limit: float) -> bytes:
+async def read(response: aiohttp.ClientResponse, limit: float) -> bytes:
     """Return the next bytes, b"" at the end; raise TimeoutError after ``limit`` seconds."""
     if data := response.content.read_nowait():
         return data
     async with asyncio.timeout(limit):
         return await response.content.readany()
-
-
-async def _next(response: aiohttp.ClientResponse, reader: AnswerReader, limit: float) -> bytes:
-    """Return the next bytes, b"" at the end; a finished answer may end with its connection."""
-    if not reader.is_finished:
-        return await _read(response, limit)
-    with contextlib.suppress(aiohttp.ClientError, OSError):
-        return await _read(response, min(limit, END_LIMIT))
-    return b""
-
-
-async def _drain(response: aiohttp.ClientResponse) -> None:
-    """Read to the end of the body, so that the connection can be reused."""
-    with contextlib.suppress(aiohttp.ClientError, OSError):
-        while await _read(response, _LINGER):
-            pass
 
 
 @functools.lru_cache

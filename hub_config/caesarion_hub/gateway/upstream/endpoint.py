@@ -1,18 +1,17 @@
 """
 One upstream: a request in the form that its model takes, and the answer as it arrives.
 
-Called by ``router`` and ``model_list``; calls ``client``, ``known_forms`` and
+Called by ``router`` and ``model_list``; calls ``client``, ``answer``, ``known_forms`` and
 ``circuit_breaker``. An answer is returned when it has begun, so that the router can handle
 every failure before that.
 """
 
 import asyncio
-import contextlib
 import json
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,12 +26,12 @@ from caesarion_dialects import (
 from caesarion_dialects.adaptation import MAX_ADAPTATIONS
 
 from caesarion_hub.gateway.upstream import connection_errors
+from caesarion_hub.gateway.upstream.answer import Answer
 from caesarion_hub.gateway.upstream.backend import Response
 from caesarion_hub.gateway.upstream.circuit_breaker import CircuitBreaker
 from caesarion_hub.gateway.upstream.client import Client
 from caesarion_hub.gateway.upstream.errors import UpstreamError
 from caesarion_hub.gateway.upstream.known_forms import KnownForms
-from caesarion_hub.gateway.upstream.redaction import AnswerRedactor
 from caesarion_hub.gateway.upstream.settings import Upstream
 
 Json = dict[str, Any]
@@ -46,14 +45,6 @@ _STREAM = "text/event-stream; charset=utf-8"
 _JSON = "application/json"
 
 log = logging.getLogger("gateway")
-
-
-@dataclass
-class _Attempt:
-    """One request under the circuit breaker: its permit, and its outcome."""
-
-    permit: object
-    outcome: str = "given_up"
 
 
 @dataclass(frozen=True)
@@ -104,15 +95,18 @@ class Endpoint:
         self._client = Client(upstream, session)
         self._forms = KnownForms(upstream.options.parameters)
 
-    @contextlib.asynccontextmanager
-    async def complete(self, model: str, body: Json, raw: bytes) -> AsyncIterator[Response]:
-        """Send a request; raise UpstreamError until the answer has begun."""
-        async with contextlib.AsyncExitStack() as stack:
-            attempt = stack.enter_context(self._attempt())
-            with self._recorded(attempt):
-                answer = await self._adapted(stack, attempt, _Request(model, body, raw))
-            self.circuit.responded(attempt.permit)
-            yield answer
+    async def complete(self, model: str, body: Json, raw: bytes) -> "Exchange":
+        """Send a request; raise UpstreamError until the answer has begun. The caller ends it."""
+        exchange = Exchange(self, self._permit(), _Request(model, body, raw))
+        try:
+            await self._adapt(exchange)
+        except BaseException as error:
+            if isinstance(error, UpstreamError):
+                self.fail(exchange, error)
+            exchange.end()
+            raise
+        self.circuit.responded(exchange.permit)
+        return exchange
 
     async def models(self) -> list[dict[str, Any]] | None:
         """Return the upstream's own list of models, or None if it has no such list."""
@@ -120,15 +114,16 @@ class Endpoint:
             return None  # Azure lists the models that could be deployed, not the deployments.
         limit = min(_LIST_LIMIT, self.upstream.options.timeouts.first_byte)
         try:
-            async with (
-                asyncio.timeout(limit),
-                self._client.response("GET", self.upstream.url("/models")) as response,
-            ):
-                if response.status in (404, 405):
-                    return None
-                if response.status >= 300:
-                    raise await self._client.refusal(response)
-                said = errors.parse(await self._client.body(response))
+            async with asyncio.timeout(limit):
+                response = await self._client.send("GET", self.upstream.url("/models"))
+                try:
+                    if response.status in (404, 405):
+                        return None
+                    if response.status >= 300:
+                        raise await self._client.refusal(response)
+                    said = errors.parse(await self._client.body(response))
+                finally:
+                    response.release()
         except TimeoutError as error:
             raise connection_errors.silent(self.upstream, limit) from error
         except (aiohttp.ClientError, OSError) as error:
@@ -141,39 +136,28 @@ class Endpoint:
     def _unreachable(self, error: Exception) -> UpstreamError:
         return connection_errors.connection_error(error, self.upstream, self._client.connect)
 
-    @contextlib.contextmanager
-    def _attempt(self) -> Iterator[_Attempt]:
-        """Hold a permit of the circuit breaker; raise UpstreamError if there is none."""
+    def _permit(self) -> object:
+        """Return a permit of the circuit breaker; raise UpstreamError if there is none."""
         permit = self.circuit.acquire()
         if permit is None:
             left, failures = self.circuit.seconds_left, self.circuit.failures
             raise connection_errors.circuit_open(self.upstream, failures, left, self.problem)
-        attempt = _Attempt(permit)
-        try:
-            yield attempt
-        finally:
-            self.circuit.release(permit)
-            self.outcomes[attempt.outcome] += 1
+        return permit
 
-    @contextlib.contextmanager
-    def _recorded(self, attempt: _Attempt) -> Iterator[None]:
-        """Record an UpstreamError, and raise it."""
-        try:
-            yield
-        except UpstreamError as error:
-            attempt.outcome = error.code
-            if error.is_fault:
-                self._fail(attempt, error.message)
-            else:
-                self.circuit.responded(attempt.permit)
-                self.circuit.succeeded()
-            self.circuit.defer(min(error.retry_after, MAX_DEFERRAL))
-            raise
+    def fail(self, exchange: "Exchange", error: UpstreamError) -> None:
+        """Record a failure before or within the answer."""
+        exchange.outcome = error.code
+        if error.is_fault:
+            self._count_failure(exchange.permit, error.message)
+        else:
+            self.circuit.responded(exchange.permit)
+            self.circuit.succeeded()
+        self.circuit.defer(min(error.retry_after, MAX_DEFERRAL))
 
-    def _fail(self, attempt: _Attempt, problem: str) -> None:
+    def _count_failure(self, permit: object, problem: str) -> None:
         self.problem = problem
         before = self.circuit.state
-        self.circuit.failed(attempt.permit)
+        self.circuit.failed(permit)
         if self.circuit.state == "open" != before:
             log.warning(
                 "Upstream %s failed %d times in a row and is not asked for %g seconds: %s",
@@ -181,16 +165,15 @@ class Endpoint:
                 problem,
             )
 
-    async def _adapted(
-        self, stack: contextlib.AsyncExitStack, attempt: _Attempt, request: _Request
-    ) -> Response:
+    async def _adapt(self, exchange: "Exchange") -> None:
         """Send a request in the form that the model takes; learn another from its refusals."""
+        request = exchange.request
         form = known = self._forms.form(request.model)
         for left in range(MAX_ADAPTATIONS, -1, -1):
             sent = form.apply(request.body)
             raw = request.raw if sent is request.body else json.dumps(sent).encode()
             try:
-                answer = await self._begin(stack, attempt, request, form, raw)
+                await self._begin(exchange, form, raw)
             except UpstreamError as error:
                 other = learned(form, sent, error.status, error.raw) if left else None
                 if other is None:
@@ -204,75 +187,39 @@ class Endpoint:
                         "refused one: %s",
                         *(self.upstream.name, request.model, form.changes(known)),
                     )
-                return answer
+                return
         raise AssertionError("The last attempt returns or raises.")
 
-    async def _begin(
-        self,
-        stack: contextlib.AsyncExitStack,
-        attempt: _Attempt,
-        request: _Request,
-        form: RequestForm,
-        raw: bytes,
-    ) -> Response:
-        """Send a request, and return the answer once it has begun, or is complete if no stream."""
+    async def _begin(self, exchange: "Exchange", form: RequestForm, raw: bytes) -> None:
+        """Send a request until its answer has begun, or is complete if it is no stream."""
+        request = exchange.request
         url = self.upstream.url("/chat/completions", request.model)
         reader = request.reader(form)
         try:
             async with asyncio.timeout(self.upstream.options.timeouts.first_byte):
-                response = await stack.enter_async_context(self._client.response("POST", url, raw))
+                response = await self._client.send("POST", url, raw)
+                exchange.hold(response)
                 if response.status >= 300:
                     raise await self._client.refusal(response)
                 first = await response.content.readany()
-            pieces = self._pieces(response, reader, first)
-            await stack.enter_async_context(contextlib.aclosing(pieces))
+            answer = Answer(self.upstream, self._client, response, reader, first)
             if request.is_stream:
-                begun = await anext(pieces)
+                exchange.begin(answer, await anext(answer))
         except (aiohttp.ClientError, OSError) as error:
             raise self._unreachable(error) from error
-        headers = self._client.passed_headers(response)
-        if request.is_stream:
-            content = self._rest(begun, pieces, attempt, request.model, reader)
-            await stack.enter_async_context(contextlib.aclosing(content))
-            return self._answer(headers, content, _STREAM)
-        whole = await self._client.whole(pieces, reader)
-        self._succeed(attempt, request.model, reader)
-        return self._answer(headers, _one(whole), _JSON)
+        kind = _STREAM
+        if not request.is_stream:
+            kind = _JSON
+            exchange.begin(None, await self._client.whole(answer, reader))
+            self.succeed(exchange, reader)
+        headers = {"Content-Type": kind, **self._client.passed_headers(response)}
+        exchange.response = Response(200, headers, exchange, self.upstream.name)
 
-    async def _pieces(
-        self, response: aiohttp.ClientResponse, reader: AnswerReader, first: bytes
-    ) -> AsyncGenerator[Piece]:
-        redactor = AnswerRedactor(self.upstream.key)
-        async with contextlib.aclosing(self._client.pieces(response, reader, first)) as pieces:
-            async for piece in pieces:
-                yield redactor.redact(piece)
-
-    def _answer(
-        self, headers: dict[str, str], content: AsyncIterator[Piece], kind: str
-    ) -> Response:
-        return Response(200, {"Content-Type": kind, **headers}, content, self.upstream.name)
-
-    async def _rest(
-        self,
-        first: Piece,
-        pieces: AsyncIterator[Piece],
-        attempt: _Attempt,
-        model: str,
-        reader: AnswerReader,
-    ) -> AsyncGenerator[Piece]:
-        with self._recorded(attempt):
-            yield first
-            try:
-                async for piece in pieces:
-                    yield piece
-            except (aiohttp.ClientError, OSError) as error:
-                raise connection_errors.broken(error, self.upstream) from error
-        self._succeed(attempt, model, reader)
-
-    def _succeed(self, attempt: _Attempt, model: str, reader: AnswerReader) -> None:
+    def succeed(self, exchange: "Exchange", reader: AnswerReader) -> None:
         """Record a complete answer, and what it shows of its model."""
-        attempt.outcome = "ok"
+        exchange.outcome = "ok"
         self.circuit.succeeded()
+        model = exchange.request.model
         form = self._forms.form(model)
         found = reader.canonicaliser
         field = found.reasoning_field or form.reasoning_field
@@ -280,7 +227,67 @@ class Endpoint:
             form = replace(form, is_thinking=found.thinks, reasoning_field=field)
             self._forms.remember(model, form)
 
+    def end(self, exchange: "Exchange") -> None:
+        """Take the permit back, and count the outcome."""
+        self.circuit.release(exchange.permit)
+        self.outcomes[exchange.outcome] += 1
 
-async def _one(piece: Piece) -> AsyncIterator[Piece]:
-    """Yield ``piece`` alone."""
-    yield piece
+
+class Exchange:
+    """
+    One request to an upstream, and its answer: an iterator over the pieces. Call ``end`` once.
+
+    ``outcome`` is "given_up" until the answer is complete or has failed; ``response`` is there
+    once the answer has begun.
+    """
+
+    response: Response
+
+    def __init__(self, endpoint: Endpoint, permit: object, request: _Request) -> None:
+        self.permit = permit
+        self.request = request
+        self.outcome = "given_up"
+        self._endpoint = endpoint
+        self._held: aiohttp.ClientResponse | None = None
+        self._answer: Answer | None = None
+        self._begun: Piece | None = None
+
+    def hold(self, response: aiohttp.ClientResponse) -> None:
+        """Keep the connection of ``response`` until the end, instead of an earlier one."""
+        if self._held:
+            self._held.release()
+        self._held = response
+
+    def begin(self, answer: Answer | None, piece: Piece) -> None:
+        """Yield ``piece``, and then what is left of ``answer``."""
+        self._answer, self._begun = answer, piece
+        if answer and answer.reader.is_done:
+            self._endpoint.succeed(self, answer.reader)
+
+    def end(self) -> None:
+        """Release the connection, which is closed unless the answer was read to its end."""
+        if self._held:
+            self._held.release()
+        self._endpoint.end(self)
+
+    def __aiter__(self) -> "Exchange":
+        return self
+
+    async def __anext__(self) -> Piece:
+        if self._begun:
+            piece, self._begun = self._begun, None
+            return piece
+        if self._answer is None:
+            raise StopAsyncIteration
+        try:
+            piece = await anext(self._answer)
+        except UpstreamError as error:
+            self._endpoint.fail(self, error)
+            raise
+        except (aiohttp.ClientError, OSError) as error:
+            broken = connection_errors.broken(error, self._endpoint.upstream)
+            self._endpoint.fail(self, broken)
+            raise broken from error
+        if self._answer.reader.is_done:
+            self._endpoint.succeed(self, self._answer.reader)
+        return piece

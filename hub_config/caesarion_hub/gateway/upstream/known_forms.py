@@ -8,6 +8,7 @@ from a refusal.
 from collections import OrderedDict
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from caesarion_dialects import RequestForm
 
@@ -22,6 +23,7 @@ class KnownForms:
 
     def __init__(self, parameters: dict[str, ModelParameters]) -> None:
         self._parameters = parameters
+        self._configured = lru_cache(MAX_MODELS)(self._configure)
         self._forms: OrderedDict[str, RequestForm] = OrderedDict()
 
     def form(self, model: str) -> RequestForm:
@@ -29,6 +31,10 @@ class KnownForms:
         if (known := self._forms.get(model)) is not None:
             self._forms.move_to_end(model)
             return known
+        return self._configured(model)
+
+    def _configure(self, model: str) -> RequestForm:
+        """Return the form that the values set for ``model``."""
         form = RequestForm()
         for pattern, said in self._parameters.items():
             if fnmatchcase(model, pattern):

@@ -18,12 +18,14 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
+    Coroutine,
     Iterable,
     Iterator,
     Mapping,
     Sequence,
 )
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any, Self
 
 from caesarion_hub.gateway.errors import GatewayError
@@ -31,7 +33,7 @@ from caesarion_hub.gateway.policy import fields
 from caesarion_hub.gateway.upstream.backend import Condition, Response, json_response
 from caesarion_hub.gateway.upstream.client import open_session
 from caesarion_hub.gateway.upstream.connection_errors import CIRCUIT_OPEN
-from caesarion_hub.gateway.upstream.endpoint import Endpoint
+from caesarion_hub.gateway.upstream.endpoint import Endpoint, Exchange
 from caesarion_hub.gateway.upstream.errors import NO_RETRY, UpstreamError
 from caesarion_hub.gateway.upstream.model_list import ModelList
 from caesarion_hub.gateway.upstream.settings import Upstream
@@ -41,6 +43,9 @@ PAUSE = 0.5
 
 MAX_PAUSE = 8.0
 """Longest pause before any retry, in seconds."""
+
+MAX_MODELS = 1000
+"""Models whose routes are remembered; a made-up number."""
 
 MAX_RETRY_AFTER = 10.0
 """Seconds up to which a provider's ``Retry-After`` is waited for; a made-up number."""
@@ -79,6 +84,7 @@ class Router:
         self._clock = clock
         self._pause = pause
         self._chance = chance
+        self._routes = lru_cache(MAX_MODELS)(partial(routes, self._upstreams))
 
     async def __aenter__(self) -> Self:
         self._session = open_session()
@@ -113,7 +119,7 @@ class Router:
 
     def extra_fields(self, model: str) -> set[str]:
         """Return the fields beside OpenAI's that any upstream for ``model`` takes."""
-        candidates = routes(self._upstreams, model)
+        candidates = self._routes(model)
         return {name for route in candidates for name in route.upstream.extra_fields}
 
     def problem(self) -> str:
@@ -123,24 +129,28 @@ class Router:
             return ""
         return conditions[0].problem
 
-    @contextlib.asynccontextmanager
-    async def complete(self, raw: bytes, body: dict[str, Any]) -> AsyncIterator[Response]:
+    def complete(
+        self, raw: bytes, body: dict[str, Any]
+    ) -> contextlib.AbstractAsyncContextManager[Response]:
         """Answer with the first upstream whose answer begins."""
+        return _Opening(self.begin(raw, body))
+
+    async def begin(self, raw: bytes, body: dict[str, Any]) -> Exchange:
+        """Return the first answer that begins; the caller ends it."""
         model: str = body["model"]
-        candidates = routes(self._upstreams, model)
+        candidates = self._routes(model)
         if not candidates:
             raise unknown_model(model, await self._model_list.names())
         failures: dict[Route, UpstreamError] = {}
-        async with contextlib.AsyncExitStack() as stack:
-            try:
-                response = await self._first(stack, candidates, raw, body, failures)
-            except UpstreamError as error:
-                _log(failures, but=error)
-                if error.code == "model_not_found":
-                    raise unknown_model(model, await self._model_list.names()) from error
-                raise
-            _log(failures)
-            yield response
+        try:
+            exchange = await self._first(candidates, raw, body, failures)
+        except UpstreamError as error:
+            _log(failures, but=error)
+            if error.code == "model_not_found":
+                raise unknown_model(model, await self._model_list.names()) from error
+            raise
+        _log(failures)
+        return exchange
 
     @contextlib.asynccontextmanager
     async def models(self) -> AsyncIterator[Response]:
@@ -149,12 +159,11 @@ class Router:
 
     async def _first(
         self,
-        stack: contextlib.AsyncExitStack,
         candidates: list[Route],
         raw: bytes,
         body: dict[str, Any],
         failures: dict[Route, UpstreamError],
-    ) -> Response:
+    ) -> Exchange:
         """
         Ask each route in turn, and retry those that failed retryably, until one answers.
 
@@ -164,7 +173,7 @@ class Router:
         while True:
             for route in ordered(candidates, self._is_deferred, self._chance):
                 try:
-                    return await stack.enter_async_context(self._ask(route, raw, body))
+                    return await self._ask(route, raw, body)
                 except UpstreamError as error:
                     failures[route] = error
                     if not error.may_fail_over:
@@ -180,17 +189,29 @@ class Router:
             await self._pause(wait + self._chance() * min(MAX_PAUSE, PAUSE * 2**turn))
             turn += 1
 
-    def _ask(
-        self, route: Route, raw: bytes, body: dict[str, Any]
-    ) -> contextlib.AbstractAsyncContextManager[Response]:
+    async def _ask(self, route: Route, raw: bytes, body: dict[str, Any]) -> Exchange:
         taken = fields.only_allowed(body, route.upstream.extra_fields, drop=True)
         if route.model != body["model"] or taken is not body:
             body = taken | {"model": route.model}
             raw = json.dumps(body).encode()
-        return self._endpoints[route.upstream.name].complete(route.model, body, raw)
+        return await self._endpoints[route.upstream.name].complete(route.model, body, raw)
 
     def _is_deferred(self, upstream: Upstream) -> bool:
         return self._endpoints[upstream.name].circuit.is_deferred
+
+
+class _Opening(contextlib.AbstractAsyncContextManager[Response]):
+    """An exchange as a context, which ends it."""
+
+    def __init__(self, beginning: Coroutine[Any, Any, Exchange]) -> None:
+        self._beginning = beginning
+
+    async def __aenter__(self) -> Response:
+        self._exchange = await self._beginning
+        return self._exchange.response
+
+    async def __aexit__(self, *_: object) -> None:
+        self._exchange.end()
 
 
 def _most_telling(failures: Iterable[UpstreamError], *, is_exhausted: bool) -> UpstreamError:

@@ -82,7 +82,7 @@ class Control:
             base_url=cluster["server"],
             headers={"Authorization": f"Bearer {user['token']}"},
             verify=ssl.create_default_context(cadata=authority),
-            timeout=10,
+            timeout=60,
         )
 
     def __enter__(self) -> "Control":

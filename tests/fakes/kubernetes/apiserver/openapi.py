@@ -81,8 +81,9 @@ def _schemas(resource: Resource) -> Iterator[tuple[str, Json]]:
 
 def _references(node: Any) -> Iterator[str]:
     if isinstance(node, dict):
-        if "$ref" in node:
-            yield node["$ref"].removeprefix(REF)
+        # The schema of schemas has a property of this name, too.
+        if isinstance(reference := node.get("$ref"), str):
+            yield reference.removeprefix(REF)
         for value in node.values():
             yield from _references(value)
     elif isinstance(node, list):

@@ -9,6 +9,7 @@ not there.
 """
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from tests.hub import REPOSITORY
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROXY = "share/caesarion/proxy/node_modules/.bin/configurable-http-proxy"
+PATCH, BROKEN_ANSWERS = "hub_config/proxy", "broken_answers.cjs"
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 ETC = ("alternatives", "fonts", "ld.so.cache", "localtime", "mime.types", "nsswitch.conf", "ssl")
 PASSWD = """\
@@ -40,7 +42,10 @@ def prepare(folder: Path) -> None:
     programs.mkdir(parents=True)
     configuration.mkdir(parents=True)
     proxy, node = Path(sys.prefix, PROXY), nodejs.find()
-    _program(programs / "configurable-http-proxy", f'#!/bin/sh\nexec {node} {proxy} "$@"\n')
+    (programs / BROKEN_ANSWERS).write_bytes((REPOSITORY / PATCH / BROKEN_ANSWERS).read_bytes())
+    require = f"--require /usr/local/bin/{BROKEN_ANSWERS}"
+    command = f'#!/bin/sh\nexec {node} {require} {proxy} "$@"\n'
+    _program(programs / "configurable-http-proxy", command)
     tini = Path(__file__).with_name("tini.py").read_text()
     _program(programs / "tini", f"#!{sys.executable} -IS\n{tini}")
     source = REPOSITORY / "hub_config/jupyterhub_config.py"
@@ -82,6 +87,11 @@ def _checkout(local: Path) -> Orders:
         yield {"kind": "overlay", "target": "/usr/local", "options": options, "flags": MS_RDONLY}
     for path in _installed():
         yield _read_only(path)
+    # Our images have no npm. Where there is one, each user's server starts it (jupyter-lsp 2.3).
+    npm = Path(shutil.which("npm") or "/").resolve()
+    if npm.name == "npm-cli.js" and npm.is_relative_to("/usr"):
+        package = str(npm.parents[1])
+        yield {"kind": "tmpfs", "target": package, "options": "mode=755", "flags": MS_RDONLY}
     for name in ETC:
         if Path("/etc", name).exists():
             yield _read_only(Path("/etc", name))

@@ -1,8 +1,8 @@
 """
 Code that plots an attached table: one column by another, or by time. Pure.
 
-Called by ``rules``. The columns come from the digest that the message has of the file, in
-lines such as ``  name: type``.
+Called by ``rules`` and ``plan``. The columns come from the digest that the message has of the
+file, in lines such as ``  name: type``.
 """
 
 import re
@@ -15,6 +15,7 @@ _READERS = {
     ".parquet": "pd.read_parquet({path!r})",
 }
 _PERIODS = {"day": "D", "week": "W", "month": "M", "quarter": "Q", "year": "Y"}
+_SEPARATOR = re.compile(r"^Table, .* separated by '(.)'")
 _COLUMN = re.compile(r"  (?P<name>.+): (?P<type>[a-z ]+).*")
 
 _CODE = """\
@@ -39,11 +40,11 @@ def chart_code(words: str, files: Sequence[tuple[str, tuple[str, ...]]]) -> str 
     Returns None if there is no table, no such column, or no column of numbers to add up.
     """
     wanted = re.fullmatch(r"(?P<what>.*?)\bby\s+(?P<by>.+?)[\s.?!]*", words.strip(), re.I | re.S)
-    table = next((file for file in files if _reader(file[0])), None)
+    table = next((file for file in files if reader_of(*file)), None)
     if wanted is None or table is None:
         return None
     path, known = table
-    columns = {found["name"]: found["type"] for line in known if (found := _COLUMN.fullmatch(line))}
+    columns = columns_of(known)
     axis = _named(wanted["by"], columns) or wanted["by"].strip("\"'` ").lower()
     numbers = [name for name, kind in columns.items() if "number" in kind and name != axis]
     column = _named(wanted["what"], numbers) or next(iter(numbers), None)
@@ -61,12 +62,21 @@ def chart_code(words: str, files: Sequence[tuple[str, tuple[str, ...]]]) -> str 
         column=column,
         axis=axis,
         title=f"{column} by {axis}",
-        reader=_reader(path).format(path=path),
+        reader=reader_of(path, known),
     )
 
 
-def _reader(path: str) -> str:
-    return next((code for end, code in _READERS.items() if path.lower().endswith(end)), "")
+def reader_of(path: str, known: Sequence[str]) -> str:
+    """Return the code that reads the table in ``path``; empty if that is no table."""
+    end = next((end for end in _READERS if path.lower().endswith(end)), "")
+    code = _READERS[end].format(path=path) if end else ""
+    separator = next((found[1] for line in known if (found := _SEPARATOR.search(line))), ",")
+    return f"{code[:-1]}, sep={separator!r})" if end == ".csv" and separator != "," else code
+
+
+def columns_of(known: Sequence[str]) -> dict[str, str]:
+    """Return the types of a table's columns by their names, from the lines of its digest."""
+    return {found["name"]: found["type"] for line in known if (found := _COLUMN.fullmatch(line))}
 
 
 def _named(words: str, columns: Sequence[str] | dict[str, str]) -> str | None:

@@ -27,15 +27,15 @@ class Call:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer: its text, and the tool call behind it, if any."""
+    """An answer: its text, and the tool calls behind it, if any."""
 
     text: str
-    call: Call | None = None
+    calls: tuple[Call, ...] = ()
 
     @property
     def finish_reason(self) -> str:
         """OpenAI's finish reason."""
-        return "tool_calls" if self.call else "stop"
+        return "tool_calls" if self.calls else "stop"
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,13 @@ class Frame:
         return self._body("chat.completion.chunk", choices)
 
     def completion(self, reply: Reply, call_id: str, usage: Json) -> Json:
-        """Return the whole answer at once."""
+        """Return the whole answer at once; further calls have numbers behind ``call_id``."""
         message: Json = {"role": "assistant", "content": reply.text or None, "refusal": None}
-        if reply.call:
-            message["tool_calls"] = [_call(reply.call, call_id, _arguments(reply.call))]
+        if reply.calls:
+            message["tool_calls"] = [
+                _call(call, f"{call_id}{number or ''}", _arguments(call))
+                for number, call in enumerate(reply.calls)
+            ]
         choice = {"index": 0, "message": message, "logprobs": None}
         choice["finish_reason"] = reply.finish_reason
         return self._body("chat.completion", [choice]) | {"usage": usage}
@@ -91,10 +94,11 @@ def _deltas(reply: Reply, call_id: str) -> Iterator[Json]:
     yield {"role": "assistant", "content": ""}
     for word in words(reply.text):
         yield {"content": word}
-    if reply.call:
-        yield {"tool_calls": [{"index": 0} | _call(reply.call, call_id, "")]}
-        for piece in words(_arguments(reply.call)):
-            yield {"tool_calls": [{"index": 0, "function": {"arguments": piece}}]}
+    for number, call in enumerate(reply.calls):
+        begun = _call(call, f"{call_id}{number or ''}", "")
+        yield {"tool_calls": [{"index": number} | begun]}
+        for piece in words(_arguments(call)):
+            yield {"tool_calls": [{"index": number, "function": {"arguments": piece}}]}
 
 
 def _choice(delta: Json, finish_reason: str | None = None) -> Json:

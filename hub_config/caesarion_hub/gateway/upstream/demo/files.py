@@ -65,7 +65,7 @@ def look(results: tuple[str, ...]) -> Reply:
 
 
 def _step(text: str, code: str) -> Reply:
-    return Reply(text, Call("python_interpreter", {"code": code}))
+    return Reply(text, (Call("python_interpreter", {"code": code}),))
 
 
 def _inspect(path: str) -> str:

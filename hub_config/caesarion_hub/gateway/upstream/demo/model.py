@@ -110,7 +110,7 @@ def _answer(body: dict[str, Any]) -> tuple[Reply, dict[str, int]]:
 
 def usage(messages: Any, reply: Reply) -> dict[str, int]:
     """Return OpenAI's usage object, with words for tokens (see the module)."""
-    called = json.dumps(reply.call.arguments, ensure_ascii=False) if reply.call else ""
+    called = " ".join(json.dumps(call.arguments, ensure_ascii=False) for call in reply.calls)
     prompt = _count(json.dumps(_without_images(messages), ensure_ascii=False))
     completion = _count(f"{reply.text} {called}")
     return {

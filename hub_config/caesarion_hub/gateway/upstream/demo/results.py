@@ -14,14 +14,18 @@ _TRACE = re.compile(r"Traceback \(most recent call last\)|^\s*(?:Cell In\[|File 
 _PICTURE = re.compile(r"\[(image/[\w.+-]+)")
 # How the tools speak for themselves; their sentences are repeated.
 _TOOL_SPEAKS = re.compile(
-    r"The (?:code|kernel|run|arguments|weather service|server) |There is no tool |No place named "
+    r"The (?:code|kernel|run|arguments|weather service|server|cell|new cell|notebook|user) "
+    r"|There is no (?:tool|cell|notebook) |No (?:place named|notebook is) |It showed nothing\."
 )
+# What ``run_cell`` says before what the cell has shown.
+_RAN = re.compile(r"It ran as \[\d+\]\.")
 _LONGEST = 200
 
 
 def sentence(result: str) -> str:
     """Return one sentence about the result of a piece of code."""
     lines = [line.strip() for line in result.splitlines() if line.strip()]
+    lines = [line for line in lines if not _RAN.fullmatch(line)]
     if not lines:
         return "The code showed nothing."
     if failed := failure(result):

@@ -14,6 +14,8 @@ from pathlib import PurePosixPath
 from caesarion_hub.gateway.upstream.demo.chart import chart_code
 from caesarion_hub.gateway.upstream.demo.chunks import Call, Reply
 from caesarion_hub.gateway.upstream.demo.files import look
+from caesarion_hub.gateway.upstream.demo.notebook import add, explain, fix
+from caesarion_hub.gateway.upstream.demo.plan import go_ahead, plan
 from caesarion_hub.gateway.upstream.demo.plot import expression_of, plot_code
 from caesarion_hub.gateway.upstream.demo.results import sentence, weather_sentence
 from caesarion_hub.gateway.upstream.demo.turn import Turn
@@ -29,7 +31,9 @@ ABILITIES = (
     "I can run Python (`run 6 * 7`, or a fenced python block), plot an expression (`plot a sine "
     "wave`) or an attached table (`plot sales by month`), show a value (`print x+1`), compute "
     "`factorial of 20`, tell the `weather in Oslo`, and look at your files (`what files do I "
-    "have`) and variables. Anything else is beyond my rules."
+    "have`) and variables. In a notebook I can fix a simple error (`fix the selected cell`), "
+    "explain it, `add a cell that prints x`, and plan an analysis of an attached table (`plan an "
+    "analysis`). Anything else is beyond my rules."
 )
 BLIND = "I do not see images."
 PLOTS = "I can plot `a sine wave`, `cos(x)`, `sin(x)*x`, `x**2` and other expressions of x."
@@ -67,8 +71,9 @@ def answer(turn: Turn) -> Reply:
     reply = next(reply for rule in RULES if (reply := rule(turn)) is not None)
     if turn.is_first:
         reply = replace(reply, text=f"{INTRODUCTION} {reply.text}")
-    if reply.call and not turn.offers(reply.call.name, *reply.call.arguments):
-        return replace(reply, text=_without(reply.call, turn), call=None)
+    for call in reply.calls:
+        if not turn.offers(call.name, *call.arguments):
+            return replace(reply, text=_without(call, turn), calls=())
     return reply
 
 
@@ -103,8 +108,8 @@ def weather(turn: Turn) -> Reply | None:
     place = _TRAILING.sub("", named[1]).strip("\"'` ")
     if at := _COORDINATES.fullmatch(place):
         where = {"latitude": float(at[1]), "longitude": float(at[2])}
-        return Reply("I ask the weather service.", Call(WEATHER, where))
-    return Reply("I ask the weather service.", Call(WEATHER, {"place": place}))
+        return Reply("I ask the weather service.", (Call(WEATHER, where),))
+    return Reply("I ask the weather service.", (Call(WEATHER, {"place": place}),))
 
 
 def factorial(turn: Turn) -> Reply | None:
@@ -175,7 +180,23 @@ def abilities(turn: Turn) -> Reply:
 
 
 RULES: tuple[Rule, ...] = (
-    *(too_long, fenced, run, weather, factorial, chart, plot, files, variables, value),
+    *(
+        too_long,
+        fix,
+        explain,
+        add,
+        go_ahead,
+        plan,
+        fenced,
+        run,
+        weather,
+        factorial,
+        chart,
+        plot,
+        files,
+        variables,
+        value,
+    ),
     *(attached, abilities),
 )
 
@@ -187,7 +208,7 @@ def _begins(known: tuple[str, ...]) -> str:
 def _run(turn: Turn, code: str) -> Reply:
     if turn.results:
         return Reply(sentence(turn.results[-1]))
-    return Reply("I run this in Python.", Call(PYTHON, {"code": code}))
+    return Reply("I run this in Python.", (Call(PYTHON, {"code": code}),))
 
 
 def _parsed(expression: str) -> ast.expr | None:

@@ -15,7 +15,16 @@ _RESULT_END = 4096
 
 # The lab adds paragraphs behind a question that begin like this.
 _ADDED = re.compile(r"\n\n\[(?:Attached|Sent along)\b")
+_CONTEXT = "\n\n[Sent along"
 _ATTACHED = re.compile(r"\n\n\[Attached: (?P<path>.+)\](?P<known>(?:\n(?!\n).*)*)")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A call since the question, and its result."""
+
+    tool: str
+    result: str
 
 
 @dataclass(frozen=True)
@@ -23,12 +32,13 @@ class Turn:
     """
     One question.
 
+    ``context`` is what the lab has added behind it: the selected cell, its error, variables.
     ``attached`` are the paths of the files attached to it, each with the lines of its digest;
     ``files`` are all files of the conversation, the newest first; ``images`` is the number of
     the question's images. ``results`` are the tools' results since the question, the oldest
-    first. ``tools`` are the tools of the request with the names of their arguments (empty if
-    the request does not name them). ``is_first`` says that there is no answer yet in this
-    conversation.
+    first, and ``steps`` say whose they are. ``tools`` are the tools of the request with the names
+    of their arguments (empty if the request does not name them). ``is_first`` says that there is
+    no answer yet in this conversation.
     """
 
     question: str
@@ -38,6 +48,8 @@ class Turn:
     attached: tuple[tuple[str, tuple[str, ...]], ...] = ()
     files: tuple[tuple[str, tuple[str, ...]], ...] = ()
     images: int = 0
+    context: str = ""
+    steps: tuple[Step, ...] = ()
 
     def offers(self, tool: str, *arguments: str) -> bool:
         """Whether ``tool`` may be called with these arguments."""
@@ -68,6 +80,8 @@ def read_turn(body: Mapping[str, Any]) -> Turn:
         images=_pictures(content),
         results=tuple(_ends(_text(m.get("content"))) for m in since if m.get("role") == "tool"),
         tools={} if body.get("tool_choice") == "none" else dict(_tools(body.get("tools"))),
+        context=words.partition(_CONTEXT)[2],
+        steps=tuple(_steps(since)),
         is_first=not any(message.get("role") == "assistant" for message in messages),
     )
 
@@ -87,6 +101,18 @@ def _tools(tools: Any) -> Iterator[tuple[str, frozenset[str]]]:
         parameters = function.get("parameters")
         properties = parameters.get("properties") if isinstance(parameters, dict) else None
         yield function["name"], frozenset(properties if isinstance(properties, dict) else ())
+
+
+def _steps(messages: list[dict[str, Any]]) -> Iterator[Step]:
+    """Yield the results, each with the name of the tool that was called."""
+    names: dict[Any, str] = {}
+    for message in messages:
+        for call in _objects(message.get("tool_calls") or [], "tool_calls"):
+            function = call.get("function")
+            names[call.get("id")] = str(function.get("name")) if isinstance(function, dict) else ""
+        if message.get("role") == "tool":
+            tool = names.get(message.get("tool_call_id"), "")
+            yield Step(tool, _ends(_text(message.get("content"))))
 
 
 def _text(content: Any) -> str:

@@ -1,0 +1,26 @@
+variable "project_id" {
+  type        = string
+  description = "Id of the Google Cloud project."
+}
+
+variable "region" {
+  type        = string
+  description = "Region of everything."
+  default     = "europe-west1"
+}
+
+variable "host_name" {
+  type        = string
+  description = "The hub's host name."
+}
+
+variable "administrators" {
+  type        = list(string)
+  description = "Who may log in to the bastion: user:ada@example.org, group:..."
+}
+
+variable "deletion_protection" {
+  type        = bool
+  description = "Whether Terraform refuses to delete the cluster."
+  default     = true
+}

@@ -1,0 +1,4 @@
+variable "budget" {
+  type        = bool
+  description = "Whether the API for budgets is needed."
+}
