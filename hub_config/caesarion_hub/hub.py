@@ -11,7 +11,6 @@ import sqlite3
 from typing import Any
 from urllib.parse import urlsplit
 
-from slugify import slugify
 from traitlets.config import Config
 
 from caesarion_hub import logs
@@ -48,9 +47,7 @@ def configure(c: Config, values: Values) -> None:
     c.JupyterHub.allow_named_servers = hub.allow_named_servers or values.has_sandboxes
     c.JupyterHub.template_vars = {"other_named_servers": hub.allow_named_servers}
     c.CaesarionHub.other_named_servers = hub.allow_named_servers
-    c.CaesarionHub.sandbox_profiles = [
-        profile.slug or slugify(profile.display_name) for profile in values.singleuser.profile_list
-    ]
+    c.CaesarionHub.sandbox_profiles = [profile.name for profile in values.singleuser.profile_list]
     c.CaesarionHub.sandboxes_enabled = values.has_sandboxes
     c.CaesarionHub.sandboxes_per_user = boxes.per_user
     c.CaesarionHub.sandbox_timeout = min(boxes.timeout, boxes.max_timeout)

@@ -145,6 +145,8 @@ def hub_takes(path: str, value: Any) -> bool:
     for key in way:
         place = place.setdefault(key, {})
     place[last] = value
+    if path == "singleuser.warm.profile":
+        table["singleuser"]["profileList"] = [{"display_name": "x", "slug": value}]
     try:
         values.check(table)
     except values.ValuesError:

@@ -185,6 +185,15 @@ def test_helm_refuses_and_says_where(values: dict[str, Any], sentence: str) -> N
             {"httpRoute": {"enabled": True}},
             "httpRoute.parentRefs is empty: name the Gateway that the route hangs on.",
         ),
+        (
+            {
+                "singleuser": {
+                    "profileList": [{"display_name": "Small One"}],
+                    "warm": {"profile": "small"},
+                }
+            },
+            'singleuser.warm.profile: no profile of singleuser.profileList has the slug "small".',
+        ),
     ],
     ids=str,
 )

@@ -335,6 +335,23 @@ def test_a_refused_token_is_not_repeated() -> None:
             'singleuser.profileList is {"display_name": "Small"}; it must be a list of profiles.',
         ),
         (
+            {"singleuser": {"warm": {"profile": "big"}}},
+            'singleuser.warm.profile is "big"; it must be null, without profiles.',
+        ),
+        (
+            {
+                "singleuser": {
+                    "profileList": [{"display_name": "Small One"}, {"display_name": "x"}],
+                    "warm": {"replicas": 1, "profile": "small"},
+                }
+            },
+            'singleuser.warm.profile is "small"; it must be one of small-one, x.',
+        ),
+        (
+            {"singleuser": {"warm": {"replicas": -1}}},
+            "singleuser.warm.replicas is -1; it must be a whole number, 0 or more.",
+        ),
+        (
             {"hub": {"loadRoles": {"grader": {"scope": ["list:users"]}}}},
             "Unknown key 'hub.loadRoles.grader.scope'. Did you mean 'hub.loadRoles.grader.scopes'?",
         ),

@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
+from slugify import slugify
 
 from caesarion_hub.values.fields import CORES, MEMORY, Amount, Capacity, Cores, Memory, Section
 
@@ -120,6 +121,20 @@ class Profile(SnakeSection):
     kubespawner_override: dict[str, Any] = Field({}, description=_TABLE)
     profile_options: dict[str, Option] = Field({}, description="options by name")
 
+    @property
+    def name(self) -> str:
+        """The slug, which KubeSpawner makes from the display name if there is none."""
+        return self.slug or str(slugify(self.display_name))
+
+
+class Warm(Section):
+    """Servers that wait for a user, so that a start takes no time; ``profile`` is a slug."""
+
+    replicas: int = Field(0, ge=0, description=_COUNT)
+    profile: str | None = Field(
+        None, min_length=1, description="the slug of a profile in singleuser.profileList"
+    )
+
 
 class ContentSecurityPolicy(Section):
     """What the browser may load in users' servers: their own origin, and named hosts."""
@@ -179,3 +194,4 @@ class Singleuser(Section):
     read_only_root_filesystem: bool = Field(True, description="true or false")
     delete_pvc_with_user: bool = Field(True, description="true or false")
     profile_list: tuple[Profile, ...] = Field((), description="a list of profiles")
+    warm: Warm = Warm()

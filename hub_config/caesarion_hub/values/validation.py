@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from caesarion_hub.values.fields import Section
 from caesarion_hub.values.schema import OUR_AUTHENTICATOR, Auth, Values
+from caesarion_hub.values.singleuser import Singleuser
 
 Path = Sequence[str | int]
 
@@ -39,6 +40,8 @@ def check(table: Mapping[str, Any], names: Mapping[str, str] | None = None) -> V
         values = Values.model_validate_json(json.dumps(table, default=str))
     except ValidationError as problem:
         sentences += [_sentence(error, names or {}) for error in problem.errors()]
+    else:
+        sentences += _profile_problems(values.singleuser)
     if sentences:
         raise ValuesError("\n".join(sentences))
     return values
@@ -57,6 +60,14 @@ def _cross_key_problems(table: Mapping[str, Any], names: Mapping[str, str]) -> I
         yield "local and cluster are both missing; one of them must be a table of keys."
     if len(places) == 2:
         yield "local and cluster are both there; only one of them may be."
+
+
+def _profile_problems(singleuser: Singleuser) -> Iterator[str]:
+    """Yield a sentence if warm servers are of a profile that does not exist."""
+    wanted, profiles = singleuser.warm.profile, [each.name for each in singleuser.profile_list]
+    if wanted and wanted not in profiles:
+        known = f"one of {', '.join(profiles)}" if profiles else "null, without profiles"
+        yield f"singleuser.warm.profile is {_shortened(wanted)}; it must be {known}."
 
 
 def _get(table: object, *path: str) -> object:
