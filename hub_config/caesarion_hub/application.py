@@ -68,8 +68,10 @@ class CaesarionHub(JupyterHub):  # type: ignore[misc]
         self.handlers[:0] = self.add_url_prefix(self.hub_prefix, ours)
 
     async def start(self) -> None:
-        """Start the hub, and then keep sandboxes' deadlines, those of an earlier hub, too."""
+        """Start the hub, then keep servers warm, and sandboxes' deadlines, also earlier ones."""
         await super().start()
+        if keep_warm := getattr(self.spawner_class, "keep_warm", None):
+            await keep_warm(self)
         self._deadlines = sandbox_rules.DeadlineKeeper(self)
         self._deadlines.start()
 

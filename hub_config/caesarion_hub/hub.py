@@ -62,7 +62,7 @@ def configure(c: Config, values: Values) -> None:
     if isinstance(values.deployment, Local):
         configure_local(c, values.deployment, hub.base_url)
     else:
-        configure_cluster(c, values.deployment, hub.base_url)
+        configure_cluster(c, values.deployment, hub.base_url, values.singleuser.warm.replicas > 0)
         if hub.sticky_cookie:
             cookie = make_sticky_cookie(hub.sticky_cookie, hub.base_url, hub.subdomain_host)
             c.JupyterHub.tornado_settings["headers"] = {"Set-Cookie": cookie}
@@ -101,7 +101,7 @@ def configure_local(c: Config, local: Local, base_url: str) -> None:
     c.ConfigurableHTTPProxy.log_level = "warn"
 
 
-def configure_cluster(c: Config, cluster: Cluster, base_url: str) -> None:
+def configure_cluster(c: Config, cluster: Cluster, base_url: str, keeps_warm: bool) -> None:
     """Set the addresses that the chart has determined; servers survive a restart of the hub."""
     c.JupyterHub.bind_url = f"http://:8000{base_url}"  # the proxy's, and JupyterHub's base URL
     c.JupyterHub.hub_bind_url = "http://0.0.0.0:8081"
@@ -117,5 +117,6 @@ def configure_cluster(c: Config, cluster: Cluster, base_url: str) -> None:
     c.JupyterHub.proxy_class = "caesarion_hub.pods.orphan_reaper.OrphanReapingProxy"
     c.OrphanReapingProxy.namespace = cluster.user_namespace
     c.OrphanReapingProxy.release = cluster.release
+    c.OrphanReapingProxy.spare_warm = keeps_warm
     c.ConfigurableHTTPProxy.should_start = False
     c.ConfigurableHTTPProxy.api_url = cluster.proxy_api_url

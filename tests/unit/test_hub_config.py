@@ -154,7 +154,11 @@ def test_in_a_cluster_the_proxy_is_elsewhere_and_servers_outlive_the_hub() -> No
             "proxy_class": "caesarion_hub.pods.orphan_reaper.OrphanReapingProxy",
         },
         "CaesarionHub": SANDBOXES,
-        "OrphanReapingProxy": {"namespace": "people", "release": "caesarion"},
+        "OrphanReapingProxy": {
+            "namespace": "people",
+            "release": "caesarion",
+            "spare_warm": False,
+        },
         "ConfigurableHTTPProxy": {
             "should_start": False,
             "api_url": "http://caesarion-proxy-api:8001",
@@ -436,7 +440,12 @@ def test_in_a_cluster_a_users_server_is_a_pod_on_the_operators_terms() -> None:
     pods = made.pop("KubeSpawner")
     assert made == {
         "JupyterHub": {"spawner_class": PodSpawner, "template_paths": [str(TEMPLATES)]},
-        "PodSpawner": {"cpu_start_limit": 4.0, "pod_security": "restricted"},
+        "PodSpawner": {
+            "cpu_start_limit": 4.0,
+            "pod_security": "restricted",
+            "warm_replicas": 0,
+            "warm_profile": "",
+        },
         "Spawner": {
             "cmd": ["caesarion-singleuser"],
             "notebook_dir": "~",

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import ClientConnectionError
 from caesarion_hub.pods.api import RetriableApi, backoff, describe_error, retry_after
 from caesarion_hub.pods.orphan_reaper import find_orphans, owned_pods
-from caesarion_hub.pods.readiness import wait_until_ready
+from caesarion_hub.pods.readiness import UnclaimedError, wait_until_ready
 from caesarion_hub.pods.reflector import slim
 from caesarion_hub.pods.startup_cpu import lowering_patch
 from kubernetes_asyncio.client import ApiException
@@ -154,7 +154,7 @@ def test_a_problem_is_shown_with_the_apis_own_words() -> None:
 
 
 async def test_an_answer_is_noticed_at_once_and_a_500_is_none() -> None:
-    answers = [b"500 No", b"503 No", b"302 Found"]
+    answers = [b"500 No", b"503 No", b"503 No", b"302 Found"]
     asked: list[bytes] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -167,7 +167,22 @@ async def test_an_answer_is_noticed_at_once_and_a_500_is_none() -> None:
     port = server.sockets[0].getsockname()[1]
     async with server, asyncio.timeout(60):
         await wait_until_ready(f"http://127.0.0.1:{port}/user/ada/api")
-    assert asked == [b"GET /user/ada/api HTTP/1.1\r\n"] * 3
+    ours, warm = b"GET /user/ada/api HTTP/1.1\r\n", b"GET / HTTP/1.1\r\n"
+    assert asked == [ours, ours, warm, ours]  # 503 may be that of a warm server
+
+
+async def test_a_warm_server_is_ready_for_nothing_but_its_claim() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b"HTTP/1.1 503 No\r\nX-Caesarion-Warm: unclaimed\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, asyncio.timeout(60):
+        with pytest.raises(UnclaimedError):
+            await wait_until_ready(f"http://127.0.0.1:{port}/user/ada/api")
 
 
 async def test_a_server_that_does_not_listen_yet_is_asked_again() -> None:

@@ -8,8 +8,10 @@ top to bottom::
     configuration   the values as KubeSpawner's traits
     profiles        the values' profiles as KubeSpawner's profile_list
     spawner         PodSpawner: start, progress, poll, adoption after a restart
+    claiming        claims a pod that waits for a user, where one is the same
     objects         creates, adopts and deletes a server's volume and pod
     pod_security    how a pod violates the Pod Security Standards
+    warm            keeps pods that wait for a user
     orphan_reaper   deletes pods without a server
     diagnosis       what a pod's status and events mean for its user
     spawn_errors    the messages of starts that fail

@@ -85,7 +85,12 @@ def configure(c: Config, values: Values, cluster: Cluster) -> None:
         }
     )
     c.PodSpawner.update(
-        {"cpu_start_limit": singleuser.cpu.start_limit, "pod_security": singleuser.pod_security}
+        {
+            "cpu_start_limit": singleuser.cpu.start_limit,
+            "pod_security": singleuser.pod_security,
+            "warm_replicas": singleuser.warm.replicas,
+            "warm_profile": warm_profile(values),
+        }
     )
     c.KubeSpawner.update(resources(singleuser))
     c.KubeSpawner.update(placement(singleuser))
@@ -95,6 +100,17 @@ def configure(c: Config, values: Values, cluster: Cluster) -> None:
     sections += [values.hub.config.get(each.__name__, {}) for each in reversed(PodSpawner.mro())]
     if sentences := list(security_problems(merge(sections), singleuser.profile_list)):
         raise ValuesError("\n".join(sentences))
+
+
+def warm_profile(values: Values) -> str:
+    """
+    Return the slug of the profile of warm pods, or an empty string for the default one.
+
+    If homes are on volumes, only sandboxes can have warm pods.
+    """
+    singleuser, boxes = values.singleuser, values.api.sandboxes
+    only_sandboxes = singleuser.storage.type == "dynamic" and values.has_sandboxes
+    return singleuser.warm.profile or (only_sandboxes and boxes.profile) or ""
 
 
 def template_problems(key: str, texts: Mapping[str, str]) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """
 Creates, adopts and deletes the Kubernetes objects of one server: its volume and its pod.
 
-Base class of ``spawner``; calls the API through ``api`` and reads it through
+Base class of ``claiming``; calls the API through ``api`` and reads it through
 ``reflector``. Overrides KubeSpawner 7.1 where that gives up or polls.
 """
 
@@ -203,20 +203,24 @@ class PodObjects(KubeSpawner):  # type: ignore[misc]
         return found
 
     async def _ensure_pod(self) -> None:
+        """Make the pod's manifest, with the operator's hooks, and obtain the pod."""
+        pod = await self.get_pod_manifest()
+        if self.modify_pod_hook:
+            pod = await self._modified(pod)
+        self._check_security(pod)
+        await self._obtain_pod(pod)
+        if self.after_pod_created_hook:
+            await self._run_after_pod_created_hook()
+
+    async def _obtain_pod(self, pod: Any) -> None:
         """
         Create the pod, or adopt it if this start has already created it.
 
         The state that the hub needs to find the pod again is saved first: if the
         hub crashes at any moment, its successor adopts or deletes the pod.
         """
-        pod = await self.get_pod_manifest()
-        if self.modify_pod_hook:
-            pod = await self._modified(pod)
-        self._check_security(pod)
         self._save_state()
         await self._repeat(self._make_create_pod_request, pod, self.k8s_api_request_timeout)
-        if self.after_pod_created_hook:
-            await self._run_after_pod_created_hook()
 
     def _check_security(self, pod: Any) -> None:
         """Raise SpawnFailed if the pod exceeds :attr:`pod_security`."""

@@ -4,7 +4,8 @@ Deletes pods that belong to no server of the hub, left by a crash or a lost requ
 JupyterHub calls :class:`OrphanReapingProxy` to compare the proxy's routes with
 its servers, at its start and every half minute; the pods are compared at the
 same moment. ``reflector`` lists the pods. Invariant: volumes are never deleted,
-and a pod is deleted only with the uid that was seen.
+and a pod is deleted only with the uid that was seen. Warm pods belong to their pool, as long as
+there is one.
 """
 
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ from typing import Any
 from jupyterhub.proxy import ConfigurableHTTPProxy
 from kubernetes_asyncio.client import ApiException, V1DeleteOptions, V1Preconditions
 from kubespawner.clients import load_config, shared_client
-from traitlets import Unicode
+from traitlets import Bool, Unicode
 
 from caesarion_hub.pods.api import RetriableApi, describe_error
 from caesarion_hub.pods.reflector import (
@@ -23,6 +24,7 @@ from caesarion_hub.pods.reflector import (
     qualified_name,
     shared_reflector,
 )
+from caesarion_hub.pods.warm.template import is_warm
 
 
 class OrphanReapingProxy(ConfigurableHTTPProxy):  # type: ignore[misc]
@@ -30,6 +32,7 @@ class OrphanReapingProxy(ConfigurableHTTPProxy):  # type: ignore[misc]
 
     namespace = Unicode(config=True, help="Namespace of the users' pods.")
     release = Unicode(config=True, help="Release whose pods are deleted, by their label.")
+    spare_warm = Bool(config=True, help="Whether pods that wait for a user are left to their pool.")
 
     async def check_routes(self, user_dict: Any, service_dict: Any, routes: Any = None) -> None:
         """Delete orphaned pods, then compare the routes with the hub's servers."""
@@ -43,7 +46,10 @@ class OrphanReapingProxy(ConfigurableHTTPProxy):  # type: ignore[misc]
         if not (reflector.is_loaded and reflector.health.is_healthy):
             return  # The list may be outdated; the next check will do.
         api = RetriableApi(shared_client("CoreV1Api"), self.log)
-        for pod in find_orphans(reflector.pods.values(), self.release, owned_pods(users)):
+        orphans = find_orphans(
+            reflector.pods.values(), self.release, owned_pods(users), spare_warm=self.spare_warm
+        )
+        for pod in orphans:
             metadata, name = pod["metadata"], qualified_name(pod)
             self.log.warning("Deleting %s: it belongs to no server of this hub.", name)
             options = V1DeleteOptions(preconditions=V1Preconditions(uid=metadata["uid"]))
@@ -65,7 +71,9 @@ def owned_pods(users: Any) -> set[str]:
     }
 
 
-def find_orphans(pods: Iterable[Resource], release: str, owned: set[str]) -> list[Resource]:
+def find_orphans(
+    pods: Iterable[Resource], release: str, owned: set[str], *, spare_warm: bool = False
+) -> list[Resource]:
     """Return the pods of ``release`` that are neither owned nor already being deleted."""
     return [
         pod
@@ -73,4 +81,5 @@ def find_orphans(pods: Iterable[Resource], release: str, owned: set[str]) -> lis
         if pod["metadata"].get("labels", {}).get(RELEASE) == release
         and qualified_name(pod) not in owned
         and not pod["metadata"].get("deletionTimestamp")
+        and not (spare_warm and is_warm(pod))
     ]

@@ -1,7 +1,7 @@
 """
 Waits until a server answers HTTP, polling at short intervals.
 
-Called by ``spawner``. JupyterHub 6.1 polls as well, but with exponential
+Called by ``spawner`` and ``warm``. JupyterHub 6.1 polls as well, but with exponential
 backoff; after this its first request succeeds.
 """
 
@@ -9,6 +9,8 @@ import asyncio
 import time
 from contextlib import suppress
 from urllib.parse import urlsplit
+
+from caesarion_hub.claims import is_waiting
 
 INTERVAL = 0.05
 """Initial seconds between two tries to connect."""
@@ -23,13 +25,20 @@ RESPONSE_TIMEOUT = 30.0
 """Seconds to respond: a server that is still starting queues the request."""
 
 
+class UnclaimedError(Exception):
+    """The server is a warm one that waits for its claim."""
+
+
 async def wait_until_ready(url: str) -> None:
-    """Wait until ``url`` answers with a status below 500."""
+    """Wait until ``url`` answers with a status below 500; raise UnclaimedError if it is warm."""
     began = time.monotonic()
     while True:
         with suppress(OSError, TimeoutError, ValueError):
-            if await _status(url) < 500:
+            status = await _status(url)
+            if status < 500:
                 return
+            if status == 503 and await is_waiting(url):
+                raise UnclaimedError
         await asyncio.sleep(max(INTERVAL, GROWTH * (time.monotonic() - began)))
 
 

@@ -31,6 +31,9 @@ RELEASE = "app.kubernetes.io/instance"
 COMPONENT = "singleuser-server"
 """The value of the label ``component`` that KubeSpawner sets on users' pods."""
 
+ANY = ""
+"""The name that stands for all objects in :meth:`Reflector.next_change`."""
+
 WATCH_TIMEOUT = 10
 """Seconds after which a watch is renewed from its last resource version, which is cheap."""
 
@@ -78,7 +81,7 @@ class Reflector(ResourceReflector):  # type: ignore[misc]
 
     def next_change(self, name: str) -> "asyncio.Future[None]":
         """
-        Return a future that is done at the next change of the object ``name``.
+        Return a future that is done at the next change of the object ``name``, or of :data:`ANY`.
 
         Several tasks share it: wait with ``asyncio.wait``, which does not cancel it.
         """
@@ -87,8 +90,9 @@ class Reflector(ResourceReflector):  # type: ignore[misc]
         return self._waiters[name]
 
     def _notify(self, name: str) -> None:
-        if next_change := self._waiters.pop(name, None):
-            next_change.set_result(None)
+        for each in (name, ANY):
+            if next_change := self._waiters.pop(each, None):
+                next_change.set_result(None)
 
     async def _watch_and_update(self) -> None:
         version: str | None = None

@@ -104,6 +104,15 @@ def invalid_choice(problem: Exception) -> SpawnProblem:
     return SpawnProblem("choice", f"{shorten(chosen)}.", "Choose again on the spawn page.")
 
 
+def unclaimed() -> SpawnProblem:
+    """Describe a warm server that the hub did not hand over, since it died while doing so."""
+    return SpawnProblem(
+        "unclaimed",
+        "Your server was ready, but the hub restarted before you had it.",
+        "Start it again.",
+    )
+
+
 def timed_out(seconds: float, last: SpawnProblem | None) -> SpawnProblem:
     """Describe a start that took longer than ``seconds``; ``last`` is the last known reason."""
     if last:

@@ -1,8 +1,8 @@
 """
 Runs a user's server in a pod: waits for it, reports progress, adopts it after a restart.
 
-JupyterHub creates one :class:`PodSpawner` for each server. Calls ``objects`` for
-the pod and the volume, ``diagnosis`` and ``spawn_errors`` for messages,
+JupyterHub creates one :class:`PodSpawner` for each server. Calls ``claiming`` and
+``objects`` for the pod and the volume, ``diagnosis`` and ``spawn_errors`` for messages,
 ``readiness`` to wait for the server and ``startup_cpu`` for its CPU limit.
 Overrides KubeSpawner 7.1 where that gives up, polls or reports nothing.
 """
@@ -10,6 +10,7 @@ Overrides KubeSpawner 7.1 where that gives up, polls or reports nothing.
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from textwrap import dedent
 from typing import Any, ClassVar
 
@@ -17,6 +18,7 @@ from kubernetes_asyncio.client import ApiException
 
 from caesarion_hub.pods import startup_cpu
 from caesarion_hub.pods.api import RetriableApi, describe_error, message_of
+from caesarion_hub.pods.claiming import ClaimingPods
 from caesarion_hub.pods.diagnosis import (
     describe_end,
     find_problem,
@@ -24,8 +26,7 @@ from caesarion_hub.pods.diagnosis import (
     kubernetes_messages,
     progress_of,
 )
-from caesarion_hub.pods.objects import PodObjects
-from caesarion_hub.pods.readiness import wait_until_ready
+from caesarion_hub.pods.readiness import UnclaimedError, wait_until_ready
 from caesarion_hub.pods.reflector import Resource
 from caesarion_hub.pods.spawn_errors import (
     SpawnFailed,
@@ -35,8 +36,10 @@ from caesarion_hub.pods.spawn_errors import (
     hub_forbidden,
     invalid_choice,
     timed_out,
+    unclaimed,
 )
 from caesarion_hub.pods.startup_cpu import ResizeRefusal
+from caesarion_hub.pods.warm.metrics import STARTS
 from caesarion_hub.sandboxes import is_sandbox
 
 TIMEOUT_MARGIN = 0.5
@@ -49,7 +52,7 @@ MISSING_TIMEOUT = 3.0
 """Seconds after which the reflector should have seen a created pod; an estimate."""
 
 
-class PodSpawner(PodObjects):
+class PodSpawner(ClaimingPods):
     """Spawns a server in its own pod."""
 
     _can_resize: ClassVar[bool] = True
@@ -86,16 +89,19 @@ class PodSpawner(PodObjects):
             async with asyncio.timeout(max(self.start_timeout - TIMEOUT_MARGIN, TIMEOUT_MARGIN)):
                 await self.load_user_options()
                 await asyncio.gather(self._start_watching_pods(), self._start_watching_events())
-                await self._ensure_volume()
-                await self._ensure_pod()
-                url = await self._ready_url()
+                with self.pool.user_starting() if self.pool else nullcontext():
+                    await self._ensure_volume()
+                    await self._ensure_pod()
+                    url = await self._ready_url()
         except TimeoutError as problem:
             seconds = time.monotonic() - began
             raise SpawnFailed(timed_out(seconds, self._problem or self._api_problem())) from problem
         except ApiException as problem:
             refused = api_refusal(problem.status, message_of(problem))
             raise SpawnFailed(refused, log_message=describe_error(problem)) from problem
-        self.log.info("%s is ready after %.2f s.", self.pod_name, time.monotonic() - began)
+        seconds, kind = time.monotonic() - began, "warm" if self.is_claimed else "cold"
+        STARTS.labels(kind).observe(seconds)
+        self.log.info("%s is ready after %.2f s, started %s.", self.pod_name, seconds, kind)
         return url
 
     async def _run_apply_user_options(self, user_options: dict[str, Any]) -> None:
@@ -131,6 +137,9 @@ class PodSpawner(PodObjects):
             while not ready.done():
                 self._checked_pod()
                 await self._next_change(ready)
+            await ready
+        except UnclaimedError as problem:
+            raise SpawnFailed(unclaimed()) from problem
         finally:
             ready.cancel()
         return url
@@ -212,6 +221,8 @@ class PodSpawner(PodObjects):
         """Return None while the pod runs, else its exit status; lower its CPU limit if needed."""
         await self._start_watching_pods()
         pod = self.pod
+        if pod and not self.owns(pod):
+            return 1
         if pod:
             self._ended = describe_end(pod) or self._ended
         status: int | None = await super().poll()
