@@ -56,6 +56,15 @@ def is_beside_the_hub() -> bool:
     return "CAESARION_RUN" in _environment
 
 
+def prewarms_kernels() -> bool:
+    """Return whether a kernel is started ahead of its use, unless a configuration file says no."""
+    text = _environment.get(CaesarionKernel.variable("prewarm"), "")
+    try:
+        return not text or float(text) > 0
+    except ValueError:  # The constructor says it.
+        return False
+
+
 def is_traced() -> bool:
     """Return whether OpenTelemetry's own variables name a collector, and do not disable it."""
     collectors = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")

@@ -68,8 +68,16 @@ def main() -> Any:
         print(_UNSAFE, file=sys.stderr, flush=True)
         options = ("-s", "-P", "-m", "caesarion.singleuser")
         os.execv(sys.executable, [sys.executable, *options, *sys.argv[1:]])  # noqa: S606
-    from caesarion.config import freeze_environment, is_beside_the_hub, leaves_out_home
+    from caesarion.config import (
+        freeze_environment,
+        is_beside_the_hub,
+        leaves_out_home,
+        prewarms_kernels,
+    )
+    from caesarion.kernels import waiting
 
+    if prewarms_kernels():  # It imports while we do.
+        waiting.start()
     # Otherwise kernels could as well read the hub's memory and database, and `make up` finds
     # servers that a killed hub has left, and their memory, by their environment.
     if not is_beside_the_hub():

@@ -93,6 +93,17 @@ def test_it_imports_nothing_of_what_it_never_uses(server: Singleuser) -> None:
     assert imported & unused == set()
 
 
+async def test_its_first_kernel_has_waited_for_it_and_knew_no_token(server: Singleuser) -> None:
+    look = (
+        "import sys, pathlib\n"
+        "started = pathlib.Path('/proc/self/environ').read_text()\n"
+        "print('runpy' in sys.modules, 'JUPYTERHUB' in started)"
+    )
+    async with server.as_running().client() as http:
+        done = await http.post("caesarion/api/execute", json={"code": look, "session_id": "first"})
+    assert "False False" in done.raise_for_status().text
+
+
 def test_what_lies_in_the_home_configures_no_server_and_adds_nothing_to_its_pages(
     server: Singleuser,
 ) -> None:

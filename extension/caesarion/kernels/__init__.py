@@ -4,6 +4,9 @@ Kernels: where code runs, and what comes of it.
 ================  ==================================================================
 registry          finds the kernel of a chat or a notebook, or starts one
 prewarm           one kernel started ahead of its use, for the first conversation
+provisioner       starts kernels, the first from the process that waits to become one
+waiting           starts that process before the server's own imports
+waiting_process   what it runs
 kernel            one live kernel: run code in it, evaluate something silently
 run               one execution in a kernel: its limits, its end, how it is stopped
 connection        the channels to a kernel; sorts its messages to the requests

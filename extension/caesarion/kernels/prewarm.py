@@ -13,6 +13,8 @@ from typing import Any
 
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 
+from caesarion.kernels import waiting
+
 _log = logging.getLogger(__name__)
 
 
@@ -29,6 +31,8 @@ class PrewarmedKernel:
         self._seconds = seconds
         # Kernel managers of other kinds have their kernels elsewhere, and make them otherwise.
         self._wanted = seconds > 0 and type(kernel_manager) is AsyncMappingKernelManager
+        if not self._wanted:
+            waiting.end()
         self._started: asyncio.Task[Any] | None = None
         self._expiry: asyncio.TimerHandle | None = None
         self._ending: set[asyncio.Task[None]] = set()
@@ -74,6 +78,7 @@ class PrewarmedKernel:
 
     async def close(self) -> None:
         """End the kernel, if no conversation has adopted it."""
+        waiting.end()
         self._expire()
         await asyncio.gather(*self._ending)
 
