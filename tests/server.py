@@ -53,8 +53,9 @@ async def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> No
             await asyncio.sleep(0.02)
 
 
-def _is_outermost(line: str) -> bool:
-    return bool(line[:1].strip())
+def _is_end(line: str) -> bool:
+    """Whether a traceback ends with this line: the name of an exception, and what it says."""
+    return re.match(r"[\w.]+(:|$)", line) is not None
 
 
 @dataclass
@@ -147,16 +148,15 @@ class RunningServer:
         Not of kernels that were interrupted, as those are that end while they start, nor of
         ipykernel's own sockets: it answers a run after its shutdown has closed them, or finds
         the port taken that jupyter_client chose (and is started again). Where two processes
-        print at once, the first traceback has no last line.
+        print at once, the first traceback has no last line, and others run into each other.
         """
         _, *after = self.log.split("Traceback (most recent call last):\n")
         ends = [
-            next(filter(_is_outermost, text.splitlines()), "")
+            next(filter(_is_end, text.splitlines()), "")
             for text in after
             if not _KERNEL_SOCKET.match(text)
         ]
-        # Carets are indented, but for those of two processes in one line.
-        return [end for end in ends if end not in ("", "KeyboardInterrupt") and end[0] != "^"]
+        return [end for end in ends if end not in ("", "KeyboardInterrupt")]
 
     def processes(self) -> list[psutil.Process]:
         """Return the server and its kernels, those that have ended excepted."""

@@ -256,8 +256,8 @@ class CaesarionKernel(Settings):
     stop_limit = Float(
         5.0,
         min=0.1,
-        help="Seconds that a run which was interrupted has to end before its kernel is restarted. "
-        "A restart loses the kernel's variables.",
+        help="Seconds that a run which was interrupted has to end before its kernel is restarted; "
+        "halfway it is interrupted again. A restart loses the kernel's variables.",
     ).tag(config=True)
     start_limit = Float(
         60.0,

@@ -150,6 +150,21 @@ async def test_stop_keeps_the_variables(kernel: Kernel, wait: str) -> None:
     assert (await run(kernel, "kept")).end.digest == "2"
 
 
+async def test_an_interrupt_that_is_lost_is_followed_by_another(
+    make: Callable[..., Kernel],
+) -> None:
+    kernel = make(stop_limit=10)
+    await run(kernel, "kept = 3")
+    lost = """
+import signal, time
+def lose(*_): signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGINT, lose)
+"""
+    task = await begin(kernel, "time.sleep(60)", first=lost)
+    assert await stop(task) == ""
+    assert (await run(kernel, "kept")).end.digest == "3"
+
+
 async def test_stop_of_a_loop_that_ignores_it_says_what_that_cost(
     make: Callable[..., Kernel],
 ) -> None:

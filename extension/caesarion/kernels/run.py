@@ -208,21 +208,33 @@ class Run:
             await self._interrupt()
 
     async def _interrupt(self) -> str:
-        connection, request, loop = self._connection, self._request, asyncio.get_running_loop()
-        await connection.process.manager.interrupt_kernel()
-        deadline = loop.time() + self._settings.stop_limit
-        while not request.idle_or_replied and (left := deadline - loop.time()) > 0:
-            connection.wake()
-            request.changed.clear()
-            await wait(request.changed, min(WATCH, left))
-            if not request.idle_or_replied and (end := await self._end_of_process()):
+        connection, request, limit = self._connection, self._request, self._settings.stop_limit
+        # Twice: a KeyboardInterrupt that comes while an object is being finalised, or into code
+        # that catches everything, is lost.
+        for patience in (limit / 2, limit / 2):
+            await connection.process.manager.interrupt_kernel()
+            if end := await self._end_within(patience):
                 return end
+            if request.idle_or_replied:
+                break
         stuck = not request.idle_or_replied and connection.executes(request)
         connection.forget(request)
         if not stuck:
             return ""
         await self._restart(True)
         return _RESTARTED
+
+    async def _end_within(self, seconds: float) -> str:
+        """Wait until the code has ended; return what it cost if its kernel ended with it."""
+        connection, request, loop = self._connection, self._request, asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while not request.idle_or_replied and (left := deadline - loop.time()) > 0:
+            connection.wake()
+            request.changed.clear()
+            await wait(request.changed, min(WATCH, left))
+            if not request.idle_or_replied and (end := await self._end_of_process()):
+                return end
+        return ""
 
     async def _time_out(self) -> list[dict[str, Any] | RunEnd]:
         limit = self._settings.time_limit
