@@ -17,8 +17,8 @@ ENGINE ?= docker
 REGISTRY ?= caesarion
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' extension/caesarion/__init__.py)
 
-# For `make test`: tests compute more than they wait, so two processes suit two cores.
-WORKERS ?= 2
+# For `make test`: tests wait as well as compute, so three processes suit two cores.
+WORKERS ?= 3
 
 # Downloads wait for each other's servers: as many as there are run at once.
 MAKEFLAGS += --jobs=4
@@ -69,7 +69,7 @@ endef
 
 help:
 	@echo "make up      start Caesarion on http://127.0.0.1:8000; Ctrl-C stops it"
-	@echo "make test    run all tests, or TESTS=tests/unit, with WORKERS=2 processes"
+	@echo "make test    run all tests, or TESTS=tests/unit, with WORKERS=3 processes"
 	@echo "make check   check format, lint, types, import layers, chart and images"
 	@echo "make format  format the Python files as check requires"
 	@echo "make bench   measure, and print ratios"

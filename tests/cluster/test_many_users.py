@@ -1,4 +1,4 @@
-"""A dozen people at once: they log in, run code in a chat, leave, and their servers are culled."""
+"""Six people at once: they log in, run code in a chat, leave, and their servers are culled."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -12,7 +12,7 @@ from tests.cluster.harness import AnyCluster, Installation, eventually
 from tests.hub import Session
 
 NAMESPACE = "caesarion-many"
-PEOPLE = [f"many-{number}" for number in range(12)]
+PEOPLE = [f"many-{number}" for number in range(6)]
 
 AT_ONCE: Json = {"cull": {"timeout": 1, "every": 15}}
 """
@@ -72,7 +72,7 @@ def errors(log: str) -> list[str]:
     return [line for line in log.splitlines() if any(sign in line for sign in signs)]
 
 
-async def test_a_dozen_at_once_each_have_a_pod_and_a_kernel_of_their_own_until_it_is_culled(
+async def test_six_at_once_each_have_a_pod_and_a_kernel_of_their_own_until_it_is_culled(
     crowded: Installation,
 ) -> None:
     people = start(crowded)
