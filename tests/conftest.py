@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -39,11 +40,24 @@ settings.register_profile("caesarion", deadline=None)
 settings.load_profile("caesarion")
 
 
+TESTS = Path(__file__).parent
+
 TOGETHER = ("browser", "cluster")
 """The folders whose files share a hub with a browser, or a cluster."""
 
 SECOND_HALF = "d"
 """The browser tests take longest: two workers share them, in the alphabet's order of files."""
+
+
+REAL = ("browser", "cluster", "deploy", "integration")
+"""The folders whose tests wait for processes, which a busy machine may keep from running."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run a test of real processes once more if it fails; the summary names it as RERUN."""
+    for item in items:
+        if item.path.relative_to(TESTS).parts[0] in REAL:
+            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 class Sharing(LoadScopeScheduling):
