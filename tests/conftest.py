@@ -81,8 +81,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Sharing
 
 @pytest.fixture(scope="session")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
-    """A hub with the demo model; tests share it, each with users of its own."""
-    with running_hub(tmp_path_factory.mktemp("hub") / "state") as hub:
+    """A hub as `make up` has it, with the demo model; tests share it, each with its own users."""
+    values = {"api": {"enabled": True}}
+    with running_hub(tmp_path_factory.mktemp("hub") / "state", values=values) as hub:
         yield hub
 
 

@@ -171,8 +171,9 @@ def running_hub(
     Run ``make up``'s launcher with its state in ``folder`` until the block ends.
 
     ``environment`` adds variables (``OPENAI_BASE_URL``, ``CAESARION_MODEL`` ...),
-    ``values`` is laid over ``local.yaml``. Yields when users can log in; the
-    failure of a start shows what the launcher printed and the hub's log.
+    ``values`` is laid over ``local.yaml``; the service for programs, a fifth of a
+    start, runs only if they name it. Yields when users can log in; the failure of a
+    start shows what the launcher printed and the hub's log.
     """
     port = port or free_port()
     settings = {
@@ -182,10 +183,9 @@ def running_hub(
         "CAESARION_ADMIN_PASSWORD": "the administrators' password, which is longer",
         **(environment or {}),
     }
-    if values:
-        file = folder.with_name(f"{folder.name}-values.yaml")
-        file.write_text(yaml.safe_dump(dict(values)))
-        settings["CAESARION_VALUES"] = str(file)
+    file = folder.with_name(f"{folder.name}-values.yaml")
+    file.write_text(yaml.safe_dump({"api": {"enabled": False}, **(values or {})}))
+    settings["CAESARION_VALUES"] = str(file)
     process = launch(settings)
     hub = RunningHub(
         url=f"http://127.0.0.1:{port}",

@@ -25,7 +25,7 @@ Run = Callable[[str], Awaitable[int]]
 
 async def measure(folder: Path) -> list[Row]:
     """Run the same code through the service and past it, in turn, with the same client."""
-    with running_hub(make_folder(folder)) as hub:
+    with running_hub(make_folder(folder), values={"api": {"enabled": True}}) as hub:
         ada = hub.login("ada")
         ada.start_server()
         headers = {"Authorization": f"token {ada.token()}"}

@@ -1,13 +1,17 @@
 """How ``make up`` starts, stops and starts again, and what it says when it cannot."""
 
+import asyncio
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import httpx
 import psutil
 import pytest
 import yaml
@@ -46,28 +50,102 @@ def at_work(hub: RunningHub) -> list[psutil.Process]:
     return hub.processes()
 
 
-@pytest.mark.parametrize("whole_group", [True, False])
-async def test_a_signal_stops_everything_and_status_is_0(tmp_path: Path, whole_group: bool) -> None:
-    with running_hub(tmp_path / "state") as hub:
-        ada = hub.login("ada")
-        ada.start_server()
+@dataclass
+class Life:
+    """A hub from its start to the signal that ended it, with a server at work."""
+
+    hub: RunningHub
+    status: int
+    left: list[psutil.Process]
+    """What was alive after its end."""
+    stranger_lived: bool
+    """Whether a process lives on whose number an earlier proxy is said to have had."""
+    found: dict[str, Any]
+    """What a user found."""
+
+
+@pytest.fixture(scope="module")
+def lives(tmp_path_factory: pytest.TempPathFactory) -> tuple[Life, Life]:
+    """Two lives in one folder: a terminal's Ctrl-C ended the first, a SIGTERM the second."""
+    folder, port = tmp_path_factory.mktemp("lives") / "state", free_port()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as stranger:
+        folder.mkdir()
+        (folder / "proxy.pid").write_text(str(stranger.pid))
+        first = live(folder, port, None, stranger)
+        kept = folder / "homes" / "ada" / "kept.txt"
+        kept.write_text("kept")
+        second = live(folder, port, first.found["cookies"], stranger)
+        stranger.communicate(b"\n", timeout=60)
+    return first, second
+
+
+def live(
+    folder: Path, port: int, cookies: httpx.Cookies | None, stranger: subprocess.Popen[bytes]
+) -> Life:
+    """Run a hub; ``cookies`` are those of a user who has been there before."""
+    made = {"CAESARION_PASSWORD": "", "CAESARION_ADMIN_PASSWORD": ""}
+    with running_hub(folder, port=port, environment=made) as hub:
+        stranger_lived = stranger.poll() is None
+        passwords = [line for line in hub.printed if "password" in line]
+        if cookies is None:
+            password, admin_password = (line.rpartition(" ")[2] for line in passwords)
+            ada = hub.login("ada", password)
+            hub.login("admin", admin_password)
+        else:
+            ada = Session(hub.url, "ada")
+            hub.sessions.append(ada)
+            ada.cookies = cookies
+        found = {
+            "passwords": passwords,
+            "cookies": ada.cookies,
+            "home": ada.get("/hub/home").url.path,
+            "server": ada.start_server(),
+            "files": [file["name"] for file in ada.get("/user/ada/api/contents").json()["content"]],
+        }
         # A busy kernel, and a program that left its kernel's session.
-        started = await run_in_kernel(
-            hub,
-            ada,
-            "import subprocess, threading\n"
-            "print(subprocess.Popen(['sleep', '600'], start_new_session=True, env={}).pid)\n"
-            "threading.Thread(target=lambda: [None for _ in iter(int, 1)]).start()\n",
+        started = asyncio.run(
+            run_in_kernel(
+                hub,
+                ada,
+                "import subprocess, threading\n"
+                "print(subprocess.Popen(['sleep', '600'], start_new_session=True, env={}).pid)\n"
+                "threading.Thread(target=lambda: [None for _ in iter(int, 1)]).start()\n",
+            )
         )
         processes = [*hub.processes(), psutil.Process(int(started))]
-        if whole_group:
+        if cookies is None:
             os.killpg(hub.process.pid, signal.SIGINT)  # what a terminal's Ctrl-C does
-        assert hub.stop(signal.SIGTERM if not whole_group else signal.SIGINT) == 0
-        assert [process for process in processes if is_alive(process)] == []
-        # The server was asked, so that its extensions could save what they hold.
-        assert "Shutting down 1 kernel" in (hub.folder / "logs" / "ada.log").read_text()
-    assert hub.printed[-1] == "Caesarion has stopped."
-    assert not [line for line in hub.printed if "Traceback" in line]
+        status = hub.stop(signal.SIGINT if cookies is None else signal.SIGTERM)
+        left = [process for process in processes if is_alive(process)]
+    return Life(hub, status, left, stranger_lived, found)
+
+
+@pytest.mark.parametrize("life", [0, 1], ids=["SIGINT", "SIGTERM"])
+def test_a_signal_stops_everything_and_status_is_0(lives: tuple[Life, Life], life: int) -> None:
+    ended = lives[life]
+    assert (ended.status, ended.left) == (0, [])
+    assert ended.hub.printed[-1] == "Caesarion has stopped."
+    assert not [line for line in ended.hub.printed if "Traceback" in line]
+
+
+def test_a_signal_lets_servers_save_what_they_hold(lives: tuple[Life, Life]) -> None:
+    log = lives[1].hub.folder / "logs" / "ada.log"
+    assert "Shutting down 1 kernel" in log.read_text()
+
+
+def test_a_restart_finds_users_sessions_and_made_passwords_again(
+    lives: tuple[Life, Life],
+) -> None:
+    first, second = (life.found for life in lives)
+    assert len(first["passwords"]) == 2
+    assert second["passwords"] == first["passwords"]
+    assert second["home"] == "/hub/home"  # and not the login's
+    assert second["server"] == "/user/ada/"
+    assert "kept.txt" in second["files"]
+
+
+def test_the_process_number_of_an_earlier_hub_harms_nobody(lives: tuple[Life, Life]) -> None:
+    assert lives[0].stranger_lived
 
 
 def test_a_signal_while_it_starts_stops_everything_too(tmp_path: Path) -> None:
@@ -87,27 +165,6 @@ def test_a_signal_while_it_starts_stops_everything_too(tmp_path: Path) -> None:
     assert [process for process in processes if is_alive(process)] == []
     assert started.returncode == 0
     assert printed == "Starting JupyterHub ...\n\nCaesarion has stopped.\n"
-
-
-def test_a_restart_finds_users_sessions_and_made_passwords_again(tmp_path: Path) -> None:
-    folder, port = tmp_path / "state", free_port()
-    made = {"CAESARION_PASSWORD": "", "CAESARION_ADMIN_PASSWORD": ""}
-    with running_hub(folder, port=port, environment=made) as hub:
-        printed = [line for line in hub.printed if "password" in line]
-        password, admin_password = (line.rpartition(" ")[2] for line in printed)
-        cookies = hub.login("ada", password).cookies
-        hub.login("admin", admin_password)
-        hub.home("ada").mkdir(parents=True)
-        (hub.home("ada") / "kept.txt").write_text("kept")
-    with (
-        running_hub(folder, port=port, environment=made) as hub,
-        Session(hub.url, "ada") as ada,
-    ):
-        assert [line for line in hub.printed if "password" in line] == printed
-        ada.cookies = cookies
-        assert ada.get("/hub/home").url.path == "/hub/home"  # and not the login's
-        ada.start_server()
-        assert ada.get("/user/ada/api/contents/kept.txt").json()["content"] == "kept"
 
 
 def test_a_killed_hub_ends_the_rest_with_a_sentence(tmp_path: Path) -> None:
@@ -134,17 +191,6 @@ def test_after_a_kill_it_comes_up_again_at_the_same_port(tmp_path: Path) -> None
         with running_hub(folder, port=port) as again:
             assert [process for process in processes if is_alive(process)] == []
             assert again.login("ada").start_server() == "/user/ada/"
-
-
-def test_the_process_number_of_an_earlier_hub_harms_nobody(tmp_path: Path) -> None:
-    folder = tmp_path / "state"
-    folder.mkdir()
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as stranger:
-        (folder / "proxy.pid").write_text(str(stranger.pid))
-        with running_hub(folder):
-            assert stranger.poll() is None
-        stranger.communicate(b"\n", timeout=60)
-    assert stranger.returncode == 0
 
 
 def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
