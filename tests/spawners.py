@@ -1,5 +1,6 @@
 """Spawners of pods without a hub around them: what a test says about their user and values."""
 
+import logging
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,16 +26,38 @@ def make_spawner(user: str = "ada", **changes: Any) -> PodSpawner:
     Needs a running loop and, from :func:`without_cluster` or from a test's own
     client, a configured Kubernetes client.
     """
-    values = make_cluster_values(**changes)
-    c = Config()
-    spawner.configure(c, values)
-    overrides.configure(c, values)
+    c = configured(**changes)
     db = SimpleNamespace(commit=lambda: None)
     owner = SimpleNamespace(name=user, id=1, url=f"/user/{user}/", escaped_name=user, db=db)
     made = PodSpawner(config=c, user=owner, hub=HUB, orm_spawner=None, db=db)
     made.api_token = f"the token of {user}"
     made._server = SimpleNamespace(base_url=f"/user/{user}/", url="http://127.0.0.1:1/user/x/")
     return made
+
+
+def make_hub(**changes: Any) -> Any:
+    """Return what a spawner class needs of the hub's application to keep servers warm."""
+    settings = {
+        "spawner_class": PodSpawner,
+        "config": configured(**changes),
+        "hub": HUB,
+        "base_url": "/",
+    }
+    return SimpleNamespace(
+        db=None,
+        users=SimpleNamespace(settings=settings),
+        sandboxes_enabled=make_cluster_values(**changes).has_sandboxes,
+        log=logging.getLogger("hub"),
+    )
+
+
+def configured(**changes: Any) -> Config:
+    """Return the hub's configuration of spawners."""
+    values = make_cluster_values(**changes)
+    c = Config()
+    spawner.configure(c, values)
+    overrides.configure(c, values)
+    return c
 
 
 @pytest.fixture

@@ -5,17 +5,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from caesarion_hub import overrides, spawner
 from caesarion_hub.pods.orphan_reaper import find_orphans
 from caesarion_hub.pods.spawner import PodSpawner
 from caesarion_hub.pods.warm import stand_ins
 from caesarion_hub.pods.warm.supply import State, fits_into, make_plan, state_of
 from caesarion_hub.pods.warm.template import ColdStartError, Json, NoTemplateError, Template
 from kubernetes_asyncio.client import ApiClient
-from traitlets.config import Config
 
-from tests.spawners import HUB, make_spawner, without_cluster
-from tests.values import make_cluster_values
+from tests.spawners import make_hub, make_spawner, without_cluster
 
 __all__ = ["without_cluster"]
 
@@ -36,13 +33,8 @@ def merged(singleuser: dict[str, Any]) -> dict[str, Any]:
 
 async def template_of(*, sandboxes: bool = True, **changes: Any) -> Template:
     """Return the template of warm pods as the hub finds it."""
-    values = make_cluster_values(**changes)
-    c = Config()
-    spawner.configure(c, values)
-    overrides.configure(c, values)
-    settings = {"spawner_class": PodSpawner, "config": c, "hub": HUB, "base_url": "/"}
-    hub: Any = SimpleNamespace(db=None, users=SimpleNamespace(settings=settings))
-    return await stand_ins.make_template(stand_ins.make_spawners(hub), sandboxes=sandboxes)
+    spawners = stand_ins.make_spawners(make_hub(**changes))
+    return await stand_ins.make_template(spawners, sandboxes=sandboxes)
 
 
 async def pod_of(user: str = "ada", **changes: Any) -> Json:

@@ -98,10 +98,7 @@ class ClaimingPods(PodObjects):
         except ColdStartError as difference:
             self.log.debug("Starting cold: warm pods have another %s.", difference)
             return False
-        for _ in range(TRIES):
-            warm = pool.take()
-            if warm is None:
-                break
+        for warm in pool.offers(TRIES):
             self._use_pod(warm["metadata"]["name"])
             self._claim, self._is_claiming = uuid4().hex, True
             self._save_state()

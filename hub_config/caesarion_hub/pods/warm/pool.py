@@ -78,6 +78,8 @@ class WarmPool:
         self._task: asyncio.Task[None] | None = None
         self._taken: set[str] = set()
         self._ready: set[str] = set()
+        self._stale: dict[str, str] = {}
+        """The resource versions that the API server has refused to change, by uid."""
         self._given_up: set[str] = set()
         """Uids of users' pods for which a warm pod was given up."""
         self._checks: dict[str, tuple[float, asyncio.Task[None]]] = {}
@@ -103,18 +105,23 @@ class WarmPool:
             self._starts -= 1
             self._last_start = _now()
 
-    def take(self) -> Resource | None:
-        """Hand out a ready pod, or None; each pod once, unless it is given back."""
-        for pod in self._mine():
-            uid = pod["metadata"]["uid"]
-            if uid not in self._taken and self._state_of(pod) is State.READY:
+    def offers(self, most: int) -> Iterator[Resource]:
+        """Hand out ready pods, ``most`` at most, each when it is asked for and to one start."""
+        for pod in list(self._mine()):
+            uid, version = pod["metadata"]["uid"], pod["metadata"]["resourceVersion"]
+            if most and self._is_free(pod) and self._stale.get(uid) != version:
+                most -= 1
                 self._taken.add(uid)
-                return pod
-        return None
+                yield pod
+
+    def _is_free(self, pod: Resource) -> bool:
+        return pod["metadata"]["uid"] not in self._taken and self._state_of(pod) is State.READY
 
     def give_back(self, pod: Resource) -> None:
-        """Let another start have a pod that was taken and certainly not changed."""
-        self._taken.discard(pod["metadata"]["uid"])
+        """Offer a pod again that has changed meanwhile, as soon as the change is seen here."""
+        uid = pod["metadata"]["uid"]
+        self._stale[uid] = pod["metadata"]["resourceVersion"]
+        self._taken.discard(uid)
 
     async def discard(self, pod: Resource) -> None:
         """Delete a pod, whatever it has become; if that fails, the orphan reaper will."""
@@ -230,6 +237,7 @@ class WarmPool:
             self._checks.pop(uid)[1].cancel()
         self._ready &= known
         self._taken &= known
+        self._stale = {uid: each for uid, each in self._stale.items() if uid in known}
         for pod in mine:
             uid, name = pod["metadata"]["uid"], pod["metadata"]["name"]
             if uid not in self._checks and pod["spec"].get("nodeName"):
