@@ -537,6 +537,7 @@ async def test_warm_pods_are_not_looked_at_while_nothing_changes(
     [name] = await node.warm()
     await node.cluster.api.merge("pods", NAMESPACE, name, {"metadata": {"labels": {"a": "b"}}})
     await until(lambda: looks and looks[-1])
+    await asyncio.sleep(0.3)  # whatever the API server still has to say of the start
     before = len(looks)
     await asyncio.sleep(0.5)
     assert len(looks) == before
