@@ -7,26 +7,17 @@ A failing cell is fixed; an uploaded table becomes a plan, cells, and a notebook
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from playwright.sync_api import Locator, expect
 
 from docs.screenshot import TABLE
 from tests.browser.conftest import Visits
 from tests.browser.lab import Lab
 from tests.browser.test_uploads import drop
-from tests.hub import RunningHub, running_hub
+from tests.hub import RunningHub
 
 AUDIT = "/services/gateway/admin/audit.jsonl"
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
-    """A hub as ``make up`` starts it without any setting."""
-    with running_hub(tmp_path_factory.mktemp("demo") / "state") as hub:
-        yield hub
 
 
 def enter(visits: Visits, hub: RunningHub, user: str) -> Lab:
@@ -80,7 +71,7 @@ def decisions(lab: Lab, count: int) -> list[dict[str, Any]]:
 
 
 def test_a_failing_cell_is_fixed_seen_accepted_and_run(hub: RunningHub, visits: Visits) -> None:
-    ada = enter(visits, hub, "ada")
+    ada = enter(visits, hub, "fixes")
     ada.run_cell("hours = [1, 2]\nprint(sum(hour))")
     ada.notebook.get_by_role("button", name="Fix", exact=True).click()
     expect(proposed(ada)).to_contain_text("There is no hour; the kernel has hours")
