@@ -51,7 +51,6 @@ from caesarion.config import (
 from caesarion.errors import CaesarionError
 from caesarion.files.attachments import Attachments
 from caesarion.files.uploads import Uploads
-from caesarion.kernels import provisioner
 from caesarion.kernels.registry import KernelRegistry
 from caesarion.notebooks.changes import Changes
 from caesarion.notebooks.checkpoints import Checkpoints
@@ -125,7 +124,6 @@ class Caesarion(ExtensionApp):
         assert self.serverapp is not None
         if config.leaves_out_home():
             keep_users_kernels(self.serverapp.kernel_spec_manager)
-        provisioner.install(self.serverapp)
         root = Path(self.serverapp.root_dir)
         uploads = Uploads(CaesarionUploads(parent=self), root)
         uploads.clear_leftovers()

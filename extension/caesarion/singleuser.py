@@ -37,6 +37,9 @@ JUPYTERHUB = "6.1.1"
 # server starts, while the garbage collector rests and stand-ins are in place.
 _EXTENSIONS = ("jupyterlab.labapp", "caesarion.extension")
 
+WARM = "--warm"
+"""The option that lets the server wait until the hub says whose it is."""
+
 _PR_SET_DUMPABLE = 4  # of linux/prctl.h
 
 _UNSAFE = (
@@ -68,12 +71,7 @@ def main() -> Any:
         print(_UNSAFE, file=sys.stderr, flush=True)
         options = ("-s", "-P", "-m", "caesarion.singleuser")
         os.execv(sys.executable, [sys.executable, *options, *sys.argv[1:]])  # noqa: S606
-    from caesarion.config import (
-        freeze_environment,
-        is_beside_the_hub,
-        leaves_out_home,
-        prewarms_kernels,
-    )
+    from caesarion.config import freeze_environment, is_beside_the_hub, prewarms_kernels
     from caesarion.kernels import waiting
 
     if prewarms_kernels():  # It imports while we do.
@@ -84,21 +82,33 @@ def main() -> Any:
         close_memory()
     from caesarion.user_config import leave_out_home
 
-    if leaves_out_home():
-        leave_out_home()
-    # Nothing that is imported is garbage: without looking for some the start takes 0.08 s of
-    # CPU less, and 0.04 s less when the collector never looks at it again.
-    gc.disable()
-    with standing_in(), _without_programs():
+    leave_out_home()
+    if WARM in sys.argv:
+        sys.argv.remove(WARM)
+        _wait_for_user()
+    with _importing():
         from jupyterhub.singleuser import main
 
         for name in _EXTENSIONS:
             with contextlib.suppress(Exception):  # Its extension will fail, and say why.
                 importlib.import_module(name)
-    gc.freeze()
-    gc.enable()
     freeze_environment()
     return main()
+
+
+def _wait_for_user() -> None:
+    """Return when this process is a user's; raises SystemExit if it is not to be."""
+    from caesarion import warm
+    from caesarion.kernels import waiting
+
+    nonce = warm.take_nonce()
+    with _importing():
+        warm.import_all()
+    try:
+        warm.wait(nonce).apply()
+    except SystemExit:
+        waiting.end()
+        raise
 
 
 def close_memory() -> None:
@@ -111,6 +121,21 @@ def close_memory() -> None:
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+@contextlib.contextmanager
+def _importing() -> Iterator[None]:
+    """
+    Import the server in the block: quickly, and without what it never uses.
+
+    Nothing that is imported is garbage: without looking for some the start takes 0.08 s of
+    CPU less, and 0.04 s less when the collector never looks at it again.
+    """
+    gc.disable()
+    with standing_in(), _without_programs():
+        yield
+    gc.freeze()
+    gc.enable()
 
 
 @contextlib.contextmanager

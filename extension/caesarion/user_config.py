@@ -12,15 +12,23 @@ which run nothing in the server. The lab's settings, such as its theme, stay the
 from pathlib import Path
 from typing import Any
 
+from caesarion import config
+
 
 def leave_out_home() -> None:
-    """Keep what lies in the home out of where Jupyter looks for settings, also of the lab's."""
+    """
+    Keep what lies in the home out of where Jupyter looks for settings, also of the lab's.
+
+    Only where the hub says so, which a server that waits for its user is told later.
+    """
     # Before the modules that take the function from here.
     from jupyter_core import paths
 
     find = paths.jupyter_config_path
 
     def jupyter_config_path() -> list[str]:
+        if not config.leaves_out_home():
+            return find()
         home = Path.home().resolve()
         return [path for path in find() if not Path(path).resolve().is_relative_to(home)]
 

@@ -144,16 +144,22 @@ async def test_it_ends_with_the_server(prewarmed: PrewarmedKernel) -> None:
     assert not is_alive(process)
 
 
-async def test_none_is_started_when_it_is_switched_off_or_somebody_was_first(
-    kernel_manager: Any,
-) -> None:
-    off, late = PrewarmedKernel(kernel_manager, 0), PrewarmedKernel(kernel_manager, 60)
-    assert await late.adopt() is None
-    for prewarmed in (off, late):
-        prewarmed.start()
-        assert await prewarmed.adopt() is None
-        await prewarmed.close()
+async def test_none_is_started_when_it_is_switched_off(kernel_manager: Any) -> None:
+    off = PrewarmedKernel(kernel_manager, 0)
+    off.start()
+    assert await off.adopt() is None
+    await off.close()
     assert kernels_of(os.getpid()) == []
+
+
+async def test_a_conversation_that_is_there_before_it_has_it_started(kernel_manager: Any) -> None:
+    early = PrewarmedKernel(kernel_manager, 60)
+    kernel_id = await early.adopt()
+    early.start()
+    assert len(kernels_of(os.getpid())) == 1
+    assert kernel_manager.list_kernel_ids() == [kernel_id]
+    await early.close()
+    await kernel_manager.shutdown_all(now=True)
 
 
 async def test_none_is_started_by_a_kernel_manager_whose_kernels_are_elsewhere(

@@ -2,23 +2,21 @@
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-import pytest_asyncio
 from caesarion.config import CaesarionKernel
-from caesarion.kernels import provisioner, waiting
+from caesarion.kernels import waiting
 from caesarion.kernels.kernel import Kernel
-from jupyter_client.provisioning.factory import KernelProvisionerFactory
+from caesarion.kernels.prewarm import PrewarmedKernel
 
 from tests.hub import is_alive
-from tests.kernels import run, running_kernel_manager
+from tests.kernels import run
 from tests.server import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -33,7 +31,7 @@ print(json.dumps({
     "environment": dict(os.environ),
     "user's": [site.USER_BASE, site.USER_SITE, site.ENABLE_USER_SITE],
     "paths": [sysconfig.get_config_var("userbase"), os.getcwd(), os.umask(0o22)],
-    "modules": sorted(sys.modules.keys() - {"runpy"}),
+    "modules": sorted(sys.modules),
     "main": [sorted(vars(main)), repr(main.__spec__), sys.excepthook.__module__],
     "signals": [str(signal.getsignal(one)).split(" at ")[0] for one in signal.valid_signals()],
     "leads": [os.getsid(0) == os.getpid(), os.getpgid(0) == os.getpid(), os.getppid()],
@@ -48,33 +46,29 @@ print(json.dumps({
 """
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def kernel_manager(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
-    """A kernel manager that takes a process that waits, as a server's does."""
-    async with running_kernel_manager(tmp_path_factory.mktemp("kernels")) as kernel_manager:
-        provisioner.install(kernel_manager)
-        yield kernel_manager
-    KernelProvisionerFactory.clear_instance()
-
-
 @pytest.fixture
 def waits() -> Iterator[psutil.Process]:
-    """A process that waits."""
+    """A process that waits, with the environment that the test has at its start."""
     waiting.start()
     assert waiting._waiting
     yield psutil.Process(waiting._waiting.process.pid)
     waiting.end()
 
 
-async def started(kernel_manager: Any, **options: Any) -> tuple[Any, int]:
-    """Start a kernel; return what it tells of itself, and its process."""
-    kernel_id = await kernel_manager.start_kernel(path="", **options)
+async def look(kernel_manager: Any, kernel_id: str | None) -> tuple[Any, int]:
+    """Return what a kernel tells of itself, and its process; end it."""
+    assert kernel_id
     kernel = Kernel(CaesarionKernel(time_limit=60), kernel_manager, kernel_id)
     ran = await run(kernel, LOOK)
     pid = kernel_manager.get_kernel(kernel_id).provisioner.pid
     await kernel.close()
     await kernel_manager.shutdown_kernel(kernel_id, now=True)
     return json.loads(ran.text), pid
+
+
+async def prewarmed(kernel_manager: Any) -> tuple[Any, int]:
+    """Look at a kernel that is started ahead of its use, from the process that waits."""
+    return await look(kernel_manager, await PrewarmedKernel(kernel_manager, 600).adopt())
 
 
 async def python(source: str) -> str:
@@ -86,25 +80,28 @@ async def python(source: str) -> str:
 
 
 async def test_a_kernel_that_has_waited_is_in_nothing_different_from_one_that_has_not(
-    kernel_manager: Any, waits: psutil.Process, tmp_path: Path
+    kernel_manager: Any, waits: psutil.Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home = {**os.environ, "HOME": str(tmp_path), "USER": "ada", "TZ": "Asia/Tokyo"}
-    waited, pid = await started(kernel_manager, env=home)
-    usual, other = await started(kernel_manager, env=home)
+    for name, text in {"HOME": str(tmp_path), "USER": "ada", "TZ": "Asia/Tokyo"}.items():
+        monkeypatch.setenv(name, text)
+    waited, pid = await prewarmed(kernel_manager)
+    usual, other = await look(kernel_manager, await kernel_manager.start_kernel(path=""))
     assert (pid, waited["environment"]["HOME"]) == (waits.pid, str(tmp_path))
     assert other != waits.pid
+    usual["modules"].remove("runpy")  # What has run ipykernel_launcher: nobody looks for it.
     assert waited == usual
 
 
 @pytest.mark.parametrize("name", ["PYTHONUTF8", "PYDEVD_USE_FRAME_EVAL"])
 async def test_where_a_variable_counts_at_the_start_of_python_the_process_starts_afresh(
-    kernel_manager: Any, waits: psutil.Process, name: str
+    kernel_manager: Any, waits: psutil.Process, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told, pid = await started(kernel_manager, env={**os.environ, name: "1"})
+    monkeypatch.setenv(name, "1")
+    told, pid = await prewarmed(kernel_manager)
     assert pid == waits.pid
     assert told["environment"][name] == "1"
     assert ("utf8_mode=1" in told["python"][4]) is (name == "PYTHONUTF8")
-    assert "runpy" not in told["modules"]
+    assert "runpy" in told["modules"]
 
 
 async def test_before_it_is_a_kernel_it_knows_nothing_of_its_user(
@@ -123,7 +120,7 @@ async def test_before_it_is_a_kernel_it_knows_nothing_of_its_user(
     assert not is_alive(process)
 
 
-async def test_a_kernel_of_another_command_leaves_it_waiting(
+async def test_a_kernel_of_another_command_is_launched_and_the_process_ends(
     kernel_manager: Any, waits: psutil.Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     argv = [sys.executable, "-Xutf8", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
@@ -131,17 +128,25 @@ async def test_a_kernel_of_another_command_leaves_it_waiting(
     file.parent.mkdir(parents=True)
     file.write_text(json.dumps({"argv": argv, "display_name": "Other", "language": "python"}))
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
-    told, pid = await started(kernel_manager, kernel_name="other")
+    monkeypatch.setattr(kernel_manager, "default_kernel_name", "other")
+    told, pid = await prewarmed(kernel_manager)
     assert "utf8_mode=1" in told["python"][4]
-    assert (pid != waits.pid, is_alive(waits)) == (True, True)
+    assert (pid != waits.pid, is_alive(waits)) == (True, False)
 
 
 async def test_one_that_has_died_is_not_missed(kernel_manager: Any, waits: psutil.Process) -> None:
     waits.kill()
     await eventually(lambda: not is_alive(waits))
-    told, pid = await started(kernel_manager)
+    told, pid = await prewarmed(kernel_manager)
     assert pid != waits.pid
     assert told["leads"][:2] == [True, True]
+
+
+async def test_none_waits_where_no_kernel_is_wanted_ahead(
+    kernel_manager: Any, waits: psutil.Process
+) -> None:
+    PrewarmedKernel(kernel_manager, 0)
+    assert not is_alive(waits)
 
 
 STARTS = """

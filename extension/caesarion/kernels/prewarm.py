@@ -13,7 +13,7 @@ from typing import Any
 
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 
-from caesarion.kernels import waiting
+from caesarion.kernels import provisioner, waiting
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class PrewarmedKernel:
         self._ending: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
-        """Start the kernel, unless it was started, or asked for, before."""
+        """Start the kernel, unless it was started before."""
         if self._wanted:
             self._wanted = False
             self._started = asyncio.ensure_future(self._start())
@@ -47,6 +47,7 @@ class PrewarmedKernel:
 
     async def adopt(self) -> str | None:
         """Hand the kernel to Jupyter Server and return its id; None where none lives."""
+        self.start()
         manager = await self._take()
         if manager is None:
             return None
@@ -88,6 +89,8 @@ class PrewarmedKernel:
         options: dict[str, Any] = {}
         if kernel_manager.transport_encryption != "disabled":
             options["transport_encryption"] = kernel_manager.transport_encryption
+        if process := waiting.take():
+            provisioner.provide(manager, kernel_id, process)
         await manager.start_kernel(
             kernel_id=kernel_id, cwd=kernel_manager.cwd_for_path(""), **options
         )
@@ -95,7 +98,7 @@ class PrewarmedKernel:
 
     async def _take(self) -> Any:
         """Return the kernel's manager, which is the caller's from now on; None if there is none."""
-        self._wanted = False
+        self._wanted = False  # Nobody starts it any more.
         if self._expiry:
             self._expiry.cancel()
         started, self._started = self._started, None

@@ -2,7 +2,7 @@
 A process that waits to become a kernel, so that a kernel starts without importing anything.
 
 Started by :mod:`caesarion.singleuser` before the server's own imports, on another core than they;
-taken by :mod:`caesarion.kernels.provisioner` for the first kernel that it can be. Runs
+taken by :mod:`caesarion.kernels.prewarm` for the kernel that is started ahead of its use. Runs
 ``waiting_process.py``. It knows nothing of its user until then: of the server's variables it
 gets those that count when Python starts.
 """

@@ -31,7 +31,9 @@ from typing import Any
 # The leaves of what IPKernelApp (ipykernel 7) imports until its first answer.
 _IMPORTS = (
     *("ipykernel.kernelapp", "ipykernel.debugger", "IPython.core.completerlib"),
-    *("IPython.extensions.storemagic", "tornado.platform.asyncio", "psutil"),
+    *("IPython.core.debugger", "IPython.core.logger", "IPython.core.oinspect"),
+    *("IPython.extensions.storemagic", "IPython.utils.wildcard"),
+    *("faulthandler", "psutil", "sqlite3", "tornado.platform.asyncio"),
 )
 
 

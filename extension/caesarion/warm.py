@@ -1,0 +1,221 @@
+"""
+A server that waits for its user: everything is imported, and it is nobody's yet.
+
+Called by :mod:`caesarion.singleuser` where a hub that keeps such
+servers has started it with ``--warm``.
+The hub then sends one of them the environment of its user, with the nonce that it has made for
+this server alone, and the process goes on as that user's server, on the same port. The hub's side
+is ``caesarion_hub.claims``. JupyterHub has nothing like it: Spawners start a server for somebody.
+
+Whoever can reach the port can end the server by another nonce, and do nothing else to it.
+"""
+
+import asyncio
+import contextlib
+import hmac
+import importlib
+import json
+import os
+import signal
+import site
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tornado.httpserver import HTTPServer
+from tornado.web import Application, RequestHandler
+
+NONCE_VARIABLE = "CAESARION_CLAIM_NONCE"
+REFUSED_STATUS = 77
+"""Exit status of a server that was sent another nonce, so that the hub can tell."""
+
+IMPORTS = (
+    *("jupyter_server.serverapp", "jupyterlab_server.app", "notebook_shim.shim"),
+    *("jupyterhub._xsrf_utils", "jupyterhub.httpclient", "jupyterhub.log", "jupyterhub.scopes"),
+    *("jupyterlab.commands", "jupyterlab.coreconfig", "jupyterlab.debuglog"),
+    *("jupyterlab.extensions", "jupyterlab.extensions.readonly"),
+    *("jupyterlab.handlers.announcements", "jupyterlab.handlers.build_handler"),
+    *("jupyterlab.handlers.error_handler", "jupyterlab.handlers.extension_manager_handler"),
+    "jupyterlab.handlers.plugin_manager_handler",
+    *("caesarion.extension", "caesarion.chat.persona_manager"),
+    # What the server imports when it starts its parts, or answers for the first time.
+    *("jupyter_ai_chat_commands.extension_app", "jupyter_lsp.manager", "jupyter_lsp.handlers"),
+    *("jupyter_lsp.serverextension", "jupyter_server_terminals.app", "jupyterlab_chat"),
+    *("jupyter_server.services.api.handlers", "jupyter_server.services.config.handlers"),
+    *("jupyter_server.services.contents.handlers", "jupyter_server.services.kernels.handlers"),
+    *("jupyter_server.kernelspecs.handlers", "jupyter_server.nbconvert.handlers"),
+    *("jupyter_server.services.nbconvert.handlers", "jupyter_server.services.security.handlers"),
+    *("jupyter_server.services.sessions.handlers", "jupyter_server.services.events.handlers"),
+    *("jupyter_server.services.shutdown", "jupyter_server.view.handlers"),
+    *("IPython.paths", "httpcore", "ipykernel.kernelspec", "jinja2.ext", "psutil"),
+    *("jupyter_core.migrate", "jupyter_lsp.virtual_documents_shadow", "unittest.mock"),
+    "zipp.compat.overlay",
+)
+"""
+What a user's server imports, less the modules that read who their user is when they are imported.
+
+Those are :data:`AFTER_CLAIM`. ``tests/integration/test_warm.py`` holds both.
+"""
+
+AFTER_CLAIM = (
+    # HubAuth.base_url and api_url; the settings of the lab, which lie in the home.
+    *("jupyterhub.services.auth", "jupyterhub.singleuser", "jupyterlab.labapp"),
+)
+
+# A module whose functions read such a constant of its own, the trash in the home.
+_HOLDS_HOME = "send2trash.plat_other"
+
+_SERVICE_URL = "JUPYTERHUB_SERVICE_URL"
+_MAX_BODY = 1024 * 1024
+_CLIENT_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What makes a server a user's."""
+
+    environment: dict[str, str]
+    cwd: str | None
+
+    def apply(self) -> None:
+        """Make this process the one that would have been started with it."""
+        os.environ.update(self.environment)
+        if self.cwd:
+            os.chdir(self.cwd)
+        site.USER_BASE = site.USER_SITE = None
+        if module := sys.modules.get(_HOLDS_HOME):
+            importlib.reload(module)
+
+
+class _NoClaimError(ValueError):
+    """A body that is no claim; ``str`` of it is a sentence for the hub's log."""
+
+
+def take_nonce() -> str:
+    """Return the nonce, and take it out of the environment, which kernels inherit."""
+    return os.environ.pop(NONCE_VARIABLE, "")
+
+
+def import_all() -> None:
+    """Import what a server does, as far as that does not depend on its user."""
+    for name in IMPORTS:
+        with contextlib.suppress(Exception):  # The server will fail, or do without.
+            importlib.import_module(name)
+
+
+def wait(nonce: str) -> Claim:
+    """Listen until the hub claims this server; raises SystemExit if it is to end instead."""
+    address = urlsplit(os.environ.get(_SERVICE_URL, ""))
+    if not nonce or not address.port:
+        sys.exit(
+            f"A server that waits for its user needs {NONCE_VARIABLE}, and its address in "
+            f"{_SERVICE_URL}. Start it by a hub."
+        )
+    # Not asyncio.run, which leaves the thread without a loop that the server would find.
+    loop = asyncio.new_event_loop()
+    try:
+        outcome = loop.run_until_complete(_wait(nonce, address.hostname or "", address.port))
+    except OSError as error:
+        sys.exit(f"The server cannot listen at {address.netloc}: {error.strerror}.")
+    finally:
+        loop.close()
+    if isinstance(outcome, int):
+        if outcome == REFUSED_STATUS:
+            print("Another nonce was sent to this server, which ends.", file=sys.stderr)
+        sys.exit(outcome)
+    return outcome
+
+
+async def _wait(nonce: str, host: str, port: int) -> Claim | int:
+    """Return the claim, or the status with which to exit."""
+    loop = asyncio.get_running_loop()
+    waiting = _Waiting(nonce, port, loop.create_future())
+    loop.add_signal_handler(signal.SIGTERM, waiting.end, 0)
+    server = HTTPServer(
+        Application(
+            [("/claim", _Claims, {"waiting": waiting})],
+            default_handler_class=_Unclaimed,
+            log_function=lambda _: None,
+        ),
+        max_body_size=_MAX_BODY,
+        body_timeout=_CLIENT_SECONDS,
+        idle_connection_timeout=_CLIENT_SECONDS,
+    )
+    server.listen(port, host)
+    try:
+        return await waiting.outcome
+    finally:
+        server.stop()
+        await server.close_all_connections()
+
+
+@dataclass
+class _Waiting:
+    """What a server that waits knows: its nonce and its port, and in the end its claim."""
+
+    nonce: str
+    port: int
+    outcome: "asyncio.Future[Claim | int]"
+    claimed: bool = False
+
+    def end(self, outcome: Claim | int) -> None:
+        if not self.outcome.done():
+            self.outcome.set_result(outcome)
+
+
+class _Unclaimed(RequestHandler):
+    """Answers each request, whatever it is for, that the server is nobody's."""
+
+    async def prepare(self) -> None:
+        self.set_header("X-Caesarion-Warm", "unclaimed")
+        await self.answer(503, "This server waits for its user. Ask again when it has one.")
+
+    async def answer(self, status: int, message: str) -> None:
+        self.set_status(status)
+        await self.finish({"message": message})
+
+
+class _Claims(_Unclaimed):
+    """Takes the one claim."""
+
+    def initialize(self, waiting: _Waiting) -> None:
+        self.waiting = waiting
+
+    async def prepare(self) -> None:
+        waiting, sent = self.waiting, self.request.headers.get("Authorization", "")
+        if self.request.method != "POST":
+            await super().prepare()
+        elif not hmac.compare_digest(sent.encode(), f"Bearer {waiting.nonce}".encode()):
+            await self.answer(403, "This is not the nonce of this server, which ends.")
+            waiting.end(REFUSED_STATUS)
+        elif waiting.claimed:
+            await self.answer(403, "This server has been claimed.")
+        else:
+            await self._claim(waiting)
+
+    async def _claim(self, waiting: _Waiting) -> None:
+        try:
+            claim = _read(self.request.body, waiting.port)
+        except _NoClaimError as error:
+            await self.answer(400, str(error))
+            return
+        waiting.claimed = True
+        await self.finish({"claimed": True})
+        waiting.end(claim)
+
+
+def _read(body: bytes, port: int) -> Claim:
+    try:
+        sent = json.loads(body)
+        claim = Claim(dict(sent["environment"]), sent.get("cwd"))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise _NoClaimError("The body is not JSON with an environment.") from error
+    for name, text in claim.environment.items():
+        if not (isinstance(text, str) and name and "=" not in name and "\0" not in name + text):
+            raise _NoClaimError(f"{name!r} in the environment is no variable with a text.")
+    if claim.cwd is not None and not (isinstance(claim.cwd, str) and Path(claim.cwd).is_dir()):
+        raise _NoClaimError(f"There is no folder {claim.cwd!r}.")
+    if (url := claim.environment.get(_SERVICE_URL)) and urlsplit(url).port != port:
+        raise _NoClaimError(f"{_SERVICE_URL} is {url!r}, but the server listens on port {port}.")
+    return claim
