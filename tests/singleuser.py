@@ -7,9 +7,15 @@ Called by the tests of :mod:`caesarion.singleuser` and by the benchmark of the s
         server.wait()
         server.get("api/status")
 
-The hub is real (``tests/fakes/bare_hub.py``); nothing is between the two, no proxy.
+The hub is real (``tests/fakes/bare_hub.py``); nothing is between the two, no proxy. A server that
+waits for its user is started and claimed as by a hub, too::
+
+    with warm_server(folder) as warm:
+        server = await warm.claim(hub, "ada")
+        server.wait()
 """
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -20,6 +26,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+
+from caesarion_hub import claims
 
 from tests.fakes.bare_hub import BareHub, free_port
 from tests.hub import REPOSITORY, clean_environment
@@ -89,35 +98,112 @@ def singleuser(
     """
     home = folder / "home"
     home.mkdir(parents=True, exist_ok=True)
-    token = hub.make_token(user, ["self"])
-    port, prefix = free_port(), f"/user/{user}/"
-    log = folder / "server.log"
+    variables = user_environment(hub, user, home, free_port()) | dict(environment or {})
+    with _process(
+        [program, *command, "--allow-root", *arguments], home, _anybodys(folder) | variables
+    ) as (process, log):
+        yield _made(variables, process, log)
+
+
+@dataclass
+class WarmServer:
+    """A server at ``url`` that waits for its user."""
+
+    url: str
+    nonce: str
+    process: subprocess.Popen[str]
+    log: Path
+
+    async def wait(self) -> None:
+        """Wait until it can be claimed."""
+        async with asyncio.timeout(READY_WITHIN):
+            while not await claims.is_waiting(self.url):
+                assert self.process.poll() is None, self.log.read_text()
+                await asyncio.sleep(0.01)
+
+    async def claim(
+        self, hub: BareHub, user: str, environment: Mapping[str, str] | None = None
+    ) -> Singleuser:
+        """Make it the server of ``user``, in a home beside its log."""
+        home = self.log.parent / "home"
+        home.mkdir(exist_ok=True)
+        port = urlsplit(self.url).port
+        assert port
+        variables = user_environment(hub, user, home, port) | dict(environment or {})
+        await claims.claim(self.url, self.nonce, variables, str(home))
+        return _made(variables, self.process, self.log)
+
+
+@contextmanager
+def warm_server(
+    folder: Path,
+    *,
+    command: Sequence[str] = OURS,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[WarmServer]:
+    """Run a server that waits for its user; yields at once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    nonce, url = claims.new_nonce(), f"http://127.0.0.1:{free_port()}"
+    variables = {
+        "JUPYTERHUB_SERVICE_URL": f"{url}/",
+        claims.NONCE_VARIABLE: nonce,
+        **(environment or {}),
+    }
+    with _process(
+        [sys.executable, *command, "--allow-root", claims.WARM_ARGUMENT],
+        folder,
+        _anybodys(folder) | variables,
+    ) as (process, log):
+        yield WarmServer(url, nonce, process, log)
+
+
+def user_environment(hub: BareHub, user: str, home: Path, port: int) -> dict[str, str]:
+    """Return what a hub's spawner says of the user and of the hub."""
+    prefix = f"/user/{user}/"
+    return {
+        "HOME": str(home),
+        "JUPYTERHUB_API_TOKEN": hub.make_token(user, ["self"]),
+        "JUPYTERHUB_API_URL": hub.api_url,
+        "JUPYTERHUB_ACTIVITY_URL": f"{hub.api_url}/users/{user}/activity",
+        "JUPYTERHUB_BASE_URL": "/",
+        "JUPYTERHUB_CLIENT_ID": f"jupyterhub-user-{user}",
+        "JUPYTERHUB_DEFAULT_URL": "/lab",
+        "JUPYTERHUB_OAUTH_ACCESS_SCOPES": f'["access:servers!user={user}"]',
+        "JUPYTERHUB_OAUTH_CALLBACK_URL": f"{prefix}oauth_callback",
+        "JUPYTERHUB_OAUTH_CLIENT_ALLOWED_SCOPES": "[]",
+        "JUPYTERHUB_ROOT_DIR": "~",
+        "JUPYTERHUB_SERVICE_PREFIX": prefix,
+        "JUPYTERHUB_SERVICE_URL": f"http://127.0.0.1:{port}{prefix}",
+        "JUPYTERHUB_USER": user,
+    }
+
+
+def _anybodys(folder: Path) -> dict[str, str]:
+    """Return what is the same for all users."""
+    ours = (REPOSITORY / "extension", REPOSITORY / "dialects", REPOSITORY)
+    return {
+        **clean_environment(),
+        "HOME": str(folder),
+        "JUPYTER_CONFIG_PATH": str(shipped_configuration(folder / "configuration")),
+        "PYTHONPATH": os.pathsep.join(str(path) for path in ours),
+    }
+
+
+def _made(variables: Mapping[str, str], process: subprocess.Popen[str], log: Path) -> Singleuser:
+    url, home = variables["JUPYTERHUB_SERVICE_URL"], Path(variables["HOME"])
+    return Singleuser(url, variables["JUPYTERHUB_API_TOKEN"], home, process, log)
+
+
+@contextmanager
+def _process(
+    command: Sequence[str | Path], cwd: Path, environment: Mapping[str, str]
+) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    log = Path(environment["JUPYTER_CONFIG_PATH"]).parent / "server.log"
     with log.open("wb") as printed:
         process = subprocess.Popen(
-            [program, *command, "--allow-root", *arguments],
-            cwd=home,
-            env={
-                **clean_environment(),
-                "HOME": str(home),
-                "JUPYTER_CONFIG_PATH": str(shipped_configuration(folder / "configuration")),
-                "JUPYTERHUB_API_TOKEN": token,
-                "JUPYTERHUB_API_URL": hub.api_url,
-                "JUPYTERHUB_ACTIVITY_URL": f"{hub.api_url}/users/{user}/activity",
-                "JUPYTERHUB_BASE_URL": "/",
-                "JUPYTERHUB_CLIENT_ID": f"jupyterhub-user-{user}",
-                "JUPYTERHUB_DEFAULT_URL": "/lab",
-                "JUPYTERHUB_OAUTH_ACCESS_SCOPES": f'["access:servers!user={user}"]',
-                "JUPYTERHUB_OAUTH_CALLBACK_URL": f"{prefix}oauth_callback",
-                "JUPYTERHUB_OAUTH_CLIENT_ALLOWED_SCOPES": "[]",
-                "JUPYTERHUB_ROOT_DIR": "~",
-                "JUPYTERHUB_SERVICE_PREFIX": prefix,
-                "JUPYTERHUB_SERVICE_URL": f"http://127.0.0.1:{port}{prefix}",
-                "JUPYTERHUB_USER": user,
-                "PYTHONPATH": os.pathsep.join(
-                    str(path) for path in (REPOSITORY / "extension", REPOSITORY)
-                ),
-                **(environment or {}),
-            },
+            command,
+            cwd=cwd,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=printed,
             stderr=subprocess.STDOUT,
@@ -125,7 +211,7 @@ def singleuser(
             start_new_session=True,
         )
         try:
-            yield Singleuser(f"http://127.0.0.1:{port}{prefix}", token, home, process, log)
+            yield process, log
         finally:
             process.terminate()
             try:

@@ -8,7 +8,9 @@ for them the environment is the cap, which a file can only lower.
 
 Called by :mod:`caesarion.extension`, which builds them, and read by all that take them.
 Invariant: settings are read from the environment in this module alone (:mod:`caesarion.singleuser`
-only hides PATH for a moment), and it imports nothing of ours but the errors.
+only hides PATH for a moment, :mod:`caesarion.warm` becomes a user's, and
+:mod:`caesarion.kernels.waiting` passes on what Python reads), and it imports nothing of ours but
+the errors.
 """
 
 import os

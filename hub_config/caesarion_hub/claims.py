@@ -72,7 +72,9 @@ async def claim(
             f"The warm server at {base} did not answer the claim: {error}. Start another."
         ) from error
     if response.code == 403:
-        raise ClaimError(f"The warm server at {base} has another nonce. Start another server.")
+        raise ClaimError(
+            f"The warm server at {base} has another nonce, or a user already. Start another."
+        )
     if response.code != 200 or response.body != b'{"claimed": true}':
         raise ClaimError(
             f"The server at {base} answered the claim with status {response.code}, not as a warm "

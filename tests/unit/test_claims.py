@@ -48,7 +48,10 @@ async def test_a_claim_sends_the_nonce_and_the_environment_to_the_servers_root()
 @pytest.mark.parametrize(
     ("reply", "told"),
     [
-        ("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "has another nonce. Start"),
+        (
+            "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
+            "has another nonce, or a user already",
+        ),
         ("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "status 404, not as a warm"),
         ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "status 200, not as a warm"),
         ("HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n", "status 302"),
