@@ -152,7 +152,7 @@ class Hub:
         if self.spawners.pool:
             assert self.pool._task
             self.pool._task.cancel()
-            for _, check in self.pool._checks.values():
+            for check in self.pool._checks.values():
                 check.cancel()
         self.spawners.pool = None
 
@@ -464,6 +464,21 @@ async def test_a_pod_that_ends_is_replaced_later_and_said_once(
     await until(lambda: len(hub.pool._ready) == 1)
     assert caplog.text.count("Warm servers: ") == 1
     assert f"{name} has ended" in caplog.text
+
+
+async def test_a_pod_that_does_not_become_ready_is_replaced(
+    node: Node, make: Callable[..., Hub], caplog: pytest.LogCaptureFixture
+) -> None:
+    node.has_room = False
+    await make(startTimeout=1).start(ready=0)
+    await until(node.warm)
+    [name] = await node.warm()
+
+    async def is_another() -> bool:
+        return await node.warm() not in ([], [name])
+
+    await until(is_another)
+    assert f"Warm servers: {name} was not ready after 1 seconds. Trying again." in caplog.text
 
 
 async def test_a_full_quota_is_said_once_and_not_asked_again_and_again(

@@ -270,6 +270,7 @@ def test_what_a_warm_pod_is_follows_from_what_the_api_says() -> None:
     assert state_of(warm(digest="old"), "d", {"1"}, ()) is State.OUTDATED
     assert state_of(warm("Failed"), "d", {"1"}, ()) is State.ENDED
     assert state_of(warm("Pending", reason="Unschedulable"), "d", (), ()) is State.UNSCHEDULABLE
+    assert state_of(warm("Pending", reason="Unschedulable"), "d", (), {"1"}) is State.OVERDUE
 
 
 def test_the_orphan_reaper_leaves_warm_pods_to_their_pool_if_there_is_one() -> None:

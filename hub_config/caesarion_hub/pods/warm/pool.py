@@ -34,6 +34,9 @@ from caesarion_hub.pods.warm.metrics import WARM_PODS
 from caesarion_hub.pods.warm.supply import State
 from caesarion_hub.pods.warm.template import Template, is_warm
 
+PREFIX = "jupyter-warm---"
+"""Begins the names: as those of users' pods, but KubeSpawner 7.1 makes no such name for a user."""
+
 SETTLE = 0.1
 """Seconds between two looks at the pods: in a burst of starts there are hundreds of changes."""
 
@@ -82,8 +85,10 @@ class WarmPool:
         """The resource versions that the API server has refused to change, by uid."""
         self._given_up: set[str] = set()
         """Uids of users' pods for which a warm pod was given up."""
-        self._checks: dict[str, tuple[float, asyncio.Task[None]]] = {}
-        """When each pod was seen on a node, and the task that waits until it is ready, by uid."""
+        self._seen: dict[str, tuple[bool, float]] = {}
+        """Whether each pod has a node, and since when that is known, by uid."""
+        self._checks: dict[str, asyncio.Task[None]] = {}
+        """The tasks that wait until pods are ready, by uid."""
         self._starts, self._last_start = 0, 0.0
         self._retries: Iterator[float] | None = None
         """The pauses between retries, while pods fail."""
@@ -203,7 +208,7 @@ class WarmPool:
 
     def _state_of(self, pod: Resource) -> State:
         late = _now() - self._place.patience
-        overdue = [uid for uid, (seen, _) in self._checks.items() if seen < late]
+        overdue = [uid for uid, (_, since) in self._seen.items() if since < late]
         digest = self.template.digest if self.template else ""
         return supply.state_of(pod, digest, self._ready, overdue)
 
@@ -221,7 +226,7 @@ class WarmPool:
 
     async def _create(self) -> None:
         assert self.template
-        name = f"{self._place.release}-warm-{secrets.token_hex(5)}"
+        name = f"{PREFIX}{secrets.token_hex(5)}"
         pod = self.template.make_pod(name, new_nonce())
         await self._api.create_namespaced_pod(self._place.namespace, pod)
         key = f"{self._place.namespace}/{name}"
@@ -234,15 +239,19 @@ class WarmPool:
         """Wait in the background for each pod to become ready; forget those that are gone."""
         known = {pod["metadata"]["uid"] for pod in mine}
         for uid in self._checks.keys() - known:
-            self._checks.pop(uid)[1].cancel()
+            self._checks.pop(uid).cancel()
         self._ready &= known
         self._taken &= known
-        self._stale = {uid: each for uid, each in self._stale.items() if uid in known}
+        for table in (self._seen, self._stale):
+            for uid in table.keys() - known:
+                table.pop(uid)
         for pod in mine:
             uid, name = pod["metadata"]["uid"], pod["metadata"]["name"]
-            if uid not in self._checks and pod["spec"].get("nodeName"):
-                check = asyncio.create_task(self._wait_until_ready(name, uid))
-                self._checks[uid] = (_now(), check)
+            has_node = bool(pod["spec"].get("nodeName"))
+            if self._seen.get(uid, (None, 0.0))[0] is not has_node:
+                self._seen[uid] = (has_node, _now())
+            if has_node and uid not in self._checks:
+                self._checks[uid] = asyncio.create_task(self._wait_until_ready(name, uid))
 
     async def _wait_until_ready(self, name: str, uid: str) -> None:
         key = f"{self._place.namespace}/{name}"

@@ -57,9 +57,9 @@ def state_of(pod: Json, digest: str, ready: Collection[str], overdue: Collection
         return State.OUTDATED
     if uid in ready:
         return State.READY
-    if is_unschedulable(pod):
-        return State.UNSCHEDULABLE
-    return State.OVERDUE if uid in overdue else State.STARTING
+    if uid in overdue:
+        return State.OVERDUE
+    return State.UNSCHEDULABLE if is_unschedulable(pod) else State.STARTING
 
 
 def make_plan(
