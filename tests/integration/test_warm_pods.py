@@ -265,6 +265,7 @@ async def test_of_two_hubs_that_claim_one_pod_one_wins(
     second = await make(replicas=1).start()
     [name] = await node.warm()
     ada, bob = first.spawner("ada"), second.spawner("bob")
+    failed = failed_claims()
     slow = Fault(delay=0.3, verbs={"patch"}, resources={"pods"})
     with node.cluster.server.faults.during(slow):
         starts = [asyncio.create_task(started(each)) for each in (ada, bob)]
@@ -276,6 +277,8 @@ async def test_of_two_hubs_that_claim_one_pod_one_wins(
     assert {ada.pod_name, bob.pod_name} >= {name}
     assert ada.pod_name != bob.pod_name
     assert name in users(node).values()
+    assert name in await node.cluster.names("pods")
+    assert failed_claims() == failed  # the loser has sent nothing
 
 
 async def run_cold_pods(cluster: Cluster, people: list[str]) -> None:

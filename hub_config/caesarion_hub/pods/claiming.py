@@ -27,7 +27,6 @@ from caesarion_hub.pods.warm.template import (
     ColdStartError,
     Identity,
     NoTemplateError,
-    is_warm,
     nonce_of,
 )
 
@@ -145,7 +144,7 @@ class ClaimingPods(PodObjects):
         if self._is_claiming:
             return True  # the copy may be older than the claim
         annotations = pod["metadata"].get("annotations") or {}
-        return not is_warm(pod) and annotations.get(CLAIM, "") == self._claim
+        return bool(annotations.get(CLAIM, "") == self._claim)
 
     def _use_pod(self, name: str) -> None:
         self.pod_name = name
