@@ -172,8 +172,9 @@ def running_hub(
 
     ``environment`` adds variables (``OPENAI_BASE_URL``, ``CAESARION_MODEL`` ...),
     ``values`` is laid over ``local.yaml``; the service for programs, a fifth of a
-    start, runs only if they name it. Yields when users can log in; the failure of a
-    start shows what the launcher printed and the hub's log.
+    start, runs only if they name it, and no server waits for a user unless they say
+    so. Yields when users can log in; the failure of a start shows what the launcher
+    printed and the hub's log.
     """
     port = port or free_port()
     settings = {
@@ -184,7 +185,9 @@ def running_hub(
         **(environment or {}),
     }
     file = folder.with_name(f"{folder.name}-values.yaml")
-    file.write_text(yaml.safe_dump({"api": {"enabled": False}, **(values or {})}))
+    table = {"api": {"enabled": False}, **(values or {})}
+    table["singleuser"] = {"warm": {"replicas": 0}, **table.get("singleuser", {})}
+    file.write_text(yaml.safe_dump(table))
     settings["CAESARION_VALUES"] = str(file)
     process = launch(settings)
     hub = RunningHub(

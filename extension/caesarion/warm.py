@@ -19,6 +19,7 @@ import os
 import signal
 import site
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -130,7 +131,7 @@ def wait(nonce: str) -> Claim:
 async def _wait(nonce: str, host: str, port: int) -> Claim | int:
     """Return the claim, or the status with which to exit."""
     loop = asyncio.get_running_loop()
-    waiting = _Waiting(nonce, port, loop.create_future())
+    waiting = _Waiting(nonce, port, loop.create_future(), lambda: server.stop())
     loop.add_signal_handler(signal.SIGTERM, waiting.end, 0)
     server = HTTPServer(
         Application(
@@ -157,6 +158,8 @@ class _Waiting:
     nonce: str
     port: int
     outcome: "asyncio.Future[Claim | int]"
+    stop: Callable[[], None]
+    """Stops listening."""
     claimed: bool = False
 
     def end(self, outcome: Claim | int) -> None:
@@ -201,8 +204,11 @@ class _Claims(_Unclaimed):
             await self.answer(400, str(error))
             return
         waiting.claimed = True
-        await self.finish({"claimed": True})
-        waiting.end(claim)
+        waiting.stop()  # First: nobody who connects after the answer is told that it is unclaimed.
+        try:
+            await self.finish({"claimed": True})
+        finally:  # A hub that is gone by now has the claim's end to see to.
+            waiting.end(claim)
 
 
 def _read(body: bytes, port: int) -> Claim:

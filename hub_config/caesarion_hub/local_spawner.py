@@ -1,11 +1,13 @@
 """
 Spawns users' servers on one machine: a process and a home folder for each user.
 
-Called by ``spawner``; JupyterHub runs :class:`HomeSpawner`. All processes run as
-the same operating-system user, so users are not isolated from each other: this
-is for one person's machine. Isolation needs the cluster and its pods.
+Called by ``spawner``; JupyterHub runs :class:`HomeSpawner`, which takes servers that wait
+for a user from ``warm_processes``. All processes run as the same operating-system user, so
+users are not isolated from each other: this is for one person's machine. Isolation needs
+the cluster and its pods.
 """
 
+import asyncio
 import hashlib
 import os
 import re
@@ -13,15 +15,17 @@ import shutil
 import sys
 from pathlib import Path
 from subprocess import DEVNULL, STDOUT
-from typing import IO, Any, ClassVar
+from typing import Any, ClassVar
 
 from jupyterhub.spawner import SimpleLocalProcessSpawner
-from traitlets import Unicode, default
+from traitlets import Integer, Unicode, default
 from traitlets.config import Config
 
-from caesarion_hub import sandboxes
+from caesarion_hub import claims, sandboxes
 from caesarion_hub.logs import server_log
-from caesarion_hub.values import Local
+from caesarion_hub.readiness import wait_until_ready
+from caesarion_hub.values import Local, Values
+from caesarion_hub.warm_processes import WarmProcesses
 
 NETWORK_VARIABLES = (
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
@@ -30,10 +34,15 @@ NETWORK_VARIABLES = (
 """This machine's proxy and certificate settings, which every process of ours inherits."""
 
 
-def configure(c: Config, local: Local) -> None:
-    """Set the spawner class and the server's command."""
+DEATH_INTERVAL = 0.5
+"""Seconds between two looks at whether a server that starts has ended."""
+
+
+def configure(c: Config, values: Values, local: Local) -> None:
+    """Set the spawner class, the server's command, and how many servers wait for users."""
     c.JupyterHub.spawner_class = HomeSpawner
     c.HomeSpawner.folder = str(local.folder)
+    c.HomeSpawner.warm_replicas = values.singleuser.warm.replicas
     # What lies in the user's home is not run before the server has read its settings.
     c.Spawner.cmd = [sys.executable, "-s", "-P", "-m", "caesarion.singleuser"]
     c.Spawner.args = ["--allow-root"] if os.geteuid() == 0 else []
@@ -47,6 +56,15 @@ class HomeSpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]
     """
 
     folder = Unicode(help="The folder that holds homes/ and logs/.").tag(config=True)
+
+    warm_replicas = Integer(
+        0,
+        help="How many servers wait for a user, with everything imported; 0 for none. Each takes "
+        "some 160 MB, with its kernel.",
+    ).tag(config=True)
+
+    warm: ClassVar[WarmProcesses | None] = None
+    """The servers that wait, which all spawners share; None if there are none."""
 
     unsupported_traits: ClassVar[dict[str, str]] = {
         "home_dir_template": "Homes are in the state folder; set CAESARION_STATE.",
@@ -70,15 +88,77 @@ class HomeSpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]
     def _env_keep(self) -> list[str]:
         return [*self._env_keep_default(), *NETWORK_VARIABLES]
 
+    @classmethod
+    async def keep_warm(cls, hub: Any) -> None:
+        """Keep servers that wait from now on, if the configuration says so; ``hub`` is the app."""
+        anybodys = cls(parent=hub)
+        if anybodys.warm_replicas:
+            cls.warm = WarmProcesses(
+                anybodys.warm_replicas,
+                anybodys.command(),
+                anybodys.environment_of_all(),
+                Path(anybodys.folder, "warm"),
+                hub.log,
+            )
+            cls.warm.start()
+
+    def command(self) -> list[str]:
+        """Return the server's command with its arguments."""
+        return [*self.cmd, *self.get_args()]
+
+    def environment_of_all(self) -> dict[str, str]:
+        """Return the part of the server's environment that is the same for all users."""
+        kept = {name: os.environ[name] for name in self.env_keep if name in os.environ}
+        set_by_values = {
+            name: text for name, text in self.environment.items() if isinstance(text, str)
+        }
+        return kept | set_by_values
+
     async def start(self) -> Any:
-        """Start the server with its output redirected to its own log file."""
-        configured = self.popen_kwargs
-        with self._open_log() as log:
-            self.popen_kwargs = {"stdin": DEVNULL, "stdout": log, "stderr": STDOUT, **configured}
-            try:
-                return await super().start()
-            finally:
-                self.popen_kwargs = configured
+        """Claim a server that waits, or start one; its output goes to its user's log file."""
+        if not await self._claim():
+            configured = self.popen_kwargs
+            with self._log_file().open("w") as log:
+                output = {"stdin": DEVNULL, "stdout": log, "stderr": STDOUT}
+                self.popen_kwargs = output | configured
+                try:
+                    await super().start()
+                finally:
+                    self.popen_kwargs = configured
+        await self._wait_until_ready()
+        return self.ip or "127.0.0.1", self.port
+
+    async def _claim(self) -> bool:
+        """Make a server that waits this user's, and return whether there was one."""
+        started_as_usual = not (self.popen_kwargs or self.shell_cmd)
+        if not (self.warm and started_as_usual and self.warm.command == tuple(self.command())):
+            return False
+        if not (warm := self.warm.take()):
+            return False
+        self.port = warm.port
+        self._make_home()
+        warm.log.rename(self._log_file())
+        try:
+            await claims.claim(warm.url, warm.nonce, self.get_env(), self.home_dir)
+        except claims.ClaimError as problem:
+            self.log.warning("%s", problem)
+            warm.end()
+            self.port = 0
+            return False
+        self.proc, self.pid = warm.process, warm.process.pid
+        return True
+
+    async def _wait_until_ready(self) -> None:
+        """Return when the server answers, or has ended, which JupyterHub finds out then."""
+        ready = asyncio.ensure_future(
+            wait_until_ready(f"http://127.0.0.1:{self.port}{self.server.base_url}api")
+        )
+        try:
+            while self.proc.poll() is None:
+                if (await asyncio.wait({ready}, timeout=DEATH_INTERVAL))[0]:
+                    return await ready
+        finally:
+            ready.cancel()
 
     def get_env(self) -> dict[str, Any]:
         """Return the server's environment, with that of a sandbox."""
@@ -95,11 +175,14 @@ class HomeSpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]
         if sandboxes.is_sandbox(self.name):
             shutil.rmtree(self.home_dir, ignore_errors=True)
 
-    def _open_log(self) -> IO[str]:
+    def _make_home(self) -> None:
+        Path(self.home_dir).mkdir(mode=0o755, parents=True, exist_ok=True)
+
+    def _log_file(self) -> Path:
         name = f"{slug(self.user.name)}---{self.name}" if self.name else slug(self.user.name)
         log = Path(self.folder, "logs", f"{name}.log")
         log.parent.mkdir(exist_ok=True)
-        return log.open("w")
+        return log
 
     async def stop(self, now: bool = False) -> None:
         """

@@ -49,7 +49,7 @@ def configure(c: Config, values: Values) -> None:
         c.Spawner.environment["JUPYTERHUB_ACTIVITY_INTERVAL"] = str(interval)
     if isinstance(values.deployment, Local):
         c.Spawner.environment[RUN_VARIABLE] = values.deployment.run
-        local_spawner.configure(c, values.deployment)
+        local_spawner.configure(c, values, values.deployment)
     else:
         # Not at the top: `make up` does not import the Kubernetes client.
         from caesarion_hub.pods import configuration

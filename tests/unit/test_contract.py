@@ -6,14 +6,14 @@ import tomllib
 from typing import get_args
 
 import pytest
-from caesarion import singleuser
+from caesarion import singleuser, warm
 from caesarion.agent import prompt
 from caesarion.agent.tools import ask_user, notebook, python, run_cell, weather
 from caesarion.agent.tools.tool import Tool
 from caesarion.chat import context
 from caesarion.config import MODES, CaesarionAgent, CaesarionModel, CaesarionUploads
 from caesarion.events import ResultStatus
-from caesarion_hub import spawner
+from caesarion_hub import claims, spawner
 from caesarion_hub.gateway.api.metrics import OUTCOMES, TOOLS
 from caesarion_hub.gateway.api.request import MAX_BODY
 from caesarion_hub.gateway.config import from_environment
@@ -134,3 +134,11 @@ def test_the_metrics_know_every_tool_of_the_agent_and_every_outcome() -> None:
     names = {one.name for one in classes if issubclass(one, Tool) and hasattr(one, "name")}
     assert names == TOOLS
     assert set(get_args(ResultStatus)) == OUTCOMES
+
+
+def test_a_server_that_waits_and_the_hub_that_claims_it_say_the_same() -> None:
+    assert (singleuser.WARM, warm.NONCE_VARIABLE, warm.REFUSED_STATUS) == (
+        claims.WARM_ARGUMENT,
+        claims.NONCE_VARIABLE,
+        claims.REFUSED_STATUS,
+    )

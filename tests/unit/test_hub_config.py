@@ -391,7 +391,7 @@ def test_a_users_server_knows_the_gateway_and_may_ask_it() -> None:
     changes = {"gateway": {"model": "m"}, "singleuser": {"extraEnv": {"CAESARION_X_Y": "1"}}}
     assert told(spawner, **changes) == {
         "JupyterHub": {"spawner_class": HomeSpawner},
-        "HomeSpawner": {"folder": "/state"},
+        "HomeSpawner": {"folder": "/state", "warm_replicas": 0},
         "Spawner": {
             "cmd": [sys.executable, "-s", "-P", "-m", "caesarion.singleuser"],
             "args": ["--allow-root"] if os.geteuid() == 0 else [],
@@ -496,6 +496,24 @@ def test_a_server_inherits_how_the_outside_is_reached_and_no_key() -> None:
     kept = HomeSpawner(folder="/state").env_keep
     assert {"PATH", "HTTPS_PROXY", "SSL_CERT_FILE"} <= set(kept)
     assert not [name for name in kept if name.startswith(("OPENAI", "CAESARION"))]
+
+
+def test_a_server_that_waits_is_told_what_is_the_same_for_all_users(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy")
+    c = Config()
+    spawner.configure(c, make_values(singleuser={"extraEnv": {"MINE": "1"}}))
+    told = HomeSpawner(config=c).environment_of_all()
+    assert told == {
+        **{name: os.environ[name] for name in HomeSpawner().env_keep if name in os.environ},
+        **c.Spawner.environment,
+    }
+    assert (told["HTTPS_PROXY"], told["MINE"], told["CAESARION_RUN"]) == (
+        "http://proxy",
+        "1",
+        "abc",
+    )
 
 
 def test_the_process_of_an_earlier_hub_is_forgotten() -> None:

@@ -9,9 +9,9 @@ import pytest
 from aiohttp import ClientConnectionError
 from caesarion_hub.pods.api import RetriableApi, backoff, describe_error, retry_after
 from caesarion_hub.pods.orphan_reaper import find_orphans, owned_pods
-from caesarion_hub.pods.readiness import UnclaimedError, wait_until_ready
 from caesarion_hub.pods.reflector import slim
 from caesarion_hub.pods.startup_cpu import lowering_patch
+from caesarion_hub.readiness import UnclaimedError, wait_until_ready
 from kubernetes_asyncio.client import ApiException
 
 

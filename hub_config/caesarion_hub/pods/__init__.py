@@ -15,7 +15,6 @@ top to bottom::
     orphan_reaper   deletes pods without a server
     diagnosis       what a pod's status and events mean for its user
     spawn_errors    the messages of starts that fail
-    readiness       waits until a server answers HTTP
     startup_cpu     a higher CPU limit while a server starts
     reflector       a local copy of pods and events, kept by a watch
     api             the Kubernetes client, with retries

@@ -26,7 +26,6 @@ from caesarion_hub.pods.diagnosis import (
     kubernetes_messages,
     progress_of,
 )
-from caesarion_hub.pods.readiness import UnclaimedError, wait_until_ready
 from caesarion_hub.pods.reflector import Resource
 from caesarion_hub.pods.spawn_errors import (
     SpawnFailed,
@@ -40,6 +39,7 @@ from caesarion_hub.pods.spawn_errors import (
 )
 from caesarion_hub.pods.startup_cpu import ResizeRefusal
 from caesarion_hub.pods.warm.metrics import STARTS
+from caesarion_hub.readiness import UnclaimedError, wait_until_ready
 from caesarion_hub.sandboxes import is_sandbox
 
 TIMEOUT_MARGIN = 0.5

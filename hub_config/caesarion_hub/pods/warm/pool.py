@@ -20,7 +20,6 @@ from kubernetes_asyncio.client import ApiException, V1DeleteOptions, V1Precondit
 from caesarion_hub.claims import new_nonce
 from caesarion_hub.pods.api import backoff, describe_error
 from caesarion_hub.pods.diagnosis import kubernetes_messages
-from caesarion_hub.pods.readiness import UnclaimedError, wait_until_ready
 from caesarion_hub.pods.reflector import (
     ANY,
     RELEASE,
@@ -33,6 +32,7 @@ from caesarion_hub.pods.warm import supply
 from caesarion_hub.pods.warm.metrics import WARM_PODS
 from caesarion_hub.pods.warm.supply import State
 from caesarion_hub.pods.warm.template import Template, is_warm
+from caesarion_hub.readiness import UnclaimedError, wait_until_ready
 
 PREFIX = "jupyter-warm---"
 """Begins the names: as those of users' pods, but KubeSpawner 7.1 makes no such name for a user."""

@@ -1,7 +1,7 @@
 """
 Waits until a server answers HTTP, polling at short intervals.
 
-Called by ``spawner`` and ``warm``. JupyterHub 6.1 polls as well, but with exponential
+Called by ``local_spawner`` and ``pods``. JupyterHub 6.1 polls as well, but with exponential
 backoff; after this its first request succeeds.
 """
 

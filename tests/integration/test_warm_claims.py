@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from caesarion import singleuser, warm
+from caesarion import warm
 from caesarion.warm import Claim
 from caesarion_hub import claims
 from caesarion_hub.claims import ClaimError
@@ -156,11 +156,3 @@ def test_without_a_nonce_or_an_address_it_is_not_started(monkeypatch: pytest.Mon
     monkeypatch.setenv("JUPYTERHUB_SERVICE_URL", "http://127.0.0.1:1/")
     with pytest.raises(SystemExit, match="needs CAESARION_CLAIM_NONCE"):
         warm.wait("")
-
-
-def test_the_hub_and_the_server_say_the_same() -> None:
-    assert (singleuser.WARM, warm.NONCE_VARIABLE, warm.REFUSED_STATUS) == (
-        claims.WARM_ARGUMENT,
-        claims.NONCE_VARIABLE,
-        claims.REFUSED_STATUS,
-    )
