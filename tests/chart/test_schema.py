@@ -188,7 +188,7 @@ def test_helm_refuses_and_says_where(values: dict[str, Any], sentence: str) -> N
         (
             {
                 "singleuser": {
-                    "profileList": [{"display_name": "Small One"}],
+                    "profileList": [{"display_name": "Small One", "slug": "one"}],
                     "warm": {"profile": "small"},
                 }
             },
