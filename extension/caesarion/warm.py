@@ -81,7 +81,11 @@ class Claim:
 
     def apply(self) -> None:
         """Make this process the one that would have been started with it."""
+        waited_at = urlsplit(os.environ.get(_SERVICE_URL, "")).netloc
         os.environ.update(self.environment)
+        if url := self.environment.get(_SERVICE_URL):
+            # It goes on listening where it waited.
+            os.environ[_SERVICE_URL] = urlsplit(url)._replace(netloc=waited_at).geturl()
         if self.cwd:
             os.chdir(self.cwd)
         site.USER_BASE = site.USER_SITE = None
