@@ -125,8 +125,9 @@ class HomeSpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]
                     await super().start()
                 finally:
                     self.popen_kwargs = configured
-        await self._wait_until_ready()
-        return self.ip or "127.0.0.1", self.port
+        host = self.ip or "127.0.0.1"
+        await self._wait_until_ready(f"http://{host}:{self.port}{self.server.base_url}api")
+        return host, self.port
 
     async def _claim(self) -> bool:
         """Make a server that waits this user's, and return whether there was one."""
@@ -136,25 +137,24 @@ class HomeSpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]
         if not (warm := self.warm.take()):
             return False
         self.port = warm.port
-        self._make_home()
-        warm.log.rename(self._log_file())
         try:
+            self._make_home()
+            warm.log.rename(self._log_file())
             await claims.claim(warm.url, warm.nonce, self.get_env(), self.home_dir)
+            self.proc, self.pid = warm.process, warm.process.pid
         except claims.ClaimError as problem:
             self.log.warning("%s", problem)
-            warm.end()
             self.port = 0
-            return False
-        self.proc, self.pid = warm.process, warm.process.pid
-        return True
+        finally:
+            if self.proc is not warm.process:
+                warm.end()
+        return self.proc is warm.process
 
-    async def _wait_until_ready(self) -> None:
+    async def _wait_until_ready(self, url: str) -> None:
         """Return when the server answers, or has ended, which JupyterHub finds out then."""
-        ready = asyncio.ensure_future(
-            wait_until_ready(f"http://127.0.0.1:{self.port}{self.server.base_url}api")
-        )
+        process, ready = self.proc, asyncio.ensure_future(wait_until_ready(url))
         try:
-            while self.proc.poll() is None:
+            while process.poll() is None:
                 if (await asyncio.wait({ready}, timeout=DEATH_INTERVAL))[0]:
                     return await ready
         finally:
