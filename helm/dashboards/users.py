@@ -4,6 +4,7 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard
 from panels import figure, graph, increase, make, quantiles, rate, selector
 
 STARTS = "jupyterhub_server_spawn_duration_seconds"
+READY = "caesarion_server_start_seconds"
 TODAY = 'period="24h"'
 SUCCESS = 'status="success"'
 FAILED = (
@@ -64,6 +65,26 @@ def build() -> Dashboard:
             stacked=True,
         ),
         graph("Time of a start", "s", *quantiles(STARTS, SUCCESS)),
+        graph(
+            "Servers that wait for a user",
+            "short",
+            (f"max by (state) ({selector('caesarion_warm_pods')})", "{{state}}"),
+            about="Warm servers: singleuser.warm.",
+            stacked=True,
+        ),
+        graph(
+            "Starts a minute, by kind",
+            "short",
+            (rate(f"{READY}_count", by="kind", seconds=60), "{{kind}}"),
+            (f"{rate('caesarion_warm_claims_failed_total', seconds=60)} > 0", "failed claims"),
+            about="A warm start is handed a server that waits.",
+            stacked=True,
+        ),
+        graph(
+            "Time until a server is ready, by kind",
+            "s",
+            *quantiles(READY, by="kind", what="{{kind}}, "),
+        ),
         graph(
             "Stops a minute",
             "short",

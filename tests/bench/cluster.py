@@ -34,8 +34,8 @@ from tests.fakes.kubernetes.cluster import Cluster
 _AT_ONCE = {1: 7, 10: 2, 40: 1}
 """How often so many click at once."""
 
-_STAGES = ("click accepted", "pod runs", "server listens", "user is told", "first result")
-_BOTH = {"singleuser": {"storage": {"type": "none"}, "extraEnv": {"TZ": "UTC"}}}
+STAGES = ("click accepted", "pod runs", "server listens", "user is told", "first result")
+BOTH = {"singleuser": {"storage": {"type": "none"}, "extraEnv": {"TZ": "UTC"}}}
 _NO_BURST = {"singleuser": {"cpu": {"startLimit": None}}}
 _EXTENSIONS = (
     "caesarion",
@@ -61,8 +61,10 @@ _BARE = {
         }
     },
 }
+_USER = "hub.jupyter.org/username"
 _POD = "{.metadata.annotations.hub\\.jupyter\\.org/username} {.status..state.running.startedAt}"
-_LISTENS = re.compile(r'"Jupyter Server [^"]* is running at.*"time": "([^"]+)"')
+# In UTC, and no JSON: the tests' arguments of servers stand in the place of the chart's.
+_LISTENS = re.compile(r"\[I (\S+ \S+) ServerApp\] Jupyter Server \S+ is running at")
 
 Headers = Mapping[str, str]
 Run = Callable[[aiohttp.ClientSession, str, Headers], Awaitable[None]]
@@ -84,7 +86,7 @@ class Person:
 class Figures:
     """What one side took: seconds since the click by stage, and the hub's part."""
 
-    stages: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in _STAGES})
+    stages: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in STAGES})
     cpu: list[float] = field(default_factory=list)
     """Milliseconds of the hub's processor for each start, everything until the result."""
     memory: list[float] = field(default_factory=list)
@@ -114,16 +116,16 @@ class Side:
         # The proxy closes connections that are kept for long, at the moment of their next use.
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
         async with aiohttp.ClientSession(connector=connector) as http:
-            before = await self._metric(http, "process_cpu_seconds_total")
+            before = await self.metric(http, "process_cpu_seconds_total")
             async with self._watched() as running:
                 clicked = await asyncio.gather(*(self._click(http, one) for one in people))
-            after = await self._metric(http, "process_cpu_seconds_total")
+            after = await self.metric(http, "process_cpu_seconds_total")
             figures.cpu.append((after - before) / count * 1000)
-            figures.memory.append(await self._metric(http, "process_resident_memory_bytes") / 1e6)
+            figures.memory.append(await self.metric(http, "process_resident_memory_bytes") / 1e6)
             listening = await asyncio.to_thread(self._listening)
             for person, (began, accepted, told, result) in zip(people, clicked, strict=True):
                 moments = (accepted, running[person.name], listening[person.name], told, result)
-                for stage, moment in zip(_STAGES, moments, strict=True):
+                for stage, moment in zip(STAGES, moments, strict=True):
                     figures.stages[stage].append(moment - began)
             await asyncio.gather(*(self._stop(http, one) for one in people))
         await asyncio.to_thread(eventually, lambda: not self._pods(), 120)
@@ -151,13 +153,13 @@ class Side:
         async with http.delete(server, headers=person.headers) as answer:
             answer.raise_for_status()
 
-    async def _metric(self, http: aiohttp.ClientSession, name: str) -> float:
-        """Return one of the hub's own metrics."""
+    async def metric(self, http: aiohttp.ClientSession, name: str) -> float:
+        """Return one of the hub's own metrics, with its labels as it writes them."""
         url = f"{self.caesarion.url}/hub/metrics"
         async with http.get(url, headers=self.operator.headers) as answer:
             answer.raise_for_status()
             text = await answer.text()
-        return float(re.findall(rf"^{name} (\S+)$", text, re.MULTILINE)[0])
+        return float(re.findall(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)[0])
 
     @contextlib.asynccontextmanager
     async def _watched(self) -> AsyncIterator[dict[str, float]]:
@@ -183,16 +185,17 @@ class Side:
         """Return when each user's server says that it listens, by its node's clock."""
         listening = {}
         for pod in self._pods():
-            user = pod["metadata"]["annotations"]["hub.jupyter.org/username"]
+            user = pod["metadata"]["annotations"][_USER]
             log = self.caesarion.cluster.kubectl(
                 "logs", "--namespace", self.caesarion.namespace, pod["metadata"]["name"]
             )
             [moment] = _LISTENS.findall(log)
-            listening[user] = datetime.fromisoformat(moment).timestamp()
+            listening[user] = datetime.fromisoformat(f"{moment}+00:00").timestamp()
         return listening
 
     def _pods(self) -> list[dict[str, Any]]:
-        return self.caesarion.pods("singleuser-server")
+        pods = self.caesarion.pods("singleuser-server")
+        return [pod for pod in pods if _USER in pod["metadata"]["annotations"]]
 
     @property
     def _api(self) -> str:
@@ -203,10 +206,10 @@ async def measure(folder: Path) -> list[Row]:
     """Measure both sides in turn, and ours without the burst."""
     with (
         open_any_cluster(folder) as cluster,
-        Installation.installed(cluster, "bench-ours", _BOTH) as chart,
-        Installation.installed(cluster, "bench-bare", _BOTH, _BARE) as bare_chart,
+        Installation.installed(cluster, "bench-ours", BOTH) as chart,
+        Installation.installed(cluster, "bench-bare", BOTH, _BARE) as bare_chart,
     ):
-        ours, bare = Side(chart, _converse), Side(bare_chart, _start_kernel)
+        ours, bare = Side(chart, converse), Side(bare_chart, _start_kernel)
         for side in (bare, ours):
             await side.prepare(max(_AT_ONCE))
         return [*await _compare(ours, bare), *await _without_burst(ours)]
@@ -244,7 +247,7 @@ def _rows(count: int, here: Figures, there: Figures) -> list[Row]:
     return [
         *(
             Row(f"{count}: {stage}", "s", here.stages[stage], name, there.stages[stage], aim)
-            for stage in _STAGES
+            for stage in STAGES
             for aim in (aims.get(stage, ""),)
         ),
         Row(
@@ -254,7 +257,7 @@ def _rows(count: int, here: Figures, there: Figures) -> list[Row]:
     ]
 
 
-async def _converse(http: aiohttp.ClientSession, url: str, headers: Headers) -> None:
+async def converse(http: aiohttp.ClientSession, url: str, headers: Headers) -> None:
     """Return when ``1+1`` has run in the kernel of a conversation."""
     body = {"code": "1+1", "session_id": "bench"}
     api = f"{url}/caesarion/api/execute"

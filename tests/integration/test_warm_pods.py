@@ -177,6 +177,7 @@ async def node(
     monkeypatch.setattr(pools, "SETTLE", 0.01)
     monkeypatch.setattr(pools, "HEARTBEAT", 0.05)
     monkeypatch.setattr(pools, "QUIET", 0.0)
+    monkeypatch.setattr(pools, "BUSY", 0.0)
     node = Node(cluster, answering)
     yield node
     await node.close()
@@ -444,6 +445,20 @@ async def test_fewer_replicas_delete_the_rest(node: Node, make: Callable[..., Hu
 
     await until(is_one)
     assert set(await node.warm()) < before
+
+
+async def test_pods_are_created_when_users_starts_leave_time_for_it(
+    node: Node, make: Callable[..., Hub], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "BUSY", 1000.0)
+    hub = await make(replicas=2).start()
+    with hub.pool.user_starting():  # somebody else's server, too
+        await started(hub.spawner("ada"))
+        await until(lambda: len(hub.pool._ready) == 1)
+        await asyncio.sleep(0.2)
+        assert len(await node.warm()) == 1
+        monkeypatch.setattr(pools, "BUSY", 0.0)
+        await until(lambda: len(hub.pool._ready) == 2)
 
 
 async def test_a_pod_that_ends_is_replaced_later_and_said_once(

@@ -202,18 +202,18 @@ def pod(uid: str, state: State = State.READY) -> tuple[Json, State]:
 
 
 def plan(
-    *pods: tuple[Json, State], replicas: int = 3, starts: bool = False, wait: int = 0, up: int = 0
+    *pods: tuple[Json, State], replicas: int = 3, parallel: int = 4, wait: int = 0, up: int = 0
 ) -> tuple[int, list[str]]:
-    made = make_plan(pods, replicas, users_start=starts, users_wait=wait, give_up=up)
+    made = make_plan(pods, replicas, parallel=parallel, users_wait=wait, give_up=up)
     return made.create, [each["metadata"]["uid"] for each in made.delete]
 
 
-def test_missing_pods_are_created_a_few_at_a_time_and_one_beside_users() -> None:
+def test_missing_pods_are_created_a_few_at_a_time() -> None:
     assert plan(pod("a")) == (2, [])
     assert plan(replicas=20) == (4, [])
-    assert plan(replicas=20, starts=True) == (1, [])
-    assert plan(pod("a", State.STARTING), replicas=20, starts=True) == (0, [])
     assert plan(pod("a", State.STARTING), replicas=20) == (3, [])
+    assert plan(pod("a", State.STARTING), replicas=20, parallel=1) == (0, [])
+    assert plan(pod("a", State.STARTING), replicas=20, parallel=0) == (0, [])
 
 
 def test_useless_pods_are_deleted_and_of_too_many_the_least_useful() -> None:

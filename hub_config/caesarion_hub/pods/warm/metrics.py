@@ -14,3 +14,6 @@ STARTS = Histogram(
 FAILED_CLAIMS = Counter(
     "caesarion_warm_claims_failed", "Claims that a warm pod refused or did not answer."
 )
+
+for _state in ("ready", "starting"):
+    WARM_PODS.labels(_state)  # 0 is said, too

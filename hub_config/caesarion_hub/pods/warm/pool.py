@@ -40,8 +40,14 @@ PREFIX = "jupyter-warm---"
 SETTLE = 0.1
 """Seconds between two looks at the pods: in a burst of starts there are hundreds of changes."""
 
-QUIET = 1.0
-"""Seconds after a user's start until pods are created at full speed; an estimate."""
+PARALLEL = 4
+"""Pods that start at a time; an estimate."""
+
+QUIET = 2.0
+"""Seconds after a user's start in which none is created, for the user's first work; an estimate."""
+
+BUSY = 10.0
+"""Seconds of users' starts without a pause, after which one pod starts at a time beside them."""
 
 HEARTBEAT = 1.0
 """Seconds until the next look while something is due that no change announces."""
@@ -89,7 +95,7 @@ class WarmPool:
         """Whether each pod has a node, and since when that is known, by uid."""
         self._checks: dict[str, asyncio.Task[None]] = {}
         """The tasks that wait until pods are ready, by uid."""
-        self._starts, self._last_start = 0, 0.0
+        self._starts, self._last_start, self._busy_since = 0, -QUIET, 0.0
         self._retries: Iterator[float] | None = None
         """The pauses between retries, while pods fail."""
         self._retry_at = 0.0
@@ -102,13 +108,25 @@ class WarmPool:
 
     @contextmanager
     def user_starting(self) -> Iterator[None]:
-        """Create pods more slowly while a user's server starts."""
+        """Create none while users' servers start, which need the nodes' CPU; later few."""
+        if self._is_quiet:
+            self._busy_since = _now()
         self._starts += 1
         try:
             yield
         finally:
             self._starts -= 1
             self._last_start = _now()
+
+    @property
+    def _is_quiet(self) -> bool:
+        return not self._starts and _now() >= self._last_start + QUIET
+
+    @property
+    def _parallel(self) -> int:
+        if self._is_quiet:
+            return PARALLEL
+        return 1 if _now() >= self._busy_since + BUSY else 0
 
     def offers(self, most: int) -> Iterator[Resource]:
         """Hand out ready pods, ``most`` at most, each when it is asked for and to one start."""
@@ -181,7 +199,7 @@ class WarmPool:
         plan = supply.make_plan(
             available,
             self._place.replicas if self.template else 0,
-            users_start=self._starts > 0 or _now() < self._last_start + QUIET,
+            parallel=self._parallel,
             users_wait=len(waiting),
             give_up=len(waiting - self._given_up),
         )

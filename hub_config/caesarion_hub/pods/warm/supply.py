@@ -17,12 +17,6 @@ from caesarion_hub.values.fields import bytes_of, cores_of
 
 Json = dict[str, Any]
 
-PARALLEL = 4
-"""Warm pods that start at a time while no user's server starts; an estimate."""
-
-PARALLEL_BESIDE_USERS = 1
-"""The same while users' servers start, which need the nodes' CPU more."""
-
 
 class State(IntEnum):
     """What a warm pod is; where there are too many, the lower ones are deleted first."""
@@ -66,12 +60,12 @@ def make_plan(
     pods: Iterable[tuple[Json, State]],
     replicas: int,
     *,
-    users_start: bool,
+    parallel: int,
     users_wait: int,
     give_up: int,
 ) -> Plan:
     """
-    Return what to create and to delete.
+    Return what to create, so that no more than ``parallel`` start at a time, and to delete.
 
     ``users_wait`` users' pods fit into the room of a warm pod and no node has room for them;
     ``give_up`` of these have not been given the room of one yet. Meanwhile none is created, and
@@ -86,7 +80,6 @@ def make_plan(
         surplus += pending + kept[len(pending) : len(pending) + give_up]
     useless = [each for each in ordered if not each[1].is_useful]
     starting = sum(state is not State.READY for _, state in kept)
-    parallel = PARALLEL_BESIDE_USERS if users_start else PARALLEL
     create = 0 if users_wait else max(0, min(replicas - len(kept), parallel - starting))
     return Plan(create, tuple(pod for pod, _ in useless + surplus))
 
