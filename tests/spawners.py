@@ -37,13 +37,10 @@ def make_spawner(user: str = "ada", **changes: Any) -> PodSpawner:
 
 def make_hub(**changes: Any) -> Any:
     """Return what a spawner class needs of the hub's application to keep servers warm."""
-    settings = {
-        "spawner_class": PodSpawner,
-        "config": configured(**changes),
-        "hub": HUB,
-        "base_url": "/",
-    }
+    c = configured(**changes)
+    settings = {"spawner_class": PodSpawner, "config": c, "hub": HUB, "base_url": "/"}
     return SimpleNamespace(
+        config=c,
         db=None,
         users=SimpleNamespace(settings=settings),
         sandboxes_enabled=make_cluster_values(**changes).has_sandboxes,

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -536,6 +537,20 @@ async def test_a_warm_pod_is_given_up_for_a_user_without_room(
     assert len(set(await node.warm()) & set(before)) == 1
     starts[0].cancel()
     await starts[1]
+
+
+async def test_a_pod_that_is_to_be_deleted_is_offered_to_nobody(
+    node: Node, make: Callable[..., Hub]
+) -> None:
+    hub = await make(replicas=2).start()
+    slow = Fault(delay=0.5, verbs={"delete"}, resources={"pods"})
+    with node.cluster.server.faults.during(slow):
+        hub.pool._place = replace(hub.pool._place, replicas=0)
+        [first, _] = await node.warm()
+        await node.cluster.api.merge("pods", NAMESPACE, first, {"metadata": {"labels": {"a": "b"}}})
+        await until(lambda: slow.met)
+        await started_cold(node.cluster, hub.spawner("ada"))
+    assert users(node) == {}
 
 
 async def test_without_a_template_the_pods_of_before_are_deleted_and_it_is_said_why(

@@ -17,7 +17,7 @@ from traitlets import Integer, Unicode
 from caesarion_hub import claims, sandboxes
 from caesarion_hub.pods.api import describe_error
 from caesarion_hub.pods.objects import PodObjects
-from caesarion_hub.pods.reflector import RELEASE, Resource
+from caesarion_hub.pods.reflector import RELEASE, PodReflector, Resource, shared_reflector
 from caesarion_hub.pods.spawn_errors import SpawnFailed
 from caesarion_hub.pods.warm import stand_ins
 from caesarion_hub.pods.warm.metrics import FAILED_CLAIMS
@@ -59,22 +59,26 @@ class ClaimingPods(PodObjects):
     @classmethod
     async def keep_warm(cls, hub: Any) -> None:
         """Keep warm pods from now on, if the configuration says so; ``hub`` is the application."""
-        spawners = stand_ins.make_spawners(hub)
-        first = spawners[0]
-        if not first.warm_replicas:
+        if not hub.config.PodSpawner.get("warm_replicas"):
             return
+        first, *_ = spawners = stand_ins.make_spawners(hub)
+        template = None
         try:
             template = await stand_ins.make_template(spawners, sandboxes=hub.sandboxes_enabled)
-        except (NoTemplateError, SpawnFailed) as problem:
-            hub.log.warning("singleuser.warm keeps no servers ready: %s.", f"{problem}".rstrip("."))
-            template = None
+        except Exception as problem:
+            hub.log.warning(
+                "singleuser.warm keeps no servers ready: %s.",
+                f"{problem}".rstrip("."),
+                exc_info=not isinstance(problem, NoTemplateError | SpawnFailed),
+            )
         place = Place(
             first.namespace,
             first.common_labels.get(RELEASE, ""),
             first.warm_replicas,
             first.start_timeout,
         )
-        cls.pool = WarmPool(place, template, first.api, first._get_pod_url, hub.log)
+        reflector = await shared_reflector(PodReflector, first.namespace, hub.log)
+        cls.pool = WarmPool(place, template, reflector, first.api, first._get_pod_url, hub.log)
         cls.pool.start()
 
     @property

@@ -26,7 +26,6 @@ from caesarion_hub.pods.reflector import (
     PodReflector,
     Resource,
     qualified_name,
-    shared_reflector,
 )
 from caesarion_hub.pods.warm import supply
 from caesarion_hub.pods.warm.metrics import WARM_PODS
@@ -37,7 +36,7 @@ from caesarion_hub.readiness import UnclaimedError, wait_until_ready
 PREFIX = "jupyter-warm---"
 """Begins the names: as those of users' pods, but KubeSpawner 7.1 makes no such name for a user."""
 
-SETTLE = 0.1
+SETTLE = 0.2
 """Seconds between two looks at the pods: in a burst of starts there are hundreds of changes."""
 
 PARALLEL = 4
@@ -76,13 +75,14 @@ class WarmPool:
         self,
         place: Place,
         template: Template | None,
+        reflector: PodReflector,
         api: Any,
         url_of: Callable[[Resource], str],
         log: Logger,
     ) -> None:
         self.template = template
-        self._place, self._api, self._url_of, self._log = place, api, url_of, log
-        self._reflector: PodReflector
+        self._place, self._reflector, self._log = place, reflector, log
+        self._api, self._url_of = api, url_of
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._taken: set[str] = set()
@@ -147,25 +147,28 @@ class WarmPool:
         self._taken.discard(uid)
 
     async def discard(self, pod: Resource) -> None:
-        """Delete a pod, whatever it has become; if that fails, the orphan reaper will."""
+        """Delete a pod that was taken, whatever it has become; else the orphan reaper will."""
+        await self._delete(pod, V1Preconditions(uid=pod["metadata"]["uid"]))
+
+    async def _delete(self, pod: Resource, preconditions: V1Preconditions) -> bool:
+        """Delete a pod; return whether it was there, as the preconditions say, and will be gone."""
         metadata = pod["metadata"]
-        options = V1DeleteOptions(
-            grace_period_seconds=0, preconditions=V1Preconditions(uid=metadata["uid"])
-        )
+        options = V1DeleteOptions(grace_period_seconds=0, preconditions=preconditions)
         try:
             await self._api.delete_namespaced_pod(
                 metadata["name"], metadata["namespace"], body=options
             )
         except (TimeoutError, ApiException) as problem:
-            if getattr(problem, "status", None) != 404:
+            if getattr(problem, "status", None) not in (404, 409):
                 self._log.warning(
                     "%s was not deleted: %s", qualified_name(pod), describe_error(problem)
                 )
+            return False
+        return True
 
     # Keeping
 
     async def _keep(self) -> None:
-        self._reflector = await shared_reflector(PodReflector, self._place.namespace, self._log)
         await self._reflector.loaded()
         while True:
             change = self._reflector.next_change(ANY)
@@ -196,22 +199,29 @@ class WarmPool:
             count = sum(each is state for _, each in available)
             WARM_PODS.labels(state.name.lower()).set(count)
         waiting = self._users_without_room()
+        replicas = self._place.replicas if self.template else 0
         plan = supply.make_plan(
             available,
-            self._place.replicas if self.template else 0,
+            replicas,
             parallel=self._parallel,
             users_wait=len(waiting),
             give_up=len(waiting - self._given_up),
         )
         self._given_up = waiting
+        # Before the first await: from now on no start takes them.
+        self._taken |= {pod["metadata"]["uid"] for pod in plan.delete}
         for pod in plan.delete:
             self._log_end(pod)
-            await self.discard(pod)
+            await self._delete_warm(pod)
         create = plan.create if _now() >= self._retry_at else 0
         await asyncio.gather(*(self._create() for _ in range(create)))
-        return len(available) == self._place.replicas and all(
-            state is State.READY for _, state in available
-        )
+        return len(available) == replicas and all(state is State.READY for _, state in available)
+
+    async def _delete_warm(self, pod: Resource) -> None:
+        """Delete a pod unless another hub has claimed it; if that fails, the next look will do."""
+        uid, version = pod["metadata"]["uid"], pod["metadata"]["resourceVersion"]
+        if not await self._delete(pod, V1Preconditions(uid=uid, resource_version=version)):
+            self._taken.discard(uid)
 
     def _mine(self) -> Iterator[Resource]:
         """Yield the warm pods of the release that are not being deleted."""
