@@ -4,7 +4,8 @@
  *
  * jupyterlab-chat 0.25 drops a message that is sent while its socket is down, without
  * a word, and opens the socket again only after an abnormal end (code 1006): a server
- * that was stopped in good order never gets its chats back.
+ * that was stopped in good order never gets its chats back. Where the first connection fails,
+ * it goes on without the server for good: messages go into the file, and nobody answers.
  */
 
 import { IChatTracker, type IChatPanel } from '@jupyter/chat';
@@ -47,6 +48,7 @@ class Watch {
     this._widget.hide();
     addToInputBar(_chat, this._widget);
     this._guard();
+    this._insist();
     const timer = window.setInterval(() => this._look(), EVERY);
     const online = (): void => this._look();
     window.addEventListener('offline', online);
@@ -87,6 +89,23 @@ class Watch {
     });
   }
 
+  /** Keep the chat from giving its server up if its first connection fails. */
+  private _insist(): void {
+    const { model } = this._chat;
+    const socket = model._wsHandler?._socket;
+    if (!socket || model.id !== undefined) {
+      return;
+    }
+    const { onclose } = socket;
+    socket.onclose = event => {
+      // Other codes are the server's own reasons, which the chat shows.
+      this._failed = event.code === 1006 && model.id === undefined;
+      if (!this._failed) {
+        onclose?.call(socket, event);
+      }
+    };
+  }
+
   /** The key of the kept message; a chat that is being created has a path, but no id yet. */
   private get _key(): string {
     const { baseUrl } = ServerConnection.makeSettings();
@@ -122,7 +141,7 @@ class Watch {
       this._restored = true;
       this._restore();
     }
-    const lost = this._lost() && this._chat.model.id !== undefined;
+    const lost = this._lost() && (this._failed || this._chat.model.id !== undefined);
     if (lost && !this._away) {
       this._away = true;
       this._asked = Date.now();
@@ -156,6 +175,7 @@ class Watch {
       const shut = socket?.readyState === WebSocket.CLOSED;
       if (answer.ok && shut && handler._socket === socket && !this._chat.isDisposed) {
         handler._openSocket();
+        this._insist();
       } else if ([401, 403].includes(answer.status) && this._away) {
         // A restarted server does not know this page's token.
         this._told = LOGIN;
@@ -188,6 +208,8 @@ class Watch {
 
   private readonly _widget: Widget;
   private _restored = false;
+  /** Whether the first connection has failed, and none was made yet. */
+  private _failed = false;
   private _away = false;
   private _told = '';
   /** When the server was last asked, in milliseconds. */

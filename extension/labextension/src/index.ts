@@ -23,6 +23,7 @@
  * notebooks        saves a conversation as a notebook, and runs it again
  * openNotebooks    lets the agent work in the notebooks that are open (page_channel.ts,
  *                  notebook_model.ts, notebook_sync.ts)
+ * personas         asks for whom a chat can be sent to, until the server has said it
  * runs             runs that outlive their page (run_client.ts, run_list.ts): a panel
  *                  (runs_panel.tsx, run_output.tsx), a command, notifications
  * suggestions      four questions in an empty chat (suggestionsTarget: the chat they go to)
@@ -42,6 +43,7 @@ import { firstVisit } from './first_visit';
 import { messageFooter } from './message_footer';
 import { notebooks } from './notebooks';
 import { openNotebooks } from './open_notebooks';
+import { personas } from './personas';
 import { runs } from './runs';
 import { statusIndicator } from './status_indicator';
 import { suggestions, suggestionsTarget } from './suggestions';
@@ -62,6 +64,7 @@ export default [
   messageFooter,
   notebooks,
   openNotebooks,
+  personas,
   runs,
   statusIndicator,
   suggestions,
