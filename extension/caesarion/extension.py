@@ -16,7 +16,7 @@ from typing import Any
 from jupyter_core.paths import jupyter_data_dir
 from jupyter_server.extension.application import ExtensionApp
 
-from caesarion import config
+from caesarion import config, lab_page
 from caesarion.activity import Activity
 from caesarion.agent.approval import Approvals
 from caesarion.agent.model import Model
@@ -187,6 +187,7 @@ class Caesarion(ExtensionApp):
         # the log that is an error, after which the server never stops, until it is killed.
         with contextlib.suppress(NotImplementedError):  # Windows has no such signal.
             loop.add_signal_handler(signal.SIGTERM, self._stop_server)
+        lab_page.install(serverapp.web_app.settings)
         services = self.settings.get("caesarion")
         if isinstance(services, Services):
             self._timers = [

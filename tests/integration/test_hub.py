@@ -1,5 +1,7 @@
 """The hub of ``make up``, whole: who may do what, and what a user's server gets."""
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -174,6 +176,19 @@ def test_a_server_reads_the_settings_that_the_wheel_ships(hub: RunningHub) -> No
     assert "caesarion | extension was successfully loaded." in log
     for switched_off in ("jupyter_server_mcp", "jupyter_ai_acp_client", "jupyter_ai_tools"):
         assert switched_off not in log
+
+
+def test_a_page_loads_what_is_of_use_and_browsers_keep_it(hub: RunningHub) -> None:
+    hana = hub.login("hana")
+    hana.start_server()
+    page = hana.get("/user/hana/lab").text
+    [config] = re.findall(r'id="jupyter-config-data"[^>]*>(.*?)</script>', page, re.DOTALL)
+    loaded = {one["name"]: one["load"] for one in json.loads(config)["federated_extensions"]}
+    assert {"@caesarion/labextension", "jupyterlab-chat-extension"} <= set(loaded)
+    assert not {"jupyterlab-diff", "@jupyter-ai/acp-client"} & set(loaded)
+    for name, entry in loaded.items():
+        file = hana.get(f"/user/hana/lab/extensions/{name}/{entry}").raise_for_status()
+        assert file.headers["cache-control"].endswith("immutable")
 
 
 def test_everything_listens_on_the_loopback_interface(hub: RunningHub) -> None:

@@ -9,6 +9,8 @@ from caesarion import extension
 from caesarion.errors import ModelError
 from caesarion.extension import Caesarion
 
+SERVER = SimpleNamespace(web_app=SimpleNamespace(settings={"base_url": "/"}))
+
 
 @pytest.mark.parametrize("error", [None, ModelError("No model is set.")])
 async def test_a_server_prepares_a_kernel_and_the_model_once_its_first_requests_are_answered(
@@ -30,7 +32,7 @@ async def test_a_server_prepares_a_kernel_and_the_model_once_its_first_requests_
     )
     app = Caesarion()
     app.settings = {"caesarion": services}
-    await app._start_jupyter_server_extension(None)
+    await app._start_jupyter_server_extension(SERVER)
     assert happened == []
     await asyncio.sleep(0.1)
     assert happened == ["kernel", "model"]
@@ -58,7 +60,7 @@ async def test_a_server_that_stops_at_once_prepares_nothing(
     )
     app = Caesarion()
     app.settings = {"caesarion": services}
-    await app._start_jupyter_server_extension(None)
+    await app._start_jupyter_server_extension(SERVER)
     await app.stop_extension()
     await asyncio.sleep(0.05)
     assert happened == []

@@ -17,6 +17,7 @@ from typing import Any
 
 import caesarion
 import pytest
+from caesarion import lab_page
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
@@ -91,6 +92,10 @@ def test_the_bundle_is_installed_under_its_own_name_from_where_it_is_built(
 def test_jupyterlab_is_told_which_package_to_uninstall(pyproject: dict[str, Any]) -> None:
     install = read_json(LABEXTENSION / "install.json")
     assert install["packageName"] == pyproject["project"]["name"]
+
+
+def test_what_the_labextension_disables_is_what_pages_do_not_load(package: dict[str, Any]) -> None:
+    assert package["jupyterlab"]["disabledExtensions"] == sorted(lab_page.UNUSED)
 
 
 def test_installing_enables_the_server_extension(pyproject: dict[str, Any]) -> None:
