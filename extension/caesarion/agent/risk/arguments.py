@@ -110,7 +110,9 @@ def is_known_function(function: ast.expr, names: Names) -> bool:
     """Return whether a function that another one calls is looked at elsewhere in the code."""
     match function:
         case ast.Name(name):
-            is_builtin = name in table.BUILTINS and name not in names.bound
+            if name in names.bound:
+                return names.holds(name, lambda value: are_known_functions(value, names))
+            is_builtin = name in table.BUILTINS
             return is_builtin or name in names.defined or bool(names.path(function))
         case ast.Attribute(_, method):
             is_plain = table.METHODS.get(method, "reads") in ("reads", "writes names")
@@ -120,6 +122,21 @@ def is_known_function(function: ast.expr, names: Names) -> bool:
         case ast.Starred() | ast.Subscript():
             return False
     return True
+
+
+def are_known_functions(node: ast.expr, names: Names) -> bool:
+    """Return whether functions that are called back are looked at elsewhere, in a table, too."""
+    match node:
+        case ast.Dict(_, values):
+            return all(are_known_functions(value, names) for value in values)
+        case ast.List(parts) | ast.Tuple(parts):
+            return all(are_known_functions(part, names) for part in parts)
+    return is_known_function(node, names)
+
+
+def is_from_elsewhere(node: ast.expr, names: Names) -> bool:
+    """Return whether ``node`` is a name that is bound elsewhere, maybe to a function."""
+    return isinstance(node, ast.Name) and not (names.is_own(node.id) or names.path(node))
 
 
 def is_judged(node: ast.expr, caller: str, names: Names) -> bool:

@@ -28,6 +28,10 @@ def of_builtin(name: str, call: ast.Call, names: Names) -> set[RiskClass]:
             attribute = names.text(call.args[1]) if len(call.args) > 1 else None
             is_plain = attribute and attribute.isidentifier() and attribute not in table.NAMING
             return set() if is_plain else {"processes"}
+        case "type" if len(call.args) != 1 or call.keywords:
+            return {"processes"}  # It makes a class, whose methods others call.
+        case "help" if any(names.text(one) is not None for one in call.args):
+            return {"processes"}  # Of modules, which it imports.
         case "print":
             files = [one.value for one in call.keywords if one.arg == "file"]
             return {"files" for file in files if not names.path(file).startswith("sys.")}
@@ -54,6 +58,10 @@ def in_module(path: str, call: ast.Call, names: Names) -> set[RiskClass]:
         return {"processes", "installs"}
     if found != "reads":
         return {found}
+    if path == "numpy.load" and len(call.args) > 1:
+        return {"processes"} if len(call.args) > 2 else {"files"}  # Of what is pickled, or mapped.
+    if path == "abc.ABCMeta":
+        return {"processes"}  # It makes a class, whose methods others call.
     if name == "main":
         return {"processes"}  # As from the command line.
     if name.startswith("fetch_"):
@@ -90,6 +98,13 @@ def of_method(name: str, call: ast.Call, names: Names) -> set[RiskClass]:
         return {"processes"}
     if name in ("load", "loads", "load_model"):
         return {"processes"}  # It may be pickle's, which runs code.
+    if isinstance(call.func, ast.Attribute):
+        if name in table.OF_CLIENTS and _is_client(call.func.value):
+            return {"network"}
+        if name == "show" and _is_image(call.func.value, names):
+            return {"processes"}  # It starts a viewer.
+    if name == "sort" and not call.args:
+        return {"writes names"}  # A list, or an array; a table is sorted by something.
     if name == "extract" and not _is_text_accessor(call.func):
         return {"files"}  # Of an archive.
     if name in ("eval", "query"):
@@ -131,12 +146,19 @@ def passes_unknown(call: ast.Call, names: Names) -> bool:
         return True
     if path.rpartition(".")[0].rpartition(".")[2][:1].isupper() and method in table.JUDGED:
         return True  # A method of a class, whose arguments are others.
-    passed: list[ast.expr] = []
-    if name in table.CALLERS or method in table.CALLING_METHODS:
+    passed = [one.value for one in call.keywords if one.arg in table.CALLED]
+    if not all(arguments.are_known_functions(one, names) for one in passed):
+        return True
+    passed = []
+    position = table.CALLERS.get(name, table.CALLING_METHODS.get(method))
+    if position is not None:
         named = [one.value for one in call.keywords if one.arg in ("func", "function")]
-        passed = [*call.args[:1], *named]
+        passed = [*call.args[position : position + 1], *named]
         if any(one.arg is None for one in call.keywords):
             return True
+    if method == "assign":
+        passed = [one.value for one in call.keywords]
+        return any(arguments.is_from_elsewhere(one, names) for one in passed)
     if name in table.SORTERS or method.startswith("sort"):
         passed = [one.value for one in call.keywords if one.arg == "key"]
     if method in table.NAMED and not all(arguments.aggregates(one, names) for one in passed):
@@ -165,6 +187,8 @@ def _displayed(path: str, call: ast.Call, names: Names) -> set[RiskClass]:
         return {"processes"}  # Some are put into the markup as they are.
     if not path.rpartition(".")[2][:1].isupper():
         return set()
+    if path in table.LINKS and len(call.args) > 1:
+        return {"processes"}  # The others are markup.
     shown = [names.text(one) for one in (*call.args, *given.values())]
     if any(text is not None and texts.breaks_markup(text) for text in shown):
         return {"processes"}
@@ -228,7 +252,25 @@ def _of_name(name: str, call: ast.Call, names: Names, in_doubt: RiskClass) -> se
     if (_SWITCHING.search(name) or (name == "show" and names.text(first))) and call.args:
         is_known = all(arguments.is_known_engine(one, names) for one in call.args[:1])
         return set() if is_known else {"processes"}
+    if name not in table.METHODS and name.startswith(table.WRITING):
+        return {"files"}
     return {table.METHODS.get(name, in_doubt)}
+
+
+def _is_client(receiver: ast.expr) -> bool:
+    """Return whether a name looks like that of a client of HTTP."""
+    return isinstance(receiver, ast.Name) and receiver.id.lower().endswith(table.CLIENTS)
+
+
+def _is_image(receiver: ast.expr, names: Names) -> bool:
+    match receiver:
+        case ast.Name(name) if name in names.bound:
+            return any(value and _is_image(value, names) for value in names.bound[name])
+        case ast.Name(name):
+            return name in table.IMAGES
+        case ast.Attribute(value) | ast.Call(value):
+            return names.path(receiver).startswith("PIL.") or _is_image(value, names)
+    return False
 
 
 def _is_reader(name: str) -> bool:

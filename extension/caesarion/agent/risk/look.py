@@ -85,6 +85,26 @@ class _Look(ast.NodeVisitor):
         self._bind()
         self.generic_visit(node)
 
+    def visit_MatchStar(self, node: ast.MatchStar) -> None:
+        self._bind()
+
+    def visit_MatchMapping(self, node: ast.MatchMapping) -> None:
+        if node.rest:
+            self._bind()
+        self.generic_visit(node)
+
+    def visit_With(self, node: ast.With | ast.AsyncWith) -> None:
+        for item in node.items:
+            # Nobody knows what an object from elsewhere does at the end of the block.
+            if not isinstance(item.context_expr, ast.Call) and not self._is_made_here(item):
+                self.found.add("processes")
+        self.generic_visit(node)
+
+    visit_AsyncWith = visit_With  # noqa: N815 - as ast calls it
+
+    def _is_made_here(self, item: ast.withitem) -> bool:
+        return isinstance(item.context_expr, ast.Name) and self._names.is_own(item.context_expr.id)
+
     def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
         if node.name:
             self._bind()
@@ -103,7 +123,8 @@ class _Look(ast.NodeVisitor):
 
     def _import(self, module: str) -> None:
         top = module.partition(".")[0]
-        if top in table.STARTING or not (is_harmless(top) or top in table.MODULES):
+        is_program = "__main__" in module.split(".")
+        if is_program or top in table.STARTING or not (is_harmless(top) or top in table.MODULES):
             self.found.add("processes")  # Nobody knows what another does when it is imported.
 
     def visit_Name(self, node: ast.Name) -> None:
@@ -112,7 +133,8 @@ class _Look(ast.NodeVisitor):
         elif path := self._names.path(node):
             self._mention(path)
         elif not self._names.is_own(node.id):
-            self.found.add(table.BUILTINS.get(node.id, "reads"))
+            known = table.BUILTINS.get(node.id, "reads")
+            self.found.add(table.PASSED.get(node.id, known))
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
         if not isinstance(node.ctx, ast.Load):
@@ -190,9 +212,9 @@ class _Look(ast.NodeVisitor):
                 self.found.add("processes")
             if isinstance(keyword.value, ast.Constant) and keyword.value.value is False:
                 continue
-            if keyword.arg == "inplace":
+            if keyword.arg in ("inplace", "out"):
                 self.found.add("writes names")
-            elif keyword.arg in ("allow_pickle", "shell", "eval_str"):
+            elif keyword.arg in ("allow_pickle", "shell", "eval_str", "usetex"):
                 self.found.add("processes")
 
     def _evaluated(self, call: ast.Call) -> None:
@@ -245,15 +267,13 @@ class _Look(ast.NodeVisitor):
         if name in self._names.bound or name not in table.BUILTINS:
             self.found.add("processes")  # Defined elsewhere, it may do anything.
             return
-        self.visit(function)
-        if call:
-            self.found |= calls.of_builtin(name, call, self._names)
-            if (
-                name == "getattr"
-                and len(call.args) > 1
-                and (text := self._names.text(call.args[1]))
-            ):
-                self.visit(ast.Attribute(call.args[0], text, ast.Load()))
+        if not call:
+            self.visit(function)
+            return
+        self.found.add(table.BUILTINS[name])
+        self.found |= calls.of_builtin(name, call, self._names)
+        if name == "getattr" and len(call.args) > 1 and (text := self._names.text(call.args[1])):
+            self.visit(ast.Attribute(call.args[0], text, ast.Load()))
 
 
 def _is_shell(node: ast.expr) -> bool:

@@ -204,15 +204,17 @@ def class_of(path: str, imported: Collection[str]) -> RiskClass:
     """
     Return the class of a dotted name in a module: that of its longest part that is known.
 
-    What lies further than the public names of a module that is known, or ``imported``, can be
-    anything: modules have those that they import as attributes, and one leads to the interpreter.
+    What lies further than the public names of a module that is known, or of the standard library
+    and ``imported``, can be anything: modules have those that they import as attributes, and one
+    leads to the interpreter.
     """
     prefixes = [path.rsplit(".", count)[0] for count in range(path.count(".") + 1)]
     judged = next((one for one in prefixes if one in table.MODULES), "")
     found = table.MODULES.get(judged, "reads" if is_harmless(prefixes[-1]) else "processes")
     if found != "reads":
         return "processes" if any(map(_leads_away, _behind(judged, path))) else found
-    known = (one for one in prefixes if one == judged or one in SUBMODULES or one in imported)
+    usual = {one for one in imported if one.partition(".")[0] in table.STANDARD}
+    known = (one for one in prefixes if one == judged or one in SUBMODULES or one in usual)
     return "reads" if _is_near(_behind(next(known, prefixes[-1]), path)) else "processes"
 
 

@@ -40,7 +40,8 @@ SUBMODULES = words(
     scipy.sparse.csgraph scipy.sparse.linalg scipy.spatial scipy.spatial.distance
     scipy.spatial.transform scipy.special scipy.stats scipy.stats.distributions
     scipy.stats.mstats scipy.stats.qmc seaborn.objects shapely.geometry shapely.ops skimage.color
-    skimage.data skimage.exposure skimage.feature skimage.filters skimage.io skimage.measure
+    skimage.data skimage.exposure skimage.feature skimage.filters skimage.graph skimage.io
+    skimage.measure
     skimage.morphology skimage.segmentation skimage.transform skimage.util sklearn.base
     sklearn.calibration sklearn.cluster sklearn.compose sklearn.covariance
     sklearn.cross_decomposition sklearn.datasets sklearn.decomposition
@@ -68,7 +69,7 @@ SUBMODULES = words(
     torch.backends.cudnn torch.backends.mps torch.cuda torch.distributions torch.fft torch.linalg
     torch.nn torch.nn.functional torch.nn.init torch.nn.utils torch.optim torch.optim.lr_scheduler
     torch.special torch.utils torch.utils.data torchvision.datasets torchvision.models
-    torchvision.transforms tqdm.auto tqdm.notebook xml.dom xml.dom.minidom xml.etree
-    xml.etree.ElementTree xml.sax
+    torchvision.transforms tqdm.auto tqdm.notebook tqdm.rich xml.dom xml.dom.minidom xml.etree
+    xml.etree.ElementTree
     """
 )

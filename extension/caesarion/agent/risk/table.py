@@ -48,7 +48,13 @@ MODULES: Mapping[str, RiskClass] = _table(
         IPython.display.Image.open
     """,
     writes_names="""
-        random.seed numpy.random.seed sys.setrecursionlimit gc
+        random.seed numpy.random.seed sys.setrecursionlimit gc random.shuffle
+        numpy.random.shuffle numpy.put numpy.copyto numpy.place numpy.putmask
+        numpy.fill_diagonal numpy.put_along_axis operator.iadd operator.iand operator.iconcat
+        operator.ifloordiv operator.ilshift operator.imatmul operator.imod operator.imul
+        operator.ior operator.ipow operator.irshift operator.isub operator.itruediv operator.ixor
+        heapq.heappush heapq.heappop heapq.heapify heapq.heapreplace heapq.heappushpop
+        bisect.insort bisect.insort_left bisect.insort_right
     """,
     files="""
         os.remove os.unlink os.rename os.renames os.replace os.mkdir os.makedirs os.rmdir
@@ -56,7 +62,8 @@ MODULES: Mapping[str, RiskClass] = _table(
         os.open os.write os.chdir shutil tempfile fileinput sqlite3 dbm shelve mmap pickle.dump
         pickle.Pickler h5py netCDF4 duckdb.connect logging.FileHandler logging.basicConfig
         nbformat.write numpy.memmap matplotlib.backends pyarrow.output_stream
-        pyarrow.create_memory_map py_compile compileall zipapp mailbox readline
+        pyarrow.create_memory_map pyarrow.fs matplotlib.image.thumbnail nbformat.sign py_compile
+        compileall zipapp mailbox readline
     """,
     network="""
         requests urllib urllib3 httpx httpx2 aiohttp websocket websockets socket socketserver ssl
@@ -88,7 +95,9 @@ MODULES: Mapping[str, RiskClass] = _table(
         sympy.parse_expr sympy.parsing operator.methodcaller
         pkgutil.resolve_name logging.config typing.ForwardRef typing.get_type_hints
         inspect.getmodule inspect.getattr_static spacy.cli
-        inspect.get_annotations networkx.read_gpickle distutils _posixsubprocess
+        operator.setitem operator.delitem operator.call types.new_class types.prepare_class
+        types.MethodType xml.sax IPython.utils platform.architecture platform.processor
+        matplotlib.testing inspect.get_annotations networkx.read_gpickle distutils _posixsubprocess
     """,
     installs="""
         pip micropip piplite ensurepip conda venv nbextension
@@ -177,6 +186,12 @@ BUILTINS: Mapping[str, RiskClass] = {
     ),
 }
 """What a mention of a builtin means; ``open`` and ``getattr`` have rules of their own."""
+
+PASSED: Mapping[str, RiskClass] = {
+    "open": "files",
+    **dict.fromkeys(words("getattr setattr delattr globals locals vars help"), "processes"),
+}
+"""What a mention of a builtin means that others may call, with arguments that are not seen."""
 
 _TYPES = (str, bytes, frozenset, tuple, float, range)
 
@@ -433,15 +448,53 @@ FORMULA = words(
 WRITERS = words("csv.writer csv.DictWriter")
 """Functions that write where they are told, and open nothing."""
 
-CALLERS = words("map filter functools.reduce functools.partial")
-CALLING_METHODS = words("apply applymap pipe transform")
-"""What calls its first argument, a function."""
+CALLERS: Mapping[str, int] = {
+    **dict.fromkeys(
+        words(
+            """
+            map filter functools.reduce functools.partial itertools.starmap itertools.takewhile
+            itertools.dropwhile itertools.filterfalse collections.defaultdict numpy.vectorize
+            numpy.frompyfunc numpy.fromfunction numpy.apply_along_axis numpy.apply_over_axes
+            """
+        ),
+        0,
+    ),
+    **dict.fromkeys(
+        words("re.sub re.subn itertools.accumulate itertools.groupby weakref.finalize"), 1
+    ),
+}
+CALLING_METHODS: Mapping[str, int] = {
+    **dict.fromkeys(words("apply applymap map pipe transform sub subn filter"), 0),
+    "combine": 1,
+}
+"""What calls an argument, a function, by the place of that."""
+
+CALLED = words(
+    """
+    formatters formatter converters date_parser object_hook object_pairs_hook parse_float
+    parse_int parse_constant default default_factory opener callback hook
+    """
+)
+"""Arguments that are called back, or whose values are."""
+
+OF_CLIENTS = words("get head options put delete")
+CLIENTS = ("session", "client", "http", "sess", "api")
+"""Methods that ask a server, and how the names of those end that have them."""
+
+IMAGES = words("img image im picture photo")
+"""Names of pictures whose ``show`` starts a program."""
+
+WRITING = ("write_", "print_", "save_", "dump_", "export_")
+"""How methods begin that write files, if they are not known."""
 
 SORTERS = words("sorted min max")
 """What calls its ``key``."""
 
 FRAMES = words("IPython.display.IFrame")
 """What brings another page into the user's."""
+
+LINKS = words("IPython.display.FileLink IPython.display.FileLinks")
+"""What puts arguments behind the first into the markup as they are."""
 
 MEDIA = words("IPython.display.Image IPython.display.Video IPython.display.Audio")
 """What shows a file, or what is at an address."""
@@ -450,7 +503,7 @@ DUNDERS = words(
     """
     __name__ __version__ __doc__ __file__ __len__ __init__ __str__ __repr__ __eq__ __hash__
     __module__ __annotations__ __all__ __main__ __post_init__ __iter__ __next__
-    __enter__ __exit__ __call__ __getitem__ __contains__ __lt__ __add__ __bool__ __slots__
+    __getitem__ __contains__ __lt__ __add__ __bool__ __slots__
     """
 )
 """Names with underscores on both sides that lead nowhere; others are ways into the interpreter."""

@@ -4,6 +4,7 @@ What texts in a piece of code mean to those who get them: addresses, SQL, markup
 Called by the other modules of this package. All expressions take time in proportion to the text.
 """
 
+import html
 import re
 
 from caesarion.agent.risk import table
@@ -25,16 +26,19 @@ _REMOTE_SQL = re.compile(
     r"|\b(read_\w+|\w+_scan|sniff_csv|glob|query|query_table)\s*\((?!\s*'[^'|]*'\s*[,)])",
     re.I,
 )
+# Comments may stand within a call, and a function's name may be quoted.
+_DISGUISED_SQL = re.compile(r"/\*|--|\"\s*\(")
 _SCRIPT = re.compile(
     r"<(script|i?frame|object|embed|form|base|meta|portal)\b|javascript:|\bon\w+\s*=", re.IGNORECASE
 )
 _SCRIPT_ANYWHERE = re.compile(r"<\s*script\b|javascript:|<\w+\s[^<>]*\bon\w+\s*=", re.IGNORECASE)
 _LOADING = re.compile(
-    r"<(link|style)\b|\burl\s*\(|@import"
-    r"|\b(src|srcset|poster|background)\s*=(?!\s*[\"']?(data:|[\w.-]+(/[\w.-]+)*[\"'\s>]))"
+    r"<(link|style|animate\w*|set)\b|\b(url|image|image-set)\s*\(|@import"
+    r"|\b(src|srcset|poster|background)\s*=(?!\s*[\"']?(data:|\w[\w.-]*(/\w[\w.-]*)*[\"'\s>]))"
     r"|<(image|use|feimage)\b[^<>]*href|!\[",
     re.IGNORECASE,
 )
+_STYLE = re.compile(r"\bstyle\s*=", re.IGNORECASE)
 _TEX = re.compile(r"\\(href|url|html\w*|class|style|cssId|includegraphics|require|unicode)\b", re.I)
 
 
@@ -57,7 +61,7 @@ def sql(text: str | None) -> set[RiskClass]:
     """Return the classes of a statement in SQL, None for one that is unknown."""
     if text is None:
         return {"network"}  # DuckDB reads addresses, and writes files, too.
-    found: set[RiskClass] = {"network"} if _REMOTE_SQL.search(text) else set()
+    found: set[RiskClass] = {"network"} if is_remote_sql(text) else set()
     if not _READING_SQL.match(text) or _WRITING_SQL.search(text):
         found.add("files")
     return found
@@ -65,14 +69,19 @@ def sql(text: str | None) -> set[RiskClass]:
 
 def is_remote_sql(text: str) -> bool:
     """Return whether an expression in SQL may read from an address."""
-    return bool(_REMOTE_SQL.search(text))
+    return bool(_REMOTE_SQL.search(text) or _DISGUISED_SQL.search(text))
 
 
 def markup(text: str | None) -> set[RiskClass]:
     """Return the classes of markup that is shown: scripts run, and some of it loads by itself."""
-    if text is None or _SCRIPT.search(text) or _TEX.search(text):
+    if text is None:
         return {"processes"}
-    return {"network"} if _LOADING.search(text) else set()
+    read = html.unescape(text)
+    if any(_SCRIPT.search(one) or _TEX.search(one) for one in (text, read)):
+        return {"processes"}
+    # Styles have escapes of their own.
+    is_loading = _LOADING.search(read) or ("\\" in read and _STYLE.search(read))
+    return {"network"} if is_loading or _LOADING.search(text) else set()
 
 
 def has_script(text: str) -> bool:
