@@ -164,7 +164,6 @@ class _Waiting:
     outcome: "asyncio.Future[Claim | int]"
     stop: Callable[[], None]
     """Stops listening."""
-    claimed: bool = False
 
     def end(self, outcome: Claim | int) -> None:
         if not self.outcome.done():
@@ -193,11 +192,11 @@ class _Claims(_Unclaimed):
         waiting, sent = self.waiting, self.request.headers.get("Authorization", "")
         if self.request.method != "POST":
             await super().prepare()
+        elif waiting.outcome.done():
+            await self.answer(403, "This server has been claimed, or it ends.")
         elif not hmac.compare_digest(sent.encode(), f"Bearer {waiting.nonce}".encode()):
-            await self.answer(403, "This is not the nonce of this server, which ends.")
             waiting.end(REFUSED_STATUS)
-        elif waiting.claimed:
-            await self.answer(403, "This server has been claimed.")
+            await self.answer(403, "This is not the nonce of this server, which ends.")
         else:
             await self._claim(waiting)
 
@@ -207,25 +206,39 @@ class _Claims(_Unclaimed):
         except _NoClaimError as error:
             await self.answer(400, str(error))
             return
-        waiting.claimed = True
         waiting.stop()  # First: nobody who connects after the answer is told that it is unclaimed.
-        try:
-            await self.finish({"claimed": True})
-        finally:  # A hub that is gone by now has the claim's end to see to.
-            waiting.end(claim)
+        # Before the first await, in which another nonce may come. The answer gets out all the same:
+        # Tornado 6.6 writes it to the socket at once, and connections are closed after that.
+        waiting.end(claim)
+        await self.finish({"claimed": True})
 
 
 def _read(body: bytes, port: int) -> Claim:
     try:
         sent = json.loads(body)
         claim = Claim(dict(sent["environment"]), sent.get("cwd"))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise _NoClaimError("The body is not JSON with an environment.") from error
     for name, text in claim.environment.items():
-        if not (isinstance(text, str) and name and "=" not in name and "\0" not in name + text):
+        if not (_is_text(name) and _is_text(text) and name and "=" not in name):
             raise _NoClaimError(f"{name!r} in the environment is no variable with a text.")
     if claim.cwd is not None and not (isinstance(claim.cwd, str) and Path(claim.cwd).is_dir()):
         raise _NoClaimError(f"There is no folder {claim.cwd!r}.")
-    if (url := claim.environment.get(_SERVICE_URL)) and urlsplit(url).port != port:
+    if (url := claim.environment.get(_SERVICE_URL)) and _port(url) != port:
         raise _NoClaimError(f"{_SERVICE_URL} is {url!r}, but the server listens on port {port}.")
     return claim
+
+
+def _is_text(value: object) -> bool:
+    """Return whether an environment can hold ``value``."""
+    try:
+        return isinstance(value, str) and b"\0" not in os.fsencode(value)
+    except UnicodeEncodeError:
+        return False
+
+
+def _port(url: str) -> int | None:
+    try:
+        return urlsplit(url).port
+    except ValueError:
+        return None

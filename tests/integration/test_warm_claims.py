@@ -76,6 +76,28 @@ async def test_another_nonce_ends_it_with_a_status_of_its_own(waiting: Waiting, 
     assert await waiting.outcome == claims.REFUSED_STATUS
 
 
+@pytest.mark.parametrize("place", [0, 4, 8])
+async def test_it_says_that_it_is_claimed_only_if_no_other_nonce_ends_it(
+    waiting: Waiting, place: int
+) -> None:
+    port = int(waiting.url.rpartition(":")[2])
+    clients = [await asyncio.open_connection("127.0.0.1", port) for _ in range(9)]
+    for at, (_, writer) in enumerate(clients):
+        nonce = NONCE if at == place else "another"
+        writer.write(
+            b"POST /claim HTTP/1.1\r\nHost: x\r\nContent-Length: 19\r\n"
+            b'Authorization: Bearer %s\r\n\r\n{"environment": {}' % nonce.encode()
+        )
+    assert await claims.is_waiting(waiting.url)  # it has read all of that
+    for _, writer in clients:
+        writer.write(b"}")
+    answers = await asyncio.gather(*(one.read() for one, _ in clients), return_exceptions=True)
+    is_told = any(b'{"claimed": true}' in one for one in answers if isinstance(one, bytes))
+    assert await waiting.outcome == (Claim({}, None) if is_told else claims.REFUSED_STATUS)
+    for _, writer in clients:
+        writer.close()
+
+
 @pytest.mark.parametrize(
     ("body", "told"),
     [
@@ -86,10 +108,18 @@ async def test_another_nonce_ends_it_with_a_status_of_its_own(waiting: Waiting, 
         (b'{"environment": {"A=B": ""}}', "'A=B' in the environment"),
         (b'{"environment": {"": ""}}', "'' in the environment"),
         (b'{"environment": {"A": "\\u0000"}}', "'A' in the environment"),
+        (b'{"environment": {"A": "\\ud800"}}', "'A' in the environment"),
+        (b'{"environment": {"\\ud800": ""}}', r"'\ud800' in the environment"),
+        (b'{"environment": [[1, ""]]}', "1 in the environment"),
+        (b"[" * 200_000, "not JSON"),
         (b'{"environment": {}, "cwd": "/nowhere"}', "no folder '/nowhere'"),
         (b'{"environment": {}, "cwd": 1}', "no folder 1"),
+        (b'{"environment": {}, "cwd": "\\ud800"}', r"no folder '\ud800'"),
         (b'{"environment": {"JUPYTERHUB_SERVICE_URL": "http://x:1/"}}', "listens on port"),
+        (b'{"environment": {"JUPYTERHUB_SERVICE_URL": "http://x:99999/"}}', "listens on port"),
+        (b'{"environment": {"JUPYTERHUB_SERVICE_URL": "http://[/"}}', "listens on port"),
     ],
+    ids=lambda value: str(value)[:40],
 )
 async def test_a_body_that_is_no_claim_is_told_and_it_goes_on_waiting(
     waiting: Waiting, body: bytes, told: str
