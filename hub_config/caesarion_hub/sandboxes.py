@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import PydanticCustomError
 
 from caesarion_hub.bodies import Bounded, few, first_error
 
@@ -39,8 +40,19 @@ Variables that a sandbox's environment may not set.
 They configure the server itself, which would otherwise be a way around the operator's values.
 """
 
-Word = Annotated[str, StringConstraints(min_length=1, max_length=256)]
-Variable = Annotated[str, StringConstraints(pattern="^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)]
+
+def _without_nul(value: Any) -> Any:
+    """Refuse what no environment and not every database takes, before pydantic reads the text."""
+    if isinstance(value, str) and re.search("[\0\ud800-\udfff]", value):
+        raise PydanticCustomError(
+            "nul_or_surrogate", "Text should have no NUL and no lone surrogate"
+        )
+    return value
+
+
+Text = Annotated[str, BeforeValidator(_without_nul)]
+Word = Annotated[Text, StringConstraints(min_length=1, max_length=256)]
+Variable = Annotated[Text, StringConstraints(pattern="^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)]
 
 
 class SandboxError(Exception):
@@ -54,10 +66,10 @@ class SandboxRequest(Bounded):
 
     timeout: int | None = Field(None, ge=1)
     metadata: Annotated[
-        dict[Word, Annotated[str, StringConstraints(max_length=4096)]], few(MAX_ENTRIES)
+        dict[Word, Annotated[Text, StringConstraints(max_length=4096)]], few(MAX_ENTRIES)
     ] = Field({})
     env: Annotated[
-        dict[Variable, Annotated[str, StringConstraints(max_length=32_768)]], few(MAX_ENTRIES)
+        dict[Variable, Annotated[Text, StringConstraints(max_length=32_768)]], few(MAX_ENTRIES)
     ] = Field({})
 
 

@@ -188,6 +188,7 @@ def test_a_sandbox_ends_at_its_deadline_with_its_home(ada: Program, hub: Running
         {"env": {"CAESARION_AGENT_MAX_APPROVAL": "auto"}},
         {"env": {"PYTHONPATH": "/x"}},
         {"env": {"a b": "c"}},
+        {"env": {"A": "a\0b"}},
         {"metadata": {"a": "b" * 70_000}},
         {"metadata": {"a": 1}},
         {"colour": "red"},

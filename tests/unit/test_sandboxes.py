@@ -58,6 +58,14 @@ def test_the_environment_sets_nothing_that_configures_the_server(name: str) -> N
         made(env={name: "x"})
 
 
+@pytest.mark.parametrize("text", ["a\0b", "\ud800"])
+def test_no_text_has_what_an_environment_cannot_hold(text: str) -> None:
+    for asked in ({"env": {"A": text}}, {"metadata": {"A": text}}, {"metadata": {text: "a"}}):
+        with pytest.raises(SandboxError, match="should have no NUL and no lone surrogate"):
+            made(**asked)
+    assert made(env={"A": "é\n\U0001f3db"})["sandbox"]["env"] == {"A": "é\n\U0001f3db"}
+
+
 def test_only_a_sandbox_gets_an_environment_of_its_own() -> None:
     options = made(env={"TOWN": "Lisbon", "PATHS": "1"})
     assert sandboxes.environment("sandbox-aaaaaa", options) == {"TOWN": "Lisbon", "PATHS": "1"}
