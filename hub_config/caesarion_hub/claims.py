@@ -38,6 +38,10 @@ class ClaimError(Exception):
     """
 
 
+class InvalidClaimError(ClaimError):
+    """The server refused what the claim says, as any other would."""
+
+
 def new_nonce() -> str:
     """Return a new nonce, which nobody can guess."""
     return secrets.token_urlsafe(32)
@@ -56,7 +60,7 @@ async def claim(
 
     The server lays ``environment`` over its own, changes to the folder ``cwd`` if there is one,
     and listens again on the same port within some 0.2 s. Raises :class:`ClaimError` unless it
-    says within ``seconds`` that it does so.
+    says within ``seconds`` that it does so; :class:`InvalidClaimError` if no server would.
     """
     base = _base(url)
     try:
@@ -74,6 +78,10 @@ async def claim(
     if response.code == 403:
         raise ClaimError(
             f"The warm server at {base} has another nonce, or a user already. Start another."
+        )
+    if response.code == 400:
+        raise InvalidClaimError(
+            f"The warm server at {base} refused the environment. Start another without a claim."
         )
     if response.code != 200 or response.body != b'{"claimed": true}':
         raise ClaimError(

@@ -52,13 +52,14 @@ async def test_a_claim_sends_the_nonce_and_the_environment_to_the_servers_root()
             "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
             "has another nonce, or a user already",
         ),
+        ("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "refused the environment"),
         ("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "status 404, not as a warm"),
         ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "status 200, not as a warm"),
         ("HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n", "status 302"),
         ("SSH-2.0-OpenSSH\r\n\r\n", "did not answer the claim"),
         ("", "did not answer the claim"),
     ],
-    ids=["another-nonce", "not-found", "another-body", "redirect", "no-http", "silence"],
+    ids=["another-nonce", "invalid", "not-found", "another-body", "redirect", "no-http", "silence"],
 )
 async def test_a_claim_that_is_not_taken_is_a_sentence_without_the_nonce(
     reply: str, told: str

@@ -28,6 +28,8 @@ class WarmServer:
     def __init__(self, nonce: str) -> None:
         self.nonce = nonce
         self.environment: Json = {}
+        self.is_picky = False
+        """It refuses every environment."""
         self.serving: set[asyncio.Task[None]] = set()
         self.asked = asyncio.Event()
         """A claim has come."""
@@ -52,7 +54,9 @@ class WarmServer:
             await self.takes.wait()
             length = int(head.lower().partition("content-length:")[2].split()[0])
             sent = json.loads(await reader.readexactly(length))
-            if f"Bearer {self.nonce}" in head:
+            if self.is_picky:
+                status = "400 Bad Request"
+            elif f"Bearer {self.nonce}" in head:
                 self.environment = sent["environment"]
                 status, body = "200 OK", '{"claimed": true}'
             else:
@@ -382,6 +386,25 @@ async def test_a_pod_that_refuses_its_claim_is_deleted_and_the_next_one_taken(
     assert failed_claims() == before + 1
     assert f"{bad} was not claimed: The warm server at " in caplog.text
     assert node.servers[good].nonce not in caplog.text
+
+
+@pytest.mark.parametrize("by", ["warm server", "API server"])
+async def test_a_claim_that_every_pod_would_refuse_costs_one(
+    node: Node, make: Callable[..., Hub], by: str
+) -> None:
+    await (hub := make(replicas=3)).start()
+    before = set(await node.warm())
+    for server in node.servers.values():
+        server.is_picky = by == "warm server"
+    invalid = Fault(422, verbs={"patch"}, resources={"pods"})
+    with contextlib.ExitStack() as faults:
+        if by == "API server":
+            faults.enter_context(node.cluster.server.faults.during(invalid))
+        spawner = hub.spawner("ada")
+        await started_cold(node.cluster, spawner)
+    assert spawner.pod_name == "jupyter-ada"
+    assert not spawner.is_claimed
+    assert len(before & set(await node.cluster.names("pods"))) == 2
 
 
 def failed_claims() -> float:

@@ -8,6 +8,7 @@ request gives the server its identity. A pod that is still warm stays in the poo
 user's by its labels, but whose server has no identity, is not adopted by the next hub but deleted.
 """
 
+from enum import Enum, auto
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -33,7 +34,19 @@ from caesarion_hub.pods.warm.template import (
 TRIES = 3
 """Warm pods that a start tries to claim before it makes its own."""
 
+INVALID = (400, 422)
+"""The API server's statuses for a patch that it would refuse for every pod."""
+
 MERGE_PATCH = "application/merge-patch+json"
+
+
+class Outcome(Enum):
+    """What came of the claim of a pod."""
+
+    CLAIMED = auto()
+    FAILED = auto()
+    INVALID = auto()
+    """It failed for what it says, and would with every pod."""
 
 
 class ClaimingPods(PodObjects):
@@ -105,14 +118,17 @@ class ClaimingPods(PodObjects):
             self._use_pod(warm["metadata"]["name"])
             self._claim, self._is_claiming = uuid4().hex, True
             self._save_state()
-            if await self._claim_pod(pool, warm, identity):
+            outcome = await self._claim_pod(pool, warm, identity)
+            if outcome is Outcome.CLAIMED:
                 return True
             self.clear_state()
+            if outcome is Outcome.INVALID:
+                break
         return False
 
-    async def _claim_pod(self, pool: WarmPool, warm: Resource, identity: Identity) -> bool:
-        """Make a warm pod this server's; return False if that failed, after deleting the pod."""
-        metadata = warm["metadata"]
+    async def _claim_pod(self, pool: WarmPool, warm: Resource, identity: Identity) -> Outcome:
+        """Make a warm pod this server's, or delete the pod if that fails."""
+        metadata, outcome = warm["metadata"], Outcome.FAILED
         try:
             claimed = await self.api.patch_namespaced_pod(
                 metadata["name"],
@@ -125,18 +141,22 @@ class ClaimingPods(PodObjects):
         except ApiException as problem:
             if problem.status == 409:  # another hub has it, or its status has changed
                 pool.give_back(warm)
-                return False
+                return Outcome.FAILED
+            if problem.status in INVALID:
+                outcome = Outcome.INVALID
             reason = describe_error(problem)
         except TimeoutError as problem:
             reason = describe_error(problem)
         except claims.ClaimError as problem:
             FAILED_CLAIMS.inc()
+            if isinstance(problem, claims.InvalidClaimError):
+                outcome = Outcome.INVALID
             reason = f"{problem}"
         else:
-            return True
+            return Outcome.CLAIMED
         self.log.warning("%s was not claimed: %s", metadata["name"], reason)
         await pool.discard(warm)
-        return False
+        return outcome
 
     def owns(self, pod: Resource) -> bool:
         """
