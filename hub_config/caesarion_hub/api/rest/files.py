@@ -20,7 +20,10 @@ router = APIRouter(tags=["files"])
 FilePath = Annotated[
     str,
     Path(
-        description="An upload's name, or a path below the server's root.",
+        description=(
+            "An upload's name, a path below the server's root, or an absolute path, which begins "
+            "with `%2f`."
+        ),
         examples=["rain.csv"],
         max_length=4096,
     ),
