@@ -16,6 +16,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from playwright.sync_api import (
     Browser,
@@ -57,13 +58,19 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+def new_context(browser: Browser, **options: Any) -> BrowserContext:
+    """Return a browser of somebody's own, with its cookies, that waits as long as tests do."""
+    context = browser.new_context(**options)
+    context.set_default_timeout(ANSWER_WITHIN)
+    return context
+
+
 @contextmanager
 def visit(browser: Browser, hub: RunningHub, user: str) -> Iterator["Lab"]:
     """Give ``user`` a browser of their own, with its cookies and one page."""
     width, height = SIZE
     viewport: ViewportSize = {"width": width, "height": height}
-    context = browser.new_context(viewport=viewport)
-    context.set_default_timeout(ANSWER_WITHIN)
+    context = new_context(browser, viewport=viewport)
     yield Lab(context.new_page(), hub, user)
     context.close()
 

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Visits
-from tests.browser.lab import let_in
+from tests.browser.lab import let_in, new_context
 from tests.fakes.openai_server import OpenAIServer, Text, Usage
 from tests.hub import RunningHub, Session, running_hub
 
@@ -36,7 +36,7 @@ def administrator(frugal_hub: RunningHub) -> Session:
 @pytest.fixture
 def overview(frugal_hub: RunningHub, administrator: Session, browser: Browser) -> Iterator[Page]:
     """The administrators' overview, whose clock the test moves."""
-    context = browser.new_context()
+    context = new_context(browser)
     page = context.new_page()
     page.clock.install()
     let_in(context, administrator)
@@ -140,7 +140,7 @@ def test_the_switch_to_dark_is_the_hubs_own(frugal_hub: RunningHub, visits: Visi
 def test_a_page_is_no_wider_than_a_telephone(
     frugal_hub: RunningHub, administrator: Session, browser: Browser, path: str
 ) -> None:
-    context = browser.new_context(viewport={"width": 400, "height": 800})
+    context = new_context(browser, viewport={"width": 400, "height": 800})
     page = context.new_page()
     let_in(context, administrator)
     page.goto(f"{frugal_hub.url}{GATEWAY}/{path}")
@@ -183,7 +183,7 @@ def test_a_page_that_cannot_be_renewed_does_not_say_that_requests_are_answered(
 def test_the_longest_name_breaks_no_page_and_a_limit_has_its_label_on_a_telephone(
     frugal_hub: RunningHub, administrator: Session, browser: Browser
 ) -> None:
-    context = browser.new_context(viewport={"width": 400, "height": 800})
+    context = new_context(browser, viewport={"width": 400, "height": 800})
     page = context.new_page()
     let_in(context, administrator)
     page.goto(f"{frugal_hub.url}{GATEWAY}/admin/budgets")
@@ -209,7 +209,7 @@ def test_the_longest_name_breaks_no_page_and_a_limit_has_its_label_on_a_telephon
 
 
 def test_the_pages_work_without_javascript(frugal_hub: RunningHub, browser: Browser) -> None:
-    context = browser.new_context(java_script_enabled=False)
+    context = new_context(browser, java_script_enabled=False)
     page = context.new_page()
     page.goto(f"{frugal_hub.url}/hub/login?next=/hub/home")
     page.get_by_label("Username").fill("admin")

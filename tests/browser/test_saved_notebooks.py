@@ -9,7 +9,7 @@ from nbconvert import HTMLExporter
 from playwright.sync_api import Browser, expect
 
 from tests.browser.conftest import ARTEFACTS
-from tests.browser.lab import Lab
+from tests.browser.lab import Lab, new_context
 from tests.browser.test_chat import python
 from tests.browser.test_remote_content import (
     SVG,
@@ -117,11 +117,11 @@ def test_the_html_of_a_notebook_saved_from_a_chat_loads_nothing(
         exported, _ = HTMLExporter(template_name=template).from_filename(str(notebook))
         file = tmp_path / f"{template}.html"
         file.write_text(exported)
-        page = browser.new_page()
+        page = new_context(browser).new_page()
         page.goto(file.as_uri(), wait_until="domcontentloaded")
         expect(page.get_by_text("Pictures follow.").nth(2)).to_be_visible()
         page.screenshot(path=ARTEFACTS / f"export-{template}.png", full_page=True)
         page.wait_for_load_state("networkidle")
         page.evaluate("url => fetch(url)", f"{listener.url}/{template}")
-        page.close()
+        page.context.close()
     assert listener.paths == ["/lab", "/classic", "/basic"]
