@@ -160,7 +160,8 @@ os._exit(0)
 
 async def test_it_ends_with_the_server_that_started_it() -> None:
     process = int(await python(STARTS))
-    await eventually(lambda: not psutil.pid_exists(process))
+    left = [one for one in psutil.process_iter() if one.pid == process]
+    await eventually(lambda: not any(map(is_alive, left)))
 
 
 # Runs the imports, and tells which variables they have read.
