@@ -1,5 +1,6 @@
 """Changes of the agent in a notebook: drawn in it, decided, undone, and followed by other pages."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +22,9 @@ FIXED = "for day in range(1, 4):\n    print(day)\nprint('done')"
 LANGUAGE = {
     "kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"},
 }
+
+
+_NUMBERS = itertools.count(1)
 
 
 def edit(cell: str, before: str, source: str, why: str = "") -> Call:
@@ -55,7 +59,8 @@ def all_kinds() -> ToolCalls:
 @pytest.fixture
 def notebook(lab: Lab, request: pytest.FixtureRequest) -> Iterator[str]:
     """A notebook of five cells, open in front of Eve, who wants to be asked; its name."""
-    name = f"{request.node.name.removeprefix('test_')[:40]}.ipynb"
+    # Of its own in each run: a failed one may have left changes that wait.
+    name = f"{request.node.name.removeprefix('test_')[:36]}-{next(_NUMBERS)}.ipynb"
     cells = [
         new_markdown_cell("# Rain", id="head"),
         new_code_cell(LOOP, id="loop"),
@@ -206,10 +211,13 @@ def test_the_keyboard_alone_walks_decides_and_undoes(
     press("Enter")
     expect(shown(lab)).to_have_text([*as_drawn(BEFORE[:2]), "new = 1", *BEFORE[2:]])
     expect(changes(lab)).to_have_count(2)
+    expect(changes(lab).nth(0).get_by_role("button").first).to_be_focused()
     press("Control+z")
     expect(shown(lab)).to_have_text(as_drawn(BEFORE))
+    expect(changes(lab).nth(0).get_by_role("button").first).to_be_focused()
     press("Alt+n")
     expect(changes(lab)).to_have_count(1)
+    expect(changes(lab).nth(0).get_by_role("button").first).to_be_focused()
     press("Tab")
     assert focused(lab) == "Reject: Move this cell, cell 5"
     press("Shift+Tab")
