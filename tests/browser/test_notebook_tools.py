@@ -6,7 +6,7 @@ from typing import Any
 import nbformat
 from caesarion.notebooks.cells import source_hash
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import APIResponse, Locator, Route, expect
 
 from tests.browser.conftest import Visits
 from tests.browser.lab import Lab
@@ -96,6 +96,39 @@ def test_what_is_not_saved_is_read_and_changed_and_the_editor_saves_it(
     assert list(cells) == ["# Rain", "plot()", "days = 31", "first", "second"]
     assert cells["plot()"].outputs == [plot]
     assert "message" in cells["first"].metadata["caesarion"]
+
+
+def test_a_person_saves_while_the_agents_change_is_being_saved(
+    lab: Lab, provider: OpenAIServer
+) -> None:
+    write(lab, "both.ipynb", new_code_cell("x = 1", id="x"))
+    open_notebook(lab, "both.ipynb")
+    path = lab.hub.home(lab.user) / "both.ipynb"
+    before = path.stat().st_mtime_ns
+    on_its_way: list[tuple[Route, APIResponse]] = []
+
+    def hold(route: Route) -> None:
+        if route.request.method == "PUT" and not on_its_way:
+            on_its_way.append((route, route.fetch()))
+        else:
+            route.continue_()
+
+    lab.page.route("**/api/contents/both.ipynb?*", hold)
+    provider.add(ToolCalls(edit("x", "x = 1", "x = 2")), Text("Done."))
+    lab.ask("change", "Done.")
+    # The file is written, which the page is not told yet.
+    lab.until(lambda: path.stat().st_mtime_ns > before)
+    sources(lab).last.click()
+    lab.page.keyboard.press("Control+End")
+    lab.page.keyboard.insert_text("0")
+    lab.page.keyboard.press("Control+s")
+    lab.page.wait_for_timeout(500)
+    route, written = on_its_way[0]
+    route.fulfill(response=written)
+    lab.until(lambda: "x = 20" in path.read_text())
+    expect(lab.page.locator(".jp-mod-dirty")).to_have_count(0)
+    expect(lab.page.get_by_role("dialog")).to_have_count(0)
+    lab.page.unroute("**/api/contents/both.ipynb?*")
 
 
 def test_a_notebook_of_an_old_format_is_changed_where_it_is_open(

@@ -49,6 +49,8 @@ def lint(command: list[str]) -> int:
         command,
         cwd=terraform.DEPLOY / "ansible",
         env={**os.environ, "PATH": f"{terraform.TOOLS}:{os.environ['PATH']}"},
+        # Ansible refuses a standard input that does not block, as some callers of make have.
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=600,

@@ -28,8 +28,9 @@ export class NotebookSync {
     private readonly _contents: Contents.IManager
   ) {}
 
-  /** Notice from now on whether something in the cells is not saved. */
+  /** Notice from now on whether something in the cells is not saved, and save it in turn. */
   watch(context: Context): void {
+    saveInTurn(context);
     const { ydoc } = context.model.sharedModel as unknown as IYNotebook;
     ydoc.getArray('cells').observeDeep(() => this._touched.add(context));
     context.saveState.connect((_, state) => {
@@ -68,8 +69,7 @@ export class NotebookSync {
 
   private async _save(context: Context): Promise<void> {
     if (this._saving.has(context)) {
-      // JupyterLab 4.6 takes the file of one save for a stranger's in another one at once, and
-      // calls clean what was changed in the middle of one.
+      // JupyterLab 4.6 calls clean what was changed in the middle of a save.
       this.saveSoon(context);
     } else if (!context.isDisposed && this._touched.has(context)) {
       // What goes wrong is told by the lab in a dialog.
@@ -109,4 +109,19 @@ export class NotebookSync {
   private readonly _saving = new WeakSet<Context>();
   private readonly _savers = new WeakMap<Context, Debouncer>();
   private readonly _following = new WeakSet<Context>();
+}
+
+/**
+ * Let the saves of a notebook wait for each other: JupyterLab 4.6 takes the file of one for a
+ * stranger's in another at once, and asks the person, whose Ctrl+S came while the agent's
+ * change was saved, whose file is to be kept.
+ */
+function saveInTurn(context: Context): void {
+  const save = context.save.bind(context);
+  let last = Promise.resolve();
+  context.save = () => {
+    const next = last.then(save);
+    last = next.catch(() => undefined);
+    return next;
+  };
 }
