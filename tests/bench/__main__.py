@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from tests.bench import api, chat, cluster, execute, gateway, runs, start, warm
+from tests.bench import api, chat, cluster, execute, gateway, page, runs, start, warm
 from tests.bench.figures import Row, machine, table
 
 _ALL: dict[str, Callable[[Path], Awaitable[list[Row]]]] = {
@@ -14,6 +14,7 @@ _ALL: dict[str, Callable[[Path], Awaitable[list[Row]]]] = {
     "runs": runs.measure,
     "chat": chat.measure,
     "start": start.measure,
+    "page": page.measure,
     "gateway": gateway.measure,
     "api": api.measure,
     "cluster": cluster.measure,

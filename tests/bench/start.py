@@ -28,7 +28,7 @@ _BROUGHT = (
     "jupyter_ai_router",
     "jupyterlab_chat",
 )
-_PLAIN = tuple(f"--ServerApp.jpserver_extensions={name}=False" for name in _BROUGHT)
+PLAIN = tuple(f"--ServerApp.jpserver_extensions={name}=False" for name in _BROUGHT)
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ async def _start(folder: Path, hub: BareHub, way: _Way) -> _Start:
         _USER,
         command=OURS if way.ours else JUPYTERHUBS,
         environment={} if way.prewarm else {"CAESARION_KERNEL_PREWARM": "0"},
-        arguments=() if way.ours else _PLAIN,
+        arguments=() if way.ours else PLAIN,
     ) as server:
         return await _asked(server, way, began, 0.0)
 
