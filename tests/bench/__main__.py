@@ -1,4 +1,8 @@
-"""Run all benchmarks, or those that are named, and print one table: ``... cluster start``."""
+"""
+Run all benchmarks, or those that are named, and print one table: ``... cluster start``.
+
+``... users`` has arguments of its own, and a report.
+"""
 
 import asyncio
 import sys
@@ -8,6 +12,7 @@ from pathlib import Path
 
 from tests.bench import api, chat, cluster, execute, gateway, page, runs, start, warm
 from tests.bench.figures import Row, machine, table
+from tests.bench.users import command
 
 _ALL: dict[str, Callable[[Path], Awaitable[list[Row]]]] = {
     "execute": lambda _: execute.measure(),
@@ -30,6 +35,8 @@ async def _measure(folder: Path, names: list[str]) -> list[Row]:
     return rows
 
 
+if sys.argv[1:2] == ["users"]:
+    sys.exit(command.main(sys.argv[2:]))
 if unknown := set(sys.argv[1:]) - set(_ALL):
     sys.exit(f"There is no benchmark {', '.join(sorted(unknown))}. There are {', '.join(_ALL)}.")
 with tempfile.TemporaryDirectory() as scratch:
