@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from tests.bench import api, chat, cluster, execute, gateway, page, runs, start, warm
+from tests.bench import api, chat, cluster, execute, gateway, hub, page, runs, start, warm
 from tests.bench.figures import Row, machine, table
 from tests.bench.users import command
 
@@ -22,6 +22,7 @@ _ALL: dict[str, Callable[[Path], Awaitable[list[Row]]]] = {
     "page": page.measure,
     "gateway": gateway.measure,
     "api": api.measure,
+    "hub": hub.measure,
     "cluster": cluster.measure,
     "warm": warm.measure,
 }
