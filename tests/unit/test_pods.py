@@ -111,6 +111,45 @@ async def test_what_may_pass_is_a_time_out_which_kubespawner_tries_again(
     assert await api.create("a") == "a"
 
 
+class WritingClient:
+    """A client whose writes are answered with a status and a body."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        self.answer = SimpleNamespace(
+            status=status, reason="Because", headers={"Retry-After": "0"}, read=self.read
+        )
+        self.body = body
+
+    async def read(self) -> bytes:
+        return self.body
+
+    async def create_pod(self, *, _preload_content: bool, _request_timeout: int) -> Any:
+        assert not _preload_content
+        return self.answer
+
+
+@pytest.mark.usefixtures("patient")
+async def test_the_answer_of_a_write_is_left_as_it_came() -> None:
+    api = RetriableApi(WritingClient(201, b'{"kind": "Pod"}'), logging.getLogger("test"))
+    assert await api.create_pod() == b'{"kind": "Pod"}'
+
+
+@pytest.mark.usefixtures("patient")
+async def test_a_write_that_is_refused_raises_with_the_apis_own_words() -> None:
+    body = b'{"message": "exceeded quota", "reason": "Forbidden"}'
+    api = RetriableApi(WritingClient(403, body), logging.getLogger("test"))
+    with pytest.raises(ApiException) as caught:
+        await api.create_pod()
+    assert describe_error(caught.value) == "403 exceeded quota"
+
+
+@pytest.mark.usefixtures("patient")
+async def test_a_write_that_a_busy_api_does_not_take_may_be_made_again() -> None:
+    api = RetriableApi(WritingClient(503, b"busy"), logging.getLogger("test"))
+    with pytest.raises(TimeoutError, match="503 Because"):
+        await api.create_pod()
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 501])
 async def test_what_does_not_pass_stays_what_it_is(patient: Any, status: int) -> None:
     with pytest.raises(ApiException) as caught:

@@ -1,6 +1,7 @@
 """The pod of a user, compared whole, and what values change in it."""
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -389,3 +390,23 @@ async def test_a_host_adds_no_directive_to_the_policy(host: str) -> None:
     policy = {"enabled": True, "hosts": [host]}
     with pytest.raises(ValuesError, match=r"contentSecurityPolicy\.hosts"):
         make_spawner(singleuser={"contentSecurityPolicy": policy})
+
+
+async def test_the_state_is_saved_where_it_has_changed_since_the_last_start() -> None:
+    spawner = make_spawner()
+    commits: list[dict[str, Any]] = []
+    spawner.orm_spawner = SimpleNamespace(state={}, server=None)
+    spawner.user.db.commit = lambda: commits.append(spawner.orm_spawner.state)
+    spawner._save_state()
+    spawner._save_state()
+    assert commits == [spawner.get_state()]
+    spawner.pod_name = "another"
+    spawner._save_state()
+    assert [state["pod_name"] for state in commits] == ["jupyter-ada", "another"]
+
+
+async def test_a_text_without_fields_is_kept_as_it_is() -> None:
+    labels = {"team": "physics-", "at": "{username}--{servername}", "with": "a-"}
+    made = await manifest_of(singleuser={"extraLabels": labels})
+    found = {name: made["metadata"]["labels"][name] for name in labels}
+    assert found == {"team": "physics-", "at": "ada", "with": "a-"}

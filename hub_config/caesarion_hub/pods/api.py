@@ -26,6 +26,9 @@ REQUEST_TIMEOUT = 10
 MAX_PAUSE = 5.0
 """The most seconds between two tries; a longer Retry-After is shortened to this."""
 
+WRITES = ("create_", "patch_", "delete_")
+"""How the names of the client's methods that write begin."""
+
 
 def is_transient(problem: BaseException) -> bool:
     """Return whether a call that failed with ``problem`` may succeed when it is retried."""
@@ -98,7 +101,12 @@ class Health:
 
 
 class RetriableApi:
-    """A Kubernetes client whose calls raise TimeoutError where a retry may help."""
+    """
+    A Kubernetes client whose calls raise TimeoutError where a retry may help.
+
+    Calls that write return the body of the answer as bytes. Nearly nobody reads it, and the
+    client's models of a pod are hundreds of objects, the most costly part of a write.
+    """
 
     health: ClassVar[Health | None] = None
     """The state of the API, shared by all spawners."""
@@ -111,6 +119,8 @@ class RetriableApi:
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
         method = getattr(self._client, name)
+        if name.startswith(WRITES):
+            method = _unparsed(method)
 
         async def call(*args: Any, **kwargs: Any) -> Any:
             kwargs.setdefault("_request_timeout", REQUEST_TIMEOUT)
@@ -127,6 +137,26 @@ class RetriableApi:
             return answer
 
         return call
+
+
+def _unparsed(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[bytes]]:
+    """
+    Return ``method`` with bytes for its answer; it raises ApiException as before.
+
+    kubernetes_asyncio 36 neither reads the answer nor looks at its status if it is not to make
+    a model of it.
+    """
+
+    async def call(*args: Any, **kwargs: Any) -> bytes:
+        response = await method(*args, _preload_content=False, **kwargs)
+        body: bytes = await response.read()
+        if not 200 <= response.status <= 299:
+            problem: Any = ApiException(response.status, response.reason)
+            problem.body, problem.headers = body.decode(), response.headers
+            raise problem
+        return body
+
+    return call
 
 
 def retry_after(problem: BaseException) -> float:

@@ -8,6 +8,7 @@ request gives the server its identity. A pod that is still warm stays in the poo
 user's by its labels, but whose server has no identity, is not adopted by the next hub but deleted.
 """
 
+import json
 from enum import Enum, auto
 from typing import Any, ClassVar
 from uuid import uuid4
@@ -136,7 +137,7 @@ class ClaimingPods(PodObjects):
                 identity.patch(metadata["resourceVersion"], self._claim),
                 _content_type=MERGE_PATCH,
             )
-            nonce = nonce_of(stand_ins.serialized(claimed))
+            nonce = nonce_of(json.loads(claimed))
             await claims.claim(self._get_pod_url(warm), nonce, identity.environment)
         except ApiException as problem:
             if problem.status == 409:  # another hub has it, or its status has changed

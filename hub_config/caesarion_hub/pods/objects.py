@@ -150,6 +150,18 @@ class PodObjects(KubeSpawner):  # type: ignore[misc]
             for each in volumes
         ]
 
+    def _expand_user_properties(self, template: str, slug_scheme: str | None = None) -> str:
+        """
+        Return a text with its fields in braces filled in.
+
+        KubeSpawner 7.1 computes all fields anew for each text of a pod's manifest, and few
+        texts have any.
+        """
+        if "{" not in template and "}" not in template:
+            return template
+        expanded: str = super()._expand_user_properties(template, slug_scheme)
+        return expanded
+
     async def get_pod_manifest(self) -> Any:
         """Return the pod with the CPU limit that applies while it starts."""
         return startup_cpu.raise_limit(await super().get_pod_manifest(), self.cpu_start_limit)
@@ -296,9 +308,10 @@ class PodObjects(KubeSpawner):  # type: ignore[misc]
 
     def _save_state(self) -> None:
         """Save the state in the database now; JupyterHub does so only after the start."""
-        if self.orm_spawner is not None:
-            self.orm_spawner.state = self.get_state()
-            self.user.db.commit()
+        if self.orm_spawner is None or self.orm_spawner.state == (state := self.get_state()):
+            return
+        self.orm_spawner.state = state
+        self.user.db.commit()
 
     async def stop(self, now: bool = False) -> None:
         """Delete the pod and wait until it is gone."""
