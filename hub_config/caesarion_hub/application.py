@@ -2,18 +2,20 @@
 JupyterHub with our own pages: what ``python -m caesarion_hub`` runs.
 
 Called by ``__main__``, which ``make up`` and the hub's image start; calls
-``shared_origin`` for the pages, ``sandbox_rules`` for named servers, and ``logs``.
+``shared_origin`` for the pages, ``sandbox_rules`` for named servers, ``database`` and ``logs``.
 A subclass, because JupyterHub 6.1 offers no other way to put handlers before its
 own: ``extra_handlers`` is deprecated and comes last. Its configuration is that of
 ``c.JupyterHub``, and ``c.CaesarionHub`` for its own traits.
 """
 
 import logging
+from typing import Any
 
+from jupyterhub import orm
 from jupyterhub.app import JupyterHub
 from traitlets import Bool, Integer, List, Unicode
 
-from caesarion_hub import logs, sandbox_rules, shared_origin
+from caesarion_hub import database, logs, sandbox_rules, shared_origin
 
 
 class CaesarionHub(JupyterHub):  # type: ignore[misc]
@@ -40,12 +42,24 @@ class CaesarionHub(JupyterHub):  # type: ignore[misc]
         "allow_named_servers must be on for either.",
     ).tag(config=True)
 
+    db: Any
     _deadlines: sandbox_rules.DeadlineKeeper | None = None
 
     def init_logging(self) -> None:
         """Set up the log without one warning that is expected."""
         super().init_logging()
         self.log.addFilter(is_worth_logging)
+
+    def init_db(self) -> None:
+        """Open the database, and ask it less than JupyterHub does."""
+        super().init_db()
+        self.db = database.keep_connection(self.db)
+        orm.User.find = database.UsersByName().find
+
+    def init_oauth(self) -> None:
+        """Make the OAuth provider ours, a subclass without state of its own."""
+        super().init_oauth()
+        self.oauth_provider.__class__ = database.OAuthServer
 
     def init_tornado_settings(self) -> None:
         """Let the log's lines of requests have fields."""
