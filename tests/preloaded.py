@@ -24,6 +24,7 @@ _CONTEXT.set_forkserver_preload(
     [
         *("caesarion_hub.gateway.__main__", "caesarion_hub.gateway.audit"),
         *("jupyter_server.serverapp", "jupyterlab.labapp", "caesarion.extension"),
+        "tests.notebook_schema",
         *("alembic.command", "sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.postgresql"),
     ]
 )
