@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from caesarion_hub.pods.api import serialized
 from caesarion_hub.pods.orphan_reaper import find_orphans
 from caesarion_hub.pods.spawner import PodSpawner
 from caesarion_hub.pods.warm import stand_ins
@@ -24,7 +25,7 @@ def _client(without_cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
     # The client itself, whose session nobody opens here.
     serializer = ApiClient.__new__(ApiClient)
     client = SimpleNamespace(api_client=serializer)
-    monkeypatch.setattr("caesarion_hub.pods.warm.stand_ins.shared_client", lambda _: client)
+    monkeypatch.setattr("caesarion_hub.pods.api.shared_client", lambda _: client)
 
 
 def merged(singleuser: dict[str, Any]) -> dict[str, Any]:
@@ -38,7 +39,7 @@ async def template_of(*, sandboxes: bool = True, **changes: Any) -> Template:
 
 
 async def pod_of(user: str = "ada", **changes: Any) -> Json:
-    return stand_ins.serialized(await make_spawner(user, **changes).get_pod_manifest())
+    return serialized(await make_spawner(user, **changes).get_pod_manifest())
 
 
 async def test_a_warm_pod_knows_nothing_of_any_user() -> None:
@@ -105,7 +106,7 @@ async def test_a_user_with_a_volume_starts_cold_and_their_sandbox_does_not() -> 
         template.identity(await pod_of())
     sandbox = make_spawner()
     sandbox.drop_volume()
-    template.identity(stand_ins.serialized(await sandbox.get_pod_manifest()))
+    template.identity(serialized(await sandbox.get_pod_manifest()))
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 from aiohttp import ClientError
 from kubernetes_asyncio.client import ApiException
+from kubespawner.clients import shared_client
 
 TRANSIENT_STATUSES = frozenset({408, 429, *range(500, 600)} - {501})
 """Statuses of an API server that is busy, unavailable or being upgraded."""
@@ -166,3 +167,9 @@ def retry_after(problem: BaseException) -> float:
         return max(0.0, min(float(headers.get("Retry-After", 0)), MAX_PAUSE))
     except ValueError:
         return 0.0  # an HTTP date: KubeSpawner's own backoff is enough
+
+
+def serialized(model: Any) -> dict[str, Any]:
+    """Return a model of the client's as it is sent to the API."""
+    made: dict[str, Any] = shared_client("CoreV1Api").api_client.sanitize_for_serialization(model)
+    return made

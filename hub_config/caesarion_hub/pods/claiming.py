@@ -100,18 +100,18 @@ class ClaimingPods(PodObjects):
         """Whether this start has claimed a warm pod."""
         return bool(self._claim)
 
-    async def _obtain_pod(self, pod: Any) -> None:
+    async def _obtain_pod(self, pod: Resource) -> None:
         """Claim a warm pod that is as ``pod`` would be, or create ``pod``."""
         if not await self._claim_any(pod):
             await super()._obtain_pod(pod)
 
-    async def _claim_any(self, pod: Any) -> bool:
+    async def _claim_any(self, pod: Resource) -> bool:
         pool = self.pool
         if pool is None or pool.template is None:
             return False
         own = sandboxes.environment(self.name, self.user_options)
         try:
-            identity = pool.template.identity(stand_ins.serialized(pod), own)
+            identity = pool.template.identity(pod, own)
         except ColdStartError as difference:
             self.log.debug("Starting cold: warm pods have another %s.", difference)
             return False

@@ -16,7 +16,7 @@ from traitlets import Enum, Float, default
 from caesarion_hub import sandboxes
 from caesarion_hub.logs import server_log
 from caesarion_hub.pods import startup_cpu
-from caesarion_hub.pods.api import RetriableApi, backoff, reason_of
+from caesarion_hub.pods.api import RetriableApi, backoff, reason_of, serialized
 from caesarion_hub.pods.pod_security import LEVELS, violations
 from caesarion_hub.pods.reflector import (
     COMPONENT,
@@ -219,12 +219,13 @@ class PodObjects(KubeSpawner):  # type: ignore[misc]
         pod = await self.get_pod_manifest()
         if self.modify_pod_hook:
             pod = await self._modified(pod)
-        self._check_security(pod)
-        await self._obtain_pod(pod)
+        manifest = serialized(pod)
+        self._check_security(manifest)
+        await self._obtain_pod(manifest)
         if self.after_pod_created_hook:
             await self._run_after_pod_created_hook()
 
-    async def _obtain_pod(self, pod: Any) -> None:
+    async def _obtain_pod(self, pod: Resource) -> None:
         """
         Create the pod, or adopt it if this start has already created it.
 
@@ -234,18 +235,15 @@ class PodObjects(KubeSpawner):  # type: ignore[misc]
         self._save_state()
         await self._repeat(self._make_create_pod_request, pod, self.k8s_api_request_timeout)
 
-    def _check_security(self, pod: Any) -> None:
+    def _check_security(self, pod: Resource) -> None:
         """Raise SpawnFailed if the pod exceeds :attr:`pod_security`."""
-        client = shared_client("CoreV1Api").api_client
-        spec = client.sanitize_for_serialization(pod)["spec"]
-        if found := violations(self.pod_security, spec):
+        if found := violations(self.pod_security, pod["spec"]):
             raise SpawnFailed(insecure_pod(self.pod_security, found))
 
     async def _run_after_pod_created_hook(self) -> None:
         """Call the operator's hook with the pod as a dict, as KubeSpawner 7.1 does."""
         pod = await self._read(self.api.read_namespaced_pod, self.pod_name)
-        client = shared_client("CoreV1Api").api_client
-        done = self.after_pod_created_hook(self, client.sanitize_for_serialization(pod))
+        done = self.after_pod_created_hook(self, serialized(pod))
         if asyncio.iscoroutine(done):
             await done
 

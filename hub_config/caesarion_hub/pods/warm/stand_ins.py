@@ -11,8 +11,8 @@ from typing import Any
 from jupyterhub import orm
 from jupyterhub.user import User
 from jupyterhub.utils import url_path_join
-from kubespawner.clients import shared_client
 
+from caesarion_hub.pods.api import serialized
 from caesarion_hub.pods.warm.template import ColdStartError, Json, NoTemplateError, Template
 from caesarion_hub.sandboxes import PREFIX
 
@@ -75,9 +75,3 @@ async def make_template(spawners: list[Any], *, sandboxes: bool) -> Template:
 
 async def _manifest(spawner: Any) -> Json:
     return serialized(await spawner.get_pod_manifest())
-
-
-def serialized(pod: Any) -> Json:
-    """Return a model of the client's as it is sent to the API."""
-    made: Json = shared_client("CoreV1Api").api_client.sanitize_for_serialization(pod)
-    return made
