@@ -7,6 +7,7 @@ each transaction; it queries a user by name, with roles, groups and shares, at e
 and it hashes the secret of a server's OAuth client 16384 times.
 """
 
+from collections.abc import Iterable
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -59,11 +60,11 @@ class OAuthServer(JupyterHubOAuthServer):  # type: ignore[misc]
         client_id: str,
         client_secret: str,
         redirect_uri: str,
-        allowed_scopes: list[str] | None = None,
+        allowed_scopes: Iterable[str] | None = None,
         description: str = "",
     ) -> Any:
         """
-        Add or update a client.
+        Add or update a client; that of a server without a commit, since ``User.spawn`` commits.
 
         The secret of a server's client is the server's API token, 122 random bits that JupyterHub
         has just generated and hashes once in its table of tokens: nobody can guess it, and more
@@ -71,14 +72,16 @@ class OAuthServer(JupyterHubOAuthServer):  # type: ignore[misc]
         that a spawner has brought; that one and those of services may be chosen by people, and
         keep their 16384 rounds.
         """
-        generated = client_id.startswith("jupyterhub-user-") and allowed_scopes is not None
-        client = super().add_client(
-            client_id,
-            "" if generated else client_secret,
-            redirect_uri,
-            allowed_scopes=allowed_scopes,
-            description=description,
-        )
-        if generated:
-            client.secret = hash_token(client_secret, rounds=1)  # User.spawn commits it
+        if not client_id.startswith("jupyterhub-user-") or allowed_scopes is None:
+            return super().add_client(
+                client_id, client_secret, redirect_uri, allowed_scopes, description
+            )
+        client = self.db.query(orm.OAuthClient).filter_by(identifier=client_id).one_or_none()
+        if client is None:
+            client = orm.OAuthClient(identifier=client_id)
+            self.db.add(client)
+        client.secret = hash_token(client_secret, rounds=1)
+        client.redirect_uri = redirect_uri
+        client.description = description or client_id
+        client.allowed_scopes = list(allowed_scopes)
         return client

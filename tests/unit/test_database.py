@@ -110,9 +110,12 @@ def test_only_the_generated_secret_of_a_server_is_hashed_once(
     db: Session, client_id: str, scopes: list[str] | None, rounds: int
 ) -> None:
     provider = OAuthServer(db, None)
-    provider.add_client(client_id, SECRET, "/callback", allowed_scopes=scopes)
-    db.commit()
+    for secret in ("another", SECRET):  # added, then updated
+        provider.add_client(client_id, secret, "/callback", allowed_scopes=scopes)
+        db.commit()
     client = provider.fetch_by_client_id(client_id)
     assert client.secret.split(":")[:2] == ["sha512", str(rounds)]
     assert compare_token(client.secret, SECRET)
     assert not compare_token(client.secret, SECRET[::-1])
+    assert (client.redirect_uri, client.description) == ("/callback", client_id)
+    assert client.allowed_scopes == (scopes or [])
