@@ -183,7 +183,11 @@ declare module 'jupyterlab-chat' {
   import type { Widget } from '@lumino/widgets';
 
   /** The side panel that holds the chats. */
-  export const IMultiChatPanel: Token<Widget>;
+  export interface IMultiChatPanel extends Widget {
+    updateChatList: () => void;
+  }
+
+  export const IMultiChatPanel: Token<IMultiChatPanel>;
 
   /** The chat's settings; empty until they are loaded and their folder is made. */
   export interface IWidgetConfig {

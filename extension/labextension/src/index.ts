@@ -28,6 +28,9 @@
  *                  (runs_panel.tsx, run_output.tsx), a command, notifications
  * suggestions      four questions in an empty chat (suggestionsTarget: the chat they go to)
  * firstVisit       opens a chat in a new workspace
+ * chatList         lists the chats of the side panel less often
+ *
+ * setting_defaults.ts makes pages load quicker; it is no plugin, since it must come before all.
  */
 
 import { allowedClasses } from './allowed_classes';
@@ -35,6 +38,7 @@ import { approvalMode } from './approval_mode';
 import { autoScroll } from './auto_scroll';
 import { cells } from './cells';
 import { changes } from './changes';
+import { chatList } from './chat_list';
 import { connection } from './connection';
 import { context } from './context';
 import { contextDetails } from './context_details';
@@ -45,10 +49,13 @@ import { notebooks } from './notebooks';
 import { openNotebooks } from './open_notebooks';
 import { personas } from './personas';
 import { runs } from './runs';
+import { skipUnsetSettings } from './setting_defaults';
 import { statusIndicator } from './status_indicator';
 import { suggestions, suggestionsTarget } from './suggestions';
 import { untrustedContent } from './untrusted_content';
 import { uploads } from './uploads';
+
+skipUnsetSettings();
 
 export default [
   allowedClasses,
@@ -56,6 +63,7 @@ export default [
   autoScroll,
   cells,
   changes,
+  chatList,
   connection,
   context,
   contextDetails,
