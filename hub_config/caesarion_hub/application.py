@@ -2,7 +2,8 @@
 JupyterHub with our own pages: what ``python -m caesarion_hub`` runs.
 
 Called by ``__main__``, which ``make up`` and the hub's image start; calls
-``shared_origin`` for the pages, ``sandbox_rules`` for named servers, ``database`` and ``logs``.
+``shared_origin`` for the pages, ``sandbox_rules`` for named servers, ``database``,
+``last_activity`` and ``logs``.
 A subclass, because JupyterHub 6.1 offers no other way to put handlers before its
 own: ``extra_handlers`` is deprecated and comes last. Its configuration is that of
 ``c.JupyterHub``, and ``c.CaesarionHub`` for its own traits.
@@ -15,7 +16,7 @@ from jupyterhub import orm
 from jupyterhub.app import JupyterHub
 from traitlets import Bool, Integer, List, Unicode
 
-from caesarion_hub import database, logs, sandbox_rules, shared_origin
+from caesarion_hub import database, last_activity, logs, sandbox_rules, shared_origin
 
 
 class CaesarionHub(JupyterHub):  # type: ignore[misc]
@@ -80,6 +81,12 @@ class CaesarionHub(JupyterHub):  # type: ignore[misc]
         super().init_handlers()
         ours = [*shared_origin.HANDLERS, *sandbox_rules.HANDLERS]
         self.handlers[:0] = self.add_url_prefix(self.hub_prefix, ours)
+
+    async def update_last_activity(self) -> None:
+        """Compare the proxy's routes with the servers, and note when those were last used."""
+        routes = await self.proxy.get_all_routes()
+        await self.proxy.check_routes(self.users, self._service_map, routes)
+        await last_activity.note(self.db, self.users, routes, self.log)
 
     async def start(self) -> None:
         """Start the hub, then keep servers warm, and sandboxes' deadlines, also earlier ones."""

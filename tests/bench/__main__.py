@@ -1,7 +1,7 @@
 """
 Run all benchmarks, or those that are named, and print one table: ``... cluster start``.
 
-``... users`` has arguments of its own, and a report.
+``... users`` alone has arguments of its own, and a report.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.bench import api, chat, cluster, execute, gateway, hub, page, runs, start, warm
 from tests.bench.figures import Row, machine, table
-from tests.bench.users import command
+from tests.bench.users import command, comparison
 
 _ALL: dict[str, Callable[[Path], Awaitable[list[Row]]]] = {
     "execute": lambda _: execute.measure(),
@@ -25,6 +25,7 @@ _ALL: dict[str, Callable[[Path], Awaitable[list[Row]]]] = {
     "hub": hub.measure,
     "cluster": cluster.measure,
     "warm": warm.measure,
+    "users": comparison.measure,
 }
 
 

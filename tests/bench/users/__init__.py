@@ -6,5 +6,5 @@ Simulates many users with open chats on a hub, and tells what they wait and what
 Without ``--hub`` the hub is this checkout's on the fake cluster (``cluster``), and users'
 servers are stand-ins; with it, it is a running one, and they are real. ``command`` reads the
 arguments, ``crowd`` is the users, ``hub`` what they ask, ``parts`` what it costs, ``report`` the
-text.
+text, and ``comparison`` the small run of ``make bench``.
 """

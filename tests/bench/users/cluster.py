@@ -10,14 +10,24 @@ from pathlib import Path
 from tests.bench.users.stand_ins import SCHEDULER
 from tests.cluster.harness import PATIENT, RELEASE, Installation, Json
 from tests.fakes.kubernetes.cluster import Cluster, running_cluster
+from tests.fakes.kubernetes.node.sandbox import die_with_parent
+
+_CORE: Json = {"resources": {"requests": {"cpu": 1}}}
+"""What a part is guaranteed; with the chart's tenths it would yield to all else on this machine."""
 
 _METRICS, _PORT = "proxy-metrics", 8002
 """Where the proxy's metrics can be read from outside of the cluster."""
 
 VALUES: Json = {
-    "proxy": {"chp": {"extraCommandLineFlags": ["--metrics-ip=", f"--metrics-port={_PORT}"]}},
-    # How many start at a time is the simulator's affair; a late hub is measured, not taken out.
+    "gateway": _CORE,
+    "proxy": {
+        "chp": {
+            **_CORE,
+            "extraCommandLineFlags": ["--metrics-ip=", f"--metrics-port={_PORT}"],
+        }
+    },
     "hub": {
+        **_CORE,
         "concurrentSpawnLimit": 0,
         "livenessProbe": PATIENT,
         "readinessProbe": PATIENT,
@@ -33,7 +43,8 @@ class Target:
 
     url: str
     token: str
-    proxy: str = ""
+    proxy: str
+    is_temporary: bool = False
 
 
 @contextmanager
@@ -48,14 +59,16 @@ def running_target(folder: Path) -> Iterator[Target]:
         names = (f"--name={_METRICS}", f"--port={_PORT}")
         cluster.kubectl("expose", "deployment", f"{RELEASE}-proxy", *here, *names)
         proxy = f"{cluster.url_of(chart.namespace, _METRICS)}/metrics"
-        yield Target(chart.url, chart.login("admin").token(), proxy)
+        yield Target(chart.url, chart.login("admin").token(), proxy, is_temporary=True)
 
 
 @contextmanager
 def _stand_ins(cluster: Cluster) -> Iterator[None]:
     command = [sys.executable, "-m", f"{__package__}.stand_ins", str(cluster.kubeconfig)]
     node = str(cluster.processes["node"].pid)
-    with subprocess.Popen([*command, node], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [*command, node], stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent
+    ) as process:
         try:
             assert process.stdout
             process.stdout.readline()

@@ -10,9 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.bench.users import crowd
 from tests.bench.users.cluster import Target, running_target
-from tests.bench.users.crowd import Crowd, Plan, Size
+from tests.bench.users.crowd import Crowd, Plan, Size, remove
 from tests.bench.users.hub import SCOPES, Hub, RefusedError
 from tests.bench.users.report import make_report
 from tests.fakes.kubernetes.node.ability import UnableError
@@ -150,10 +149,13 @@ async def _simulate(target: Target, plan: Plan) -> tuple[list[Size], str]:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with Hub.connect(target.url, target.token) as hub:
         version = await hub.check()
-        return await Crowd(hub, plan, target.proxy).measure(), version
+        crowd = Crowd(hub, plan, target.proxy)
+        # The tests' cluster goes, with all that is in it.
+        measured = crowd.measure() if target.is_temporary else crowd.measure_and_remove()
+        return await measured, version
 
 
 async def _remove(target: Target) -> None:
     async with Hub.connect(target.url, target.token) as hub:
         await hub.check()
-        await crowd.remove(hub)
+        await remove(hub)

@@ -36,6 +36,8 @@ POLLS_EVERY = 10.0
 PAGES_EVERY = 0.5
 """Seconds between two pages of the hub, whoever asks for them."""
 
+START, PAGE, WORD = "a server starts", "the hub's page", "the gateway's first word"
+
 Action = Callable[[User], Coroutine[None, None, None]]
 
 
@@ -61,9 +63,10 @@ class Size:
 
     users: int
     arrived: int
-    """How many of them came for this measurement: the others were there before."""
+    """How many of them came for this: the others were there before."""
     samples: Samples
-    before: Reading
+    came: Reading
+    """When they had come."""
     started: Reading
     """When all servers had started."""
     worked: Reading
@@ -73,7 +76,7 @@ class Size:
 class Crowd:
     """The simulated users of one hub; ``proxy`` is the address of its proxy's metrics, if known."""
 
-    def __init__(self, hub: Hub, plan: Plan, proxy: str = "") -> None:
+    def __init__(self, hub: Hub, plan: Plan, proxy: str) -> None:
         self._hub = hub
         self._plan = plan
         self._proxy = proxy
@@ -81,6 +84,10 @@ class Crowd:
         self._model = plan.model
 
     async def measure(self) -> list[Size]:
+        """Measure each size in turn."""
+        return [await self._measure(size) for size in self._plan.sizes]
+
+    async def measure_and_remove(self) -> list[Size]:
         """Measure each size in turn, and remove everything, also when this is cancelled."""
         if left := await self._hub.simulated():
             raise RefusedError(
@@ -88,28 +95,28 @@ class Crowd:
                 "remove them with --remove."
             )
         try:
-            return [await self._measure(size) for size in self._plan.sizes]
+            return await self.measure()
         finally:
             await remove(self._hub)
 
     async def _measure(self, size: int) -> Size:
         samples, hub = Samples(), self._hub
-        before = await parts.read(hub, self._proxy)
         arriving = await hub.add_users(range(len(self._users), size))
         self._users += arriving
+        came = await parts.read(hub, self._proxy)
         if self._plan.burst:
             await self._start(arriving, samples)
         started = await parts.read(hub, self._proxy)
         await self._work(samples)
         worked = await parts.read(hub, self._proxy)
-        return Size(size, len(arriving), samples, before, started, worked)
+        return Size(size, len(arriving), samples, came, started, worked)
 
     async def _start(self, users: Sequence[User], samples: Samples) -> None:
         turn = asyncio.Semaphore(self._plan.burst)
 
         async def start(user: User) -> None:
             async with turn:
-                with samples.timed("a server starts"):
+                with samples.timed(START):
                     await self._hub.start(user, START_WITHIN)
 
         await asyncio.gather(*(start(user) for user in users))
@@ -142,7 +149,7 @@ class Crowd:
                 tasks.create_task(action(next(users)))
 
     async def _read_page(self, samples: Samples, _: User) -> None:
-        with samples.timed("the hub's page"):
+        with samples.timed(PAGE):
             await self._get(f"{self._hub.url}/hub/login", {})
 
     async def _read_record(self, samples: Samples, user: User) -> None:
@@ -178,9 +185,7 @@ class Crowd:
                 async for line in answer.content:
                     if is_first and line.startswith(b"data: {"):
                         is_first = False
-                        samples.seconds["the gateway's first word"].append(
-                            time.perf_counter() - began
-                        )
+                        samples.seconds[WORD].append(time.perf_counter() - began)
             if is_first:
                 raise FailedError("an answer without a word")
 

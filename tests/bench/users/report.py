@@ -25,11 +25,12 @@ _REASONS = 3
 
 @dataclass(frozen=True)
 class Figure:
-    """A number that each size has, with its name and unit."""
+    """A number that each size has, with its name and unit; ``is_linear``: it grows with users."""
 
     name: str
     unit: str
     of: Callable[[Size], float]
+    is_linear: bool = False
 
 
 def make_report(sizes: Sequence[Size], plan: Plan, where: str, count: int) -> str:
@@ -103,34 +104,32 @@ def _costs(sizes: Sequence[Size], count: int, plan: Plan) -> str:
     heads = [f"{size.users:,} users" for size in sizes]
     heads += [f"{count:,}, extrapolated"] if extrapolated else []
     lines = [_line("", *heads), _rule(len(heads))]
-    for figure in _figures(sizes, plan):
+    figures = [one for part in sizes[-1].worked.parts for one in figures_of(part, plan)]
+    for figure in figures:
         values = [figure.of(size) for size in sizes]
-        if extrapolated:
+        if extrapolated and figure.is_linear:
             values.append(extrapolate([size.users for size in sizes], values, count))
-        lines.append(_line(figure.name, *(f"{_number(value)} {figure.unit}" for value in values)))
+        cells = [f"{_number(value)} {figure.unit}" for value in values]
+        lines.append(_line(figure.name, *cells, *["-"] * (len(heads) - len(cells))))
     return "\n".join(lines)
 
 
-def _figures(sizes: Sequence[Size], plan: Plan) -> list[Figure]:
-    figures = []
-    if plan.burst:
-        figures += [
-            Figure("starts", "/s", lambda size: size.arrived / _seconds_of_starts(size)),
-            Figure("hub: CPU for each start", "ms", _cpu_of_start),
-        ]
-    for part in sizes[-1].worked.parts:
-        figures += [
-            Figure(f"{part}: CPU while chats are open", "cores", _cores(part)),
-            Figure(f"{part}: memory", "MB", _memory(part)),
-        ]
-    return [
-        *figures,
-        Figure(
-            "hub: answered nobody for, at most",
-            "s",
-            lambda size: parts.stood_still(size.started, size.worked),
-        ),
+def figures_of(part: str, plan: Plan) -> list[Figure]:
+    """Return what is told of a part."""
+    figures = [
+        Figure(f"{part}: CPU while chats are open", "cores", _cores(part), is_linear=True),
+        Figure(f"{part}: memory", "MB", _memory(part), is_linear=True),
     ]
+    if part != "hub":
+        return figures
+    if plan.burst:
+        starts = Figure("starts", "/s", lambda size: size.arrived / _seconds_of_starts(size))
+        figures = [starts, Figure("hub: CPU for each start", "ms", _cpu_of_start), *figures]
+    return [*figures, Figure("hub: answered nobody for, at most", "s", _stood_still)]
+
+
+def _stood_still(size: Size) -> float:
+    return parts.stood_still(size.started, size.worked)
 
 
 def _cores(part: str) -> Callable[[Size], float]:
@@ -146,11 +145,11 @@ def _memory(part: str) -> Callable[[Size], float]:
 
 
 def _seconds_of_starts(size: Size) -> float:
-    return size.started.at - size.before.at
+    return size.started.at - size.came.at
 
 
 def _cpu_of_start(size: Size) -> float:
-    return 1000 * parts.used("hub", size.before, size.started) / size.arrived
+    return 1000 * parts.used("hub", size.came, size.started) / size.arrived
 
 
 def extrapolate(users: Sequence[int], values: Sequence[float], count: int) -> float:
@@ -165,8 +164,8 @@ def _notes(sizes: Sequence[Size], count: int, plan: Plan) -> list[str]:
         return []
     notes = [
         f"{count:,} users were not measured: the last column is the straight line through the "
-        f"figures of {users[-2]:,} and {users[-1]:,}. Waiting is not extrapolated: it grows "
-        "without bound where a part comes near one core."
+        f"figures of {users[-2]:,} and {users[-1]:,}. Waiting and starts are not "
+        "extrapolated: both get worse without bound where a part comes near one core."
     ]
     for part in ("hub", "gateway", "proxy"):
         if part in sizes[-1].worked.parts:

@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 
 from aiohttp import web
+from jupyterhub import __version__
 
 from tests.fakes.kubernetes.client import Api, ApiError, Cache, Json
 from tests.fakes.kubernetes.node.network import CLONE_NEWNET
@@ -67,7 +68,7 @@ def _listen(node: int) -> socket.socket:
 
 
 async def _answer(request: web.Request) -> web.Response:
-    return web.json_response([], headers={"X-JupyterHub-Version": "stand-in"})
+    return web.json_response([], headers={"X-JupyterHub-Version": __version__})
 
 
 async def _run(api: Api, pod: Json) -> None:
