@@ -10,7 +10,19 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from tests.bench import api, chat, cluster, execute, gateway, hub, page, runs, start, warm
+from tests.bench import (
+    api,
+    chat,
+    cluster,
+    execute,
+    first_login,
+    gateway,
+    hub,
+    page,
+    runs,
+    start,
+    warm,
+)
 from tests.bench.figures import Row, machine, table
 from tests.bench.users import command, comparison
 
@@ -20,6 +32,7 @@ _ALL: dict[str, Callable[[Path], Awaitable[list[Row]]]] = {
     "chat": chat.measure,
     "start": start.measure,
     "page": page.measure,
+    "first_login": first_login.measure,
     "gateway": gateway.measure,
     "api": api.measure,
     "hub": hub.measure,
