@@ -14,6 +14,7 @@ from typing import Any
 
 from jupyterhub import orm
 from jupyterhub.app import JupyterHub
+from jupyterhub.user import User
 from traitlets import Bool, Integer, List, Unicode
 
 from caesarion_hub import database, last_activity, logs, sandbox_rules, shared_origin
@@ -54,8 +55,9 @@ class CaesarionHub(JupyterHub):  # type: ignore[misc]
     def init_db(self) -> None:
         """Open the database, and ask it less than JupyterHub does."""
         super().init_db()
-        self.db = database.keep_connection(self.db)
+        self.db = database.make_session(self.db)
         orm.User.find = database.UsersByName().find
+        User.spawn = database.in_one_commit(User.spawn)
 
     def init_oauth(self) -> None:
         """Make the OAuth provider ours, a subclass without state of its own."""

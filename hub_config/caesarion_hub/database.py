@@ -1,34 +1,108 @@
 """
 Lets the hub ask its database less at each start of a server.
 
-Called by ``application``. Three habits of JupyterHub 6.1 were more than a third of the hub's
-CPU for a start (``python -m tests.bench hub``): it opens, pings and returns a connection for
-each transaction; it queries a user by name, with roles, groups and shares, at each request;
-and it hashes the secret of a server's OAuth client 16384 times.
+Called by ``application``. Four habits of JupyterHub 6.1 were more than a third of the hub's CPU
+for a start (``python -m tests.bench hub``): it opens, pings and returns a connection for each
+transaction; it commits six times before it calls the spawner; it queries a user by name, with
+roles, groups and shares, at each request; and it hashes the secret of a server's OAuth client
+16384 times.
 """
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from jupyterhub import orm
 from jupyterhub.oauth.provider import JupyterHubOAuthServer
 from jupyterhub.utils import hash_token
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+T = TypeVar("T")
 
-def keep_connection(session: Session) -> Session:
+
+class HubSession(Session):
+    """A database session that can make one commit of several."""
+
+    _merges = False
+
+    def commit(self) -> None:
+        """Commit, unless commits are being merged."""
+        if not self._merges:
+            super().commit()
+        elif any(isinstance(each, orm.Server) for each in self.new):
+            self.flush()  # JupyterHub goes on with the defaults of its columns
+
+    @contextmanager
+    def merged_commits(self) -> Iterator[None]:
+        """Leave the commits of the block, which waits for nothing, to one after it."""
+        self._merges, self.autoflush = True, False
+        try:
+            yield
+        finally:
+            self._merges, self.autoflush = False, True
+
+
+def make_session(session: Session) -> HubSession:
     """
-    Return a session of the same SQLite database that keeps one connection; of others, ``session``.
+    Return a session of the database of ``session``, which ends; it keeps a connection to SQLite.
 
     JupyterHub 6.1, which has one session, takes a connection for each transaction and first sends
     ``SELECT 1`` in one of its own: a server such as PostgreSQL may have closed it. SQLite has none.
     """
     engine: Any = session.get_bind()
-    if engine.dialect.name != "sqlite":
-        return session
     session.close()
-    return Session(engine.connect(), expire_on_commit=False)
+    bind = engine.connect() if engine.dialect.name == "sqlite" else engine
+    return HubSession(bind, expire_on_commit=False)
+
+
+class OneCommit(Generator[Any, Any, T]):
+    """
+    An awaitable: a coroutine that commits once what it commits until it first waits.
+
+    Nobody else runs until then, so nobody sees the database between these commits. Each is a
+    flush, which costs as much as three queries.
+    """
+
+    def __init__(self, work: Coroutine[Any, Any, T], session: HubSession) -> None:
+        self._work, self._session = work, session
+        self._has_started = False
+
+    def __await__(self) -> "OneCommit[T]":
+        return self
+
+    def send(self, value: Any) -> Any:
+        """Let the coroutine run until it waits or ends."""
+        if self._has_started:
+            return self._work.send(value)
+        self._has_started = True
+        try:
+            with self._session.merged_commits():
+                waits_for = self._work.send(value)
+        except BaseException:  # StopIteration, too: it has ended
+            self._session.commit()
+            raise
+        try:
+            self._session.commit()
+        except SQLAlchemyError as problem:
+            return self._work.throw(problem)  # as if its own commit had failed
+        return waits_for
+
+    def throw(self, *problem: Any) -> Any:
+        """Raise an exception where the coroutine waits."""
+        return self._work.throw(*problem)
+
+
+def in_one_commit(spawn: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., OneCommit[T]]:
+    """Return ``User.spawn`` as :class:`OneCommit`; it first waits for the spawner to start."""
+
+    @wraps(spawn)
+    def call(user: Any, *args: Any, **kwargs: Any) -> OneCommit[T]:
+        return OneCommit(spawn(user, *args, **kwargs), user.db)
+
+    return call
 
 
 class UsersByName:

@@ -1,23 +1,28 @@
 """What the hub asks its database, and what its OAuth clients' secrets are stored as."""
 
+import asyncio
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from caesarion_hub.database import OAuthServer, UsersByName, keep_connection
+from caesarion_hub.database import HubSession, OAuthServer, OneCommit, UsersByName, make_session
 from jupyterhub import orm
 from jupyterhub.utils import compare_token
 from sqlalchemy import event, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 SECRET = "0123456789abcdef0123456789abcdef"
 
 
 @pytest.fixture
-def db(tmp_path: Path) -> Iterator[Session]:
+def db(tmp_path: Path) -> Iterator[HubSession]:
     """The hub's session on an SQLite file."""
-    session = keep_connection(orm.new_session_factory(f"sqlite:///{tmp_path}/hub.sqlite")())
+    session = make_session(orm.new_session_factory(f"sqlite:///{tmp_path}/hub.sqlite")())
     yield session
+    session.close()
     session.get_bind().close()  # type: ignore[union-attr]
 
 
@@ -95,6 +100,90 @@ def test_a_deleted_user_is_not_found_and_a_namesake_is(db: Session) -> None:
     assert users.find(db, "ada") is None
     namesake = add_user(db)
     assert users.find(db, "ada") is namesake
+
+
+async def add_users(db: Session, wait: asyncio.Event, *names: str) -> str:
+    """Add users, each with a commit, wait, add another one, and return."""
+    for name in names:
+        add_user(db, name)
+    await wait.wait()
+    add_user(db, "late")
+    return "done"
+
+
+def names_on_disk(db: Session) -> list[str]:
+    """Return the users' names as another connection sees them."""
+    file = db.get_bind().engine.url.database
+    with closing(sqlite3.connect(str(file))) as other:
+        return [name for (name,) in other.execute("SELECT name FROM users ORDER BY id")]
+
+
+@pytest.fixture
+def commits(db: HubSession) -> list[list[str]]:
+    """The users' names on the disk after each commit from now on."""
+    made: list[list[str]] = []
+    event.listen(db, "after_commit", lambda _: made.append(names_on_disk(db)))
+    return made
+
+
+async def test_a_start_commits_once_before_it_waits(
+    db: HubSession, commits: list[list[str]]
+) -> None:
+    wait = asyncio.Event()
+    task = asyncio.ensure_future(OneCommit(add_users(db, wait, "ada", "bo"), db))
+    await asyncio.sleep(0)
+    assert commits == [["ada", "bo"]]
+    wait.set()
+    assert await task == "done"
+    assert commits == [["ada", "bo"], ["ada", "bo", "late"]]
+
+
+async def test_a_start_that_does_not_wait_is_committed_too(db: HubSession) -> None:
+    wait = asyncio.Event()
+    wait.set()
+    assert await OneCommit(add_users(db, wait, "ada"), db) == "done"
+    assert names_on_disk(db) == ["ada", "late"]
+
+
+async def test_a_start_that_fails_before_it_waits_keeps_what_it_committed(db: HubSession) -> None:
+    async def fail() -> None:
+        add_user(db)
+        raise ValueError("refused")
+
+    with pytest.raises(ValueError, match="refused"):
+        await OneCommit(fail(), db)
+    assert names_on_disk(db) == ["ada"]
+    assert db.autoflush
+
+
+async def test_a_start_is_told_that_its_commit_has_failed(db: HubSession) -> None:
+    add_user(db)
+
+    async def start() -> str:
+        try:
+            await add_users(db, asyncio.Event(), "ada")  # there is one already
+        except IntegrityError:
+            db.rollback()
+        return "cleaned up"
+
+    assert await OneCommit(start(), db) == "cleaned up"
+    assert names_on_disk(db) == ["ada"]
+
+
+async def test_a_start_that_is_cancelled_is_told(db: HubSession) -> None:
+    task = asyncio.ensure_future(OneCommit(add_users(db, asyncio.Event(), "ada"), db))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert names_on_disk(db) == ["ada"]
+
+
+def test_a_new_server_has_its_defaults_while_commits_are_merged(db: HubSession) -> None:
+    with db.merged_commits():
+        db.add(server := orm.Server(base_url="/user/ada/"))
+        db.commit()
+        assert (server.proto, server.ip) == ("http", "")
 
 
 @pytest.mark.parametrize(
