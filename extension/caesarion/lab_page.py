@@ -2,7 +2,8 @@
 JupyterLab's page: it loads no extension of no use here, browsers keep the files of the others,
 and it does not wait until the schemas of all settings are checked and all packages looked through.
 
-Called by :mod:`caesarion.extension`, whose labextension disables the same extensions.
+Called by :mod:`caesarion.extension`, whose labextension disables the same extensions, and by
+:mod:`caesarion.warm`.
 """
 
 import sys
@@ -48,6 +49,12 @@ def install(settings: MutableMapping[str, Any]) -> None:
     settings_utils.Validator = trusting  # type: ignore[attr-defined]
     # It also looks through all packages for translations, three times for each page.
     translation_utils.entry_points = _installed  # type: ignore[assignment, attr-defined]
+
+
+def read_packages() -> None:
+    """Read what the first page of a server asks of all packages."""
+    for group in ("jupyterlab.languagepack", "jupyterlab.locale"):
+        _installed(group)
 
 
 def _leaving_out(hook: Hook | None) -> Hook:

@@ -112,6 +112,8 @@ def import_all() -> None:
     with contextlib.suppress(Exception):
         # nbformat 5 compiles the schema for the first notebook: 0.5 s.
         sys.modules["nbformat.v4"].new_notebook()
+    with contextlib.suppress(Exception):
+        sys.modules["caesarion.lab_page"].read_packages()
 
 
 def wait(nonce: str) -> Claim:

@@ -10,7 +10,7 @@ import pytest
 from caesarion import lab_page
 from jsonschema import Draft7Validator
 from jupyterlab_server.settings_utils import get_settings
-from jupyterlab_server.translation_utils import get_language_packs
+from jupyterlab_server.translation_utils import get_language_pack, get_language_packs
 
 CHAT, DIFF = {"name": "jupyterlab-chat-extension"}, {"name": "jupyterlab-diff"}
 
@@ -84,3 +84,14 @@ def test_packages_are_looked_through_again_once_a_translation_is_installed(
         (package / "entry_points.txt").write_text("[jupyterlab.languagepack]\nde = german\n")
         (tmp_path / "german.py").write_text("")
         assert "de" in get_language_packs()[0]
+
+
+def test_a_server_that_waits_has_looked_through_the_packages_before_its_first_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    lab_page.install({"base_url": "/"})
+    lab_page.read_packages()
+    with mock.patch("caesarion.lab_page.entry_points", side_effect=AssertionError):
+        assert get_language_pack("en") == ({}, "")
+        assert list(get_language_packs()[0]) == ["en"]
