@@ -25,6 +25,14 @@ STICKY_COOKIE = "caesarion-release"
 ROUTE_CHECK_INTERVAL = 30
 """Seconds between comparisons with the proxy's routes: a restarted proxy has lost them all."""
 
+ACTIVITY_RESOLUTION = 120
+"""
+Seconds within which a token's or a user's activity is not written again; JupyterHub's are 30.
+
+Whoever works has the gateway ask the hub every few seconds whose token that is, and a commit is
+almost half of what an answer costs. Servers' own reports are always written.
+"""
+
 
 class WalConnection(sqlite3.Connection):
     """
@@ -55,6 +63,8 @@ def configure(c: Config, values: Values) -> None:
     c.JupyterHub.named_server_limit_per_user = hub.named_server_limit_per_user
     c.JupyterHub.concurrent_spawn_limit = hub.concurrent_spawn_limit
     c.JupyterHub.active_server_limit = hub.active_server_limit
+    # The culler of users looks at what was written.
+    c.JupyterHub.activity_resolution = min(ACTIVITY_RESOLUTION, values.cull.timeout // 3)
     if hub.subdomain_host:
         c.JupyterHub.subdomain_host = hub.subdomain_host
     if values.monitoring.logs.format == "json":

@@ -34,6 +34,7 @@ LIMITS = {
     "named_server_limit_per_user": 0,
     "concurrent_spawn_limit": 64,
     "active_server_limit": 0,
+    "activity_resolution": 120,
     "template_vars": {"other_named_servers": False},
 }
 
@@ -433,6 +434,10 @@ def test_a_server_reports_its_activity_several_times_within_the_cullers_timeout(
 ) -> None:
     environment = told(spawner, cull=cull)["Spawner"]["environment"]
     assert environment.get("JUPYTERHUB_ACTIVITY_INTERVAL") == interval
+
+
+def test_activity_is_written_several_times_within_the_cullers_timeout() -> None:
+    assert told(hub, cull={"timeout": 90})["JupyterHub"]["activity_resolution"] == 30
 
 
 def test_in_a_cluster_a_users_server_is_a_pod_on_the_operators_terms() -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
@@ -97,6 +98,14 @@ def test_no_users_and_no_time_are_refused(
     with pytest.raises(SystemExit, match="2"):
         main(arguments)
     assert sentence in capsys.readouterr().err
+
+
+def test_a_report_that_could_not_be_written_is_refused_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "none"
+    assert main(["--report", str(folder / "report.md")]) == 1
+    assert capsys.readouterr().err == f"--report: there is no folder {folder}.\n"
 
 
 @pytest.mark.parametrize("sizes", [["20", "10"], ["10", "100"]])

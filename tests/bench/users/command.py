@@ -24,6 +24,8 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     try:
         sizes = _sizes(options.count, options.sizes)
+        if options.report and not options.report.parent.is_dir():
+            raise RefusedError(f"--report: there is no folder {options.report.parent}.")
         if options.hub and not options.token:
             raise RefusedError(f"--hub needs --token, or {_TOKEN} in the environment.")
         with _target(options) as target:
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 1
     except (KeyboardInterrupt, asyncio.CancelledError):
-        print("Stopped; all simulated users are removed.", file=sys.stderr)
+        print("Stopped.", file=sys.stderr)
         return 130
     where = f"JupyterHub {version} at {options.hub}."
     if not options.hub:

@@ -7,6 +7,7 @@ many are under way. So a slow hub is not spared, and the rates grow with the num
 
 import asyncio
 import itertools
+import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -97,15 +98,20 @@ class Crowd:
         try:
             return await self.measure()
         finally:
+            tell("Removing all simulated users ...")
             await remove(self._hub)
+            tell("All simulated users are removed.")
 
     async def _measure(self, size: int) -> Size:
         samples, hub = Samples(), self._hub
+        tell(f"{size} users: making them ...")
         arriving = await hub.add_users(range(len(self._users), size))
         self._users += arriving
         came = await parts.read(hub, self._proxy)
         if self._plan.burst:
+            tell(f"{size} users: starting {len(arriving)} servers ...")
             await self._start(arriving, samples)
+        tell(f"{size} users: chats are open for {self._plan.seconds:g} s ...")
         started = await parts.read(hub, self._proxy)
         await self._work(samples)
         worked = await parts.read(hub, self._proxy)
@@ -193,6 +199,11 @@ class Crowd:
         async with self._hub.http.get(url, headers=headers, allow_redirects=False) as answer:
             answer.raise_for_status()
             await answer.read()
+
+
+def tell(what: str) -> None:
+    """Say what is being done, beside the report."""
+    print(what, file=sys.stderr)
 
 
 async def remove(hub: Hub) -> None:

@@ -86,6 +86,8 @@ class Hub:
                 raise RefusedError(
                     f"{self.url} does not know the token. Make one at {self.url}/hub/token."
                 )
+            if answer.status != 200:
+                raise RefusedError(f"{self.api}/user answers {answer.status}.")
             scopes = (await answer.json())["scopes"]
         if missing := [scope for scope in SCOPES if scope not in scopes]:
             raise RefusedError(
@@ -102,7 +104,8 @@ class Hub:
         return [User(name, await self._make_token(name)) for name in names]
 
     async def _make_token(self, name: str) -> str:
-        body = {"scopes": TOKEN_SCOPES, "note": "tests.bench users", "expires_in": 24 * 3600}
+        note = f"Server at /user/{name}/, simulated"  # by which the hub knows a server's
+        body = {"scopes": TOKEN_SCOPES, "note": note, "expires_in": 24 * 3600}
         made = await self.call("POST", f"users/{name}/tokens", body)
         return str(made["token"])
 
