@@ -63,6 +63,14 @@ def test_what_was_not_measured_is_extrapolated_from_two_sizes_and_the_report_say
     assert "**3,000 users are too many for one hub**: it would need 1.6 cores" in report
 
 
+def test_nothing_is_extrapolated_from_a_size_at_which_many_requests_failed() -> None:
+    sizes = [measured(200, 200, 0.2, 2e8), measured(600, 400, 0.4, 4e8)]
+    sizes[1].samples.failures["the hub's page"]["no answer in time"] += 10
+    report = make_report(sizes, Plan([200, 600]), "A hub.", 3000)
+    assert row(report, "hub: memory") == ["200 MB", "400 MB"]
+    assert "3,000 users are not extrapolated: too many requests failed" in report
+
+
 def test_an_extrapolation_is_the_straight_line_through_both_sizes() -> None:
     assert extrapolate([200, 600], [1.0, 2.0], 3000) == 8.0
 

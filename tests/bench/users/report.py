@@ -19,6 +19,9 @@ from tests.bench.users.crowd import (
 _CORES = 1.0
 """What the hub, the proxy and one gateway can use: each is one thread."""
 
+_FAILED = 0.01
+"""The share of failed requests from which nothing is extrapolated; a made-up number."""
+
 _REASONS = 3
 """Reasons of failures that are named for each kind."""
 
@@ -100,7 +103,7 @@ def _failures(sizes: Sequence[Size]) -> list[str]:
 
 
 def _costs(sizes: Sequence[Size], count: int, plan: Plan) -> str:
-    extrapolated = count not in [size.users for size in sizes]
+    extrapolated = count not in [size.users for size in sizes] and not _overloaded(sizes)
     heads = [f"{size.users:,} users" for size in sizes]
     heads += [f"{count:,}, extrapolated"] if extrapolated else []
     lines = [_line("", *heads), _rule(len(heads))]
@@ -158,10 +161,19 @@ def extrapolate(users: Sequence[int], values: Sequence[float], count: int) -> fl
     return high + (high - low) / (later - earlier) * (count - later)
 
 
+def _overloaded(sizes: Sequence[Size]) -> bool:
+    return any(size.samples.failed_share() > _FAILED for size in sizes)
+
+
 def _notes(sizes: Sequence[Size], count: int, plan: Plan) -> list[str]:
     users = [size.users for size in sizes]
     if count in users:
         return []
+    if _overloaded(sizes):
+        return [
+            f"{count:,} users are not extrapolated: too many requests failed, and a failed one "
+            "costs less. Choose smaller --sizes."
+        ]
     notes = [
         f"{count:,} users were not measured: the last column is the straight line through the "
         f"figures of {users[-2]:,} and {users[-1]:,}. Waiting and starts are not "

@@ -30,6 +30,11 @@ class Samples:
         else:
             self.seconds[kind].append(time.perf_counter() - began)
 
+    def failed_share(self) -> float:
+        """Return which part of all requests has failed."""
+        failed = sum(reasons.total() for reasons in self.failures.values())
+        return failed / max(1, failed + sum(map(len, self.seconds.values())))
+
     def kinds(self) -> list[str]:
         """Return every kind of request that there was, in the order of their first."""
         return list(dict.fromkeys((*self.seconds, *self.failures)))
