@@ -11,11 +11,11 @@ the first.
 import json
 import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from tornado.httpclient import HTTPRequest, HTTPResponse
-from tornado.simple_httpclient import SimpleAsyncHTTPClient
+import aiohttp
 
 WARM_ARGUMENT = "--warm"
 """Tells ``caesarion-singleuser`` to wait for a claim."""
@@ -64,28 +64,29 @@ async def claim(
     """
     base = _base(url)
     try:
-        response = await _fetch(
+        answer = await _fetch(
+            "POST",
             f"{base}/claim",
             seconds,
-            method="POST",
             headers={"Authorization": f"Bearer {nonce}", "Content-Type": "application/json"},
-            body=json.dumps({"environment": dict(environment), "cwd": cwd}),
+            data=json.dumps({"environment": dict(environment), "cwd": cwd}),
         )
     except Exception as error:  # Whatever it is, of sockets or of HTTP, there was no answer.
+        problem = str(error) or type(error).__name__
         raise ClaimError(
-            f"The warm server at {base} did not answer the claim: {error}. Start another."
+            f"The warm server at {base} did not answer the claim: {problem}. Start another."
         ) from error
-    if response.code == 403:
+    if answer.status == 403:
         raise ClaimError(
             f"The warm server at {base} has another nonce, or a user already. Start another."
         )
-    if response.code == 400:
+    if answer.status == 400:
         raise InvalidClaimError(
             f"The warm server at {base} refused the environment. Start another without a claim."
         )
-    if response.code != 200 or response.body != b'{"claimed": true}':
+    if answer.status != 200 or answer.body != b'{"claimed": true}':
         raise ClaimError(
-            f"The server at {base} answered the claim with status {response.code}, not as a warm "
+            f"The server at {base} answered the claim with status {answer.status}, not as a warm "
             "server that waits. Its log may say why. Start another."
         )
 
@@ -93,10 +94,10 @@ async def claim(
 async def is_waiting(url: str, *, seconds: float = 2.0) -> bool:
     """Return whether a warm server at ``url`` is ready for its claim, asking it once."""
     try:
-        response = await _fetch(f"{_base(url)}/", seconds)
+        answer = await _fetch("GET", f"{_base(url)}/", seconds)
     except Exception:  # It does not listen yet, or is no HTTP server.
         return False
-    return response.code == 503 and response.headers.get(_WAITING_HEADER) == _WAITING
+    return answer.status == 503 and answer.headers.get(_WAITING_HEADER) == _WAITING
 
 
 def _base(url: str) -> str:
@@ -104,17 +105,24 @@ def _base(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-async def _fetch(url: str, seconds: float, **options: Any) -> HTTPResponse:
-    # Its own client: JupyterHub's is shared by all checks of servers, and has few connections.
-    client = SimpleAsyncHTTPClient(force_instance=True, max_body_size=_MAX_RESPONSE)
-    request = HTTPRequest(
-        url,
-        connect_timeout=seconds,
-        request_timeout=seconds,
-        follow_redirects=False,
-        **options,
-    )
-    try:
-        return await client.fetch(request, raise_error=False)
-    finally:
-        client.close()
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    """No more than the first bytes of what is too long for any answer of a warm server."""
+
+
+async def _fetch(method: str, url: str, seconds: float, **options: Any) -> _Answer:
+    # A client of its own: no connection outlives its question, also where that is given up.
+    timeout = aiohttp.ClientTimeout(total=seconds)
+    async with (
+        aiohttp.ClientSession(timeout=timeout) as http,
+        http.request(method, url, allow_redirects=False, **options) as response,
+    ):
+        body = b""
+        async for some in response.content.iter_any():
+            body += some
+            if len(body) > _MAX_RESPONSE:
+                break
+        return _Answer(response.status, response.headers, body)

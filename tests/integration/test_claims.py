@@ -18,8 +18,13 @@ UNCLAIMED = (
 @asynccontextmanager
 async def server(reply: str, asked: list[str] | None = None) -> AsyncIterator[str]:
     """Provide the address of a server that replies ``reply``, or nothing, to one request each."""
+    replies: list[asyncio.Task[None]] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        replies.append(asyncio.ensure_future(reply_to(reader, writer)))
+        await replies[-1]
+
+    async def reply_to(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         length = [line for line in head.splitlines() if line.startswith("Content-Length:")]
         body = await reader.readexactly(int(length[0].split()[1])) if length else b""
@@ -32,6 +37,7 @@ async def server(reply: str, asked: list[str] | None = None) -> AsyncIterator[st
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as listening:
         yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/user/ada/"
+    await asyncio.gather(*replies)
 
 
 async def test_a_claim_sends_the_nonce_and_the_environment_to_the_servers_root() -> None:

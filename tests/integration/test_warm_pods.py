@@ -299,6 +299,8 @@ async def die_in_claim(node: Node, hub: Hub, step: str) -> tuple[str, Json]:
     """Let a hub die in a claim for ada at ``step``; return the pod's name, and the saved state."""
     [name] = await node.warm()
     server, spawner = node.servers[name], hub.spawner("ada")
+    assert hub.pool._task
+    hub.pool._task.cancel()  # No other pod takes its place.
     saved: list[Json] = []
     spawner._save_state = lambda: saved.append(spawner.get_state())  # type: ignore[method-assign]
     fault = Fault(503, delay=60, verbs={"patch"}, resources={"pods"})
@@ -416,10 +418,15 @@ async def test_a_pod_that_has_changed_meanwhile_stays_in_the_pool(
 ) -> None:
     hub = await make().start()
     [name] = await node.warm()
+    node.has_room = False  # for one that is begun in its place meanwhile
     stale = Fault(409, verbs={"patch"}, resources={"pods"}, times=1)
     with node.cluster.server.faults.during(stale):
         await started_cold(node.cluster, hub.spawner("ada"))
-    assert await node.warm() == [name]
+
+    async def stays() -> bool:
+        return await node.warm() == [name]
+
+    await until(stays)
     await node.cluster.api.merge("pods", NAMESPACE, name, {"metadata": {"labels": {"a": "b"}}})
     bob = hub.spawner("bob")
     await until(lambda: next(hub.pool._mine())["metadata"]["labels"].get("a"))
