@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 
-def digest(value: Any, look: float = 0.2, altogether: float = 1.0) -> str:
+def digest(value: Any, look: float = 10.0, altogether: float = 20.0) -> str:
     told = Inspection(look, altogether).digest({"it": value}, "it")
     assert told is not None
     return told.replace(f" ({__name__.partition('.')[0]})", " (tests)")
@@ -172,7 +172,7 @@ RECURSIVE.append(RECURSIVE)
     ids=lambda value: type(value).__name__,
 )  # fmt: skip
 def test_a_digest_says_what_a_value_is(value: Any, told: str) -> None:
-    assert digest(value) == told
+    assert digest(value, look=0.2, altogether=1.0) == told
 
 
 def test_a_value_cannot_end_the_kernel() -> None:
