@@ -2,8 +2,8 @@
  * Settings that nobody has set are the defaults of their schemas, without a validator.
  *
  * JupyterLab 4.6 checks the schema of each plugin and compiles it twice while a page loads, and
- * nothing works before that. Of `{}` there is nothing to check, and the server has checked the
- * schemas. Settings that somebody has set are still compiled. Called by index.ts.
+ * nothing works before that. Of `{}` there is nothing to check, and the schemas are those of
+ * installed packages. Settings that somebody has set are still compiled. Called by index.ts.
  */
 
 import { DefaultSchemaValidator } from '@jupyterlab/settingregistry';
