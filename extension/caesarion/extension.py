@@ -65,7 +65,8 @@ from caesarion.user_config import keep_users_kernels
 # request is answered by then, and the kernel is up before a page is.
 _PREWARM_DELAY = 0.1
 
-# Seconds until the model's SDK is imported ahead of its use; about as long as a page loads.
+# Seconds until the model's SDK is imported ahead of its use, unless it is; about as long as a
+# page loads.
 _PAGE_LOAD = 5.0
 
 # Seconds that code under way has to yield to an interrupt when the server stops, and seconds
@@ -116,7 +117,7 @@ class Caesarion(ExtensionApp):
     ]
 
     _timers: list[asyncio.TimerHandle] = []  # noqa: RUF012 - replaced, never changed
-    _importing: "asyncio.Task[None] | None" = None
+    _warming: "asyncio.Task[None] | None" = None
 
     def initialize_settings(self) -> None:
         """Build the services that chat and HTTP API share."""
@@ -190,9 +191,12 @@ class Caesarion(ExtensionApp):
         lab_page.install(serverapp.web_app.settings)
         services = self.settings.get("caesarion")
         if isinstance(services, Services):
+            is_imported = services.model.is_imported
             self._timers = [
                 loop.call_later(_PREWARM_DELAY, services.kernels.prewarmed.start),
-                loop.call_later(_PAGE_LOAD, self._import_sdk, services),
+                loop.call_later(
+                    _PREWARM_DELAY if is_imported else _PAGE_LOAD, self._warm_model, services
+                ),
             ]
 
     def _stop_server(self) -> None:
@@ -200,8 +204,8 @@ class Caesarion(ExtensionApp):
         self.log.info("Stopping on SIGTERM.")
         self.serverapp.stop()
 
-    def _import_sdk(self, services: Services) -> None:
-        self._importing = asyncio.ensure_future(self._warm(services))
+    def _warm_model(self, services: Services) -> None:
+        self._warming = asyncio.ensure_future(self._warm(services))
 
     async def _warm(self, services: Services) -> None:
         with contextlib.suppress(CaesarionError):  # The first question will say it.
@@ -211,8 +215,8 @@ class Caesarion(ExtensionApp):
         """Write what waits, close what is open."""
         for timer in self._timers:
             timer.cancel()
-        if self._importing:
-            self._importing.cancel()
+        if self._warming:
+            self._warming.cancel()
         closing: list[Awaitable[None]] = [store.stop()]
         services = self.settings.get("caesarion")
         if isinstance(services, Services):  # Else a setting was wrong, and nothing was built.

@@ -2,21 +2,17 @@
 JupyterLab's page: it loads no extension of no use here, browsers keep the files of the others,
 and it does not wait until the schemas of all settings are checked and all packages looked through.
 
-Called by :mod:`caesarion.extension`, whose labextension disables the same extensions, and by
-:mod:`caesarion.warm`.
+Called by :mod:`caesarion.extension`, whose labextension disables the same extensions.
 """
 
-import sys
 from collections.abc import Callable, MutableMapping
-from contextlib import suppress
-from functools import lru_cache
-from importlib.metadata import EntryPoints, entry_points
-from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft7Validator, validators
 from jupyter_server.utils import url_path_join
 from jupyterlab_server import settings_utils, translation_utils
+
+from caesarion.entry_points import installed
 
 Page = dict[str, Any]
 Hook = Callable[[Any, Page], Page]
@@ -48,13 +44,7 @@ def install(settings: MutableMapping[str, Any]) -> None:
     trusting.check_schema = lambda schema: None
     settings_utils.Validator = trusting  # type: ignore[attr-defined]
     # It also looks through all packages for translations, three times for each page.
-    translation_utils.entry_points = _installed  # type: ignore[assignment, attr-defined]
-
-
-def read_packages() -> None:
-    """Read what the first page of a server asks of all packages."""
-    for group in ("jupyterlab.languagepack", "jupyterlab.locale"):
-        _installed(group)
+    translation_utils.entry_points = installed  # type: ignore[assignment, attr-defined]
 
 
 def _leaving_out(hook: Hook | None) -> Hook:
@@ -83,17 +73,3 @@ def _with_base(base_url: str, kept: list[str]) -> list[str]:
     each of them whether it has changed.
     """
     return [*kept, *(url_path_join(base_url, path) for path in kept)]
-
-
-def _installed(group: str) -> EntryPoints:
-    """Return the entry points of a group; packages are read when one has come or gone."""
-    changes = []
-    for folder in sys.path:
-        with suppress(OSError):
-            changes.append(Path(folder).stat().st_mtime_ns)
-    return _read(group, *changes)
-
-
-@lru_cache(maxsize=4)
-def _read(group: str, *_changes: int) -> EntryPoints:
-    return entry_points(group=group)

@@ -60,7 +60,7 @@ class HomeSpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]
     warm_replicas = Integer(
         0,
         help="How many servers wait for a user, with everything imported; 0 for none. Each takes "
-        "some 160 MB, with its kernel.",
+        "some 175 MB, with its kernel.",
     ).tag(config=True)
 
     warm: ClassVar[WarmProcesses | None] = None

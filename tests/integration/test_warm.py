@@ -18,7 +18,10 @@ from caesarion import warm
 from caesarion_hub import claims
 from caesarion_hub.claims import ClaimError
 
+from tests.chat import code, open_chat
 from tests.fakes.bare_hub import BareHub, bare_hub
+from tests.fakes.openai_replies import Text
+from tests.fakes.openai_server import OpenAIServer
 from tests.hub import is_alive
 from tests.server import STOPPED_WITHIN, eventually
 from tests.singleuser import OURS, Singleuser, WarmServer, warm_server
@@ -51,9 +54,19 @@ def imported_before(waiting: WarmServer) -> int:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def server(waiting: WarmServer, imported_before: int, hub: BareHub) -> Singleuser:
+async def model() -> AsyncIterator[OpenAIServer]:
+    """The model that Ada's server asks."""
+    async with OpenAIServer([code("print(6*7)"), Text("It is 42.")]) as model:
+        yield model
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server(
+    waiting: WarmServer, imported_before: int, hub: BareHub, model: OpenAIServer
+) -> Singleuser:
     """The same one as Ada's, with a variable of a sandbox."""
-    server = await waiting.claim(hub, "ada", {"SANDBOX": "her own"})
+    own = {"SANDBOX": "her own", "CAESARION_MODEL_BASE_URL": model.base_url}
+    server = await waiting.claim(hub, "ada", own)
     server.wait()
     return server
 
@@ -124,6 +137,8 @@ async def test_it_has_imported_all_that_does_not_depend_on_its_user(
     server: Singleuser, imported_before: int
 ) -> None:
     server.get("lab")
+    async with open_chat(server.as_running(), "chats/Chat.chat") as chat:
+        assert (await chat.ask("print 6*7"))[-1]["body"] == "It is 42."
     log = server.log.read_text()[imported_before:]
     imported = set(re.findall(r"^import time: .*\| +(\S+)$", log, re.MULTILINE))
     late = {one for one in imported if not one.startswith(warm.AFTER_CLAIM) and is_installed(one)}

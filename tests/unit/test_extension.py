@@ -12,9 +12,10 @@ from caesarion.extension import Caesarion
 SERVER = SimpleNamespace(web_app=SimpleNamespace(settings={"base_url": "/"}))
 
 
+@pytest.mark.parametrize("is_imported", [False, True])
 @pytest.mark.parametrize("error", [None, ModelError("No model is set.")])
 async def test_a_server_prepares_a_kernel_and_the_model_once_its_first_requests_are_answered(
-    monkeypatch: pytest.MonkeyPatch, error: Exception | None
+    monkeypatch: pytest.MonkeyPatch, error: Exception | None, is_imported: bool
 ) -> None:
     happened: list[str] = []
 
@@ -24,11 +25,12 @@ async def test_a_server_prepares_a_kernel_and_the_model_once_its_first_requests_
             raise error
 
     monkeypatch.setattr(extension, "_PREWARM_DELAY", 0.01)
-    monkeypatch.setattr(extension, "_PAGE_LOAD", 0.02)
+    monkeypatch.setattr(extension, "_PAGE_LOAD", 60.0 if is_imported else 0.02)
     monkeypatch.setattr(extension, "Services", SimpleNamespace)
     prewarmed = SimpleNamespace(start=lambda: happened.append("kernel"))
     services: Any = SimpleNamespace(
-        model=SimpleNamespace(warm=warm), kernels=SimpleNamespace(prewarmed=prewarmed)
+        model=SimpleNamespace(warm=warm, is_imported=is_imported),
+        kernels=SimpleNamespace(prewarmed=prewarmed),
     )
     app = Caesarion()
     app.settings = {"caesarion": services}
@@ -50,7 +52,7 @@ async def test_a_server_that_stops_at_once_prepares_nothing(
 
     prewarmed = SimpleNamespace(start=lambda: happened.append("kernel"))
     services: Any = SimpleNamespace(
-        model=SimpleNamespace(close=close),
+        model=SimpleNamespace(close=close, is_imported=False),
         kernels=SimpleNamespace(prewarmed=prewarmed, close=close),
         undo=SimpleNamespace(close=close),
         traces=SimpleNamespace(close=close),

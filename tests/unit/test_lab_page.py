@@ -8,6 +8,7 @@ from unittest import mock
 
 import pytest
 from caesarion import lab_page
+from caesarion.entry_points import read_ahead
 from jsonschema import Draft7Validator
 from jupyterlab_server.settings_utils import get_settings
 from jupyterlab_server.translation_utils import get_language_pack, get_language_packs
@@ -73,7 +74,7 @@ def test_packages_are_looked_through_again_once_a_translation_is_installed(
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     lab_page.install({"base_url": "/"})
-    with mock.patch("caesarion.lab_page.entry_points", wraps=entry_points) as read:
+    with mock.patch("caesarion.entry_points.metadata.entry_points", wraps=entry_points) as read:
         assert "de" not in get_language_packs()[0]
         assert "de" not in get_language_packs()[0]
         read.assert_called_once_with(group="jupyterlab.languagepack")
@@ -91,7 +92,7 @@ def test_a_server_that_waits_has_looked_through_the_packages_before_its_first_pa
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     lab_page.install({"base_url": "/"})
-    lab_page.read_packages()
-    with mock.patch("caesarion.lab_page.entry_points", side_effect=AssertionError):
+    read_ahead()
+    with mock.patch("caesarion.entry_points.metadata.entry_points", side_effect=AssertionError):
         assert get_language_pack("en") == ({}, "")
         assert list(get_language_packs()[0]) == ["en"]

@@ -5,9 +5,11 @@ Jupyter AI's persona manager, which loads the personas of every chat.
 """
 
 import traceback
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 
 from jupyter_ai_persona_manager import PersonaRequirementsUnmet, persona_manager
+
+from caesarion import entry_points
 
 
 class PersonaManager(persona_manager.PersonaManager):
@@ -22,7 +24,7 @@ class PersonaManager(persona_manager.PersonaManager):
 
     def _init_ep_persona_classes(self) -> None:
         found = []
-        points = entry_points(group=persona_manager.EPG_NAME)
+        points = entry_points.installed(entry_points.PERSONAS)
         enabled = [point for point in points if not self._is_disabled(point)]
         self.log.info("Loading personas: %s", ", ".join(point.name for point in enabled))
         for point in enabled:

@@ -26,7 +26,7 @@ from caesarion_hub.values.gateway import Timeouts
 
 MODEL = "caesarion-demo"
 
-PACE = 0.02
+PACE = 0.005
 """Seconds between two words: fast, but visibly streamed."""
 
 
