@@ -16,7 +16,7 @@ from typing import Any
 from jupyter_core.paths import jupyter_data_dir
 from jupyter_server.extension.application import ExtensionApp
 
-from caesarion import config, lab_page
+from caesarion import config, entry_points, lab_page
 from caesarion.activity import Activity
 from caesarion.agent.approval import Approvals
 from caesarion.agent.model import Model
@@ -123,6 +123,7 @@ class Caesarion(ExtensionApp):
         """Build the services that chat and HTTP API share."""
         began = time.monotonic()
         assert self.serverapp is not None
+        entry_points.answer_others()
         if config.leaves_out_home():
             keep_users_kernels(self.serverapp.kernel_spec_manager)
         root = Path(self.serverapp.root_dir)

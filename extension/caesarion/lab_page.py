@@ -1,6 +1,6 @@
 """
 JupyterLab's page: it loads no extension of no use here, browsers keep the files of the others,
-and it does not wait until the schemas of all settings are checked and all packages looked through.
+and it does not wait until the schemas of all settings are checked.
 
 Called by :mod:`caesarion.extension`, whose labextension disables the same extensions.
 """
@@ -10,9 +10,7 @@ from typing import Any
 
 from jsonschema import Draft7Validator, validators
 from jupyter_server.utils import url_path_join
-from jupyterlab_server import settings_utils, translation_utils
-
-from caesarion.entry_points import installed
+from jupyterlab_server import settings_utils
 
 Page = dict[str, Any]
 Hook = Callable[[Any, Page], Page]
@@ -43,8 +41,6 @@ def install(settings: MutableMapping[str, Any]) -> None:
     trusting = validators.extend(Draft7Validator)  # type: ignore[no-untyped-call]
     trusting.check_schema = lambda schema: None
     settings_utils.Validator = trusting  # type: ignore[attr-defined]
-    # It also looks through all packages for translations, three times for each page.
-    translation_utils.entry_points = installed  # type: ignore[assignment, attr-defined]
 
 
 def _leaving_out(hook: Hook | None) -> Hook:

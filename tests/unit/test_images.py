@@ -243,6 +243,17 @@ def test_what_slows_every_start_is_left_out(name: str) -> None:
 
 
 def test_what_is_deleted_in_a_pod_is_gone_and_fills_no_hidden_folder_of_the_home() -> None:
-    settings = json.loads((ROOT / "singleuser_image/jupyter_server_config.json").read_text("utf-8"))
-    assert AsyncLargeFileManager(config=Config(settings)).delete_to_trash is False
+    assert AsyncLargeFileManager(config=settings()).delete_to_trash is False
     assert AsyncLargeFileManager().delete_to_trash is True
+
+
+def test_the_page_offers_no_installation_into_an_image_that_nobody_can_write_to() -> None:
+    name = settings().LabApp.extension_manager
+    [manager] = metadata.entry_points(group="jupyterlab.extension_manager_v1", name=name)
+    assert manager.load()().metadata.can_install is False
+
+
+def settings() -> Config:
+    """Return the configuration of a user's server in its image."""
+    file = ROOT / "singleuser_image/jupyter_server_config.json"
+    return Config(json.loads(file.read_text("utf-8")))

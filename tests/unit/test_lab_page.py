@@ -1,17 +1,13 @@
 """Which extensions JupyterLab's page loads, and which files a browser keeps."""
 
 import json
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import pytest
 from caesarion import lab_page
-from caesarion.entry_points import read_ahead
 from jsonschema import Draft7Validator
 from jupyterlab_server.settings_utils import get_settings
-from jupyterlab_server.translation_utils import get_language_pack, get_language_packs
 
 CHAT, DIFF = {"name": "jupyterlab-chat-extension"}, {"name": "jupyterlab-diff"}
 
@@ -67,32 +63,3 @@ def test_what_a_user_has_set_is_checked_but_no_schema_is(tmp_path: Path) -> None
     assert [(one["schema"], one["settings"]) for one in listed["settings"]] == [(schema, {})]
     (warning,) = warnings
     assert "'large' is not of type 'integer'" in warning
-
-
-def test_packages_are_looked_through_again_once_a_translation_is_installed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(tmp_path)
-    lab_page.install({"base_url": "/"})
-    with mock.patch("caesarion.entry_points.metadata.entry_points", wraps=entry_points) as read:
-        assert "de" not in get_language_packs()[0]
-        assert "de" not in get_language_packs()[0]
-        read.assert_called_once_with(group="jupyterlab.languagepack")
-
-        package = tmp_path / "german-1.dist-info"
-        package.mkdir()
-        (package / "METADATA").write_text("Metadata-Version: 2.1\nName: german\nVersion: 1\n")
-        (package / "entry_points.txt").write_text("[jupyterlab.languagepack]\nde = german\n")
-        (tmp_path / "german.py").write_text("")
-        assert "de" in get_language_packs()[0]
-
-
-def test_a_server_that_waits_has_looked_through_the_packages_before_its_first_page(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(tmp_path)
-    lab_page.install({"base_url": "/"})
-    read_ahead()
-    with mock.patch("caesarion.entry_points.metadata.entry_points", side_effect=AssertionError):
-        assert get_language_pack("en") == ({}, "")
-        assert list(get_language_packs()[0]) == ["en"]

@@ -24,6 +24,7 @@ from tests.hub import REPOSITORY
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROXY = "share/caesarion/proxy/node_modules/.bin/configurable-http-proxy"
 PATCH, BROKEN_ANSWERS = "hub_config/proxy", "broken_answers.cjs"
+SETTINGS = "jupyter_server_config.json"
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 ETC = ("alternatives", "fonts", "ld.so.cache", "localtime", "mime.types", "nsswitch.conf", "ssl")
 PASSWD = """\
@@ -39,8 +40,9 @@ Orders = Iterator[Json]
 def prepare(folder: Path) -> None:
     """Write what our Dockerfiles put into ``/usr/local``, for :func:`make_root`."""
     programs, configuration = folder / "bin", folder / "etc/caesarion"
-    programs.mkdir(parents=True)
-    configuration.mkdir(parents=True)
+    jupyter = folder / "etc/jupyter"
+    for made in (programs, configuration, jupyter):
+        made.mkdir(parents=True)
     proxy, node = Path(sys.prefix, PROXY), nodejs.find()
     (programs / BROKEN_ANSWERS).write_bytes((REPOSITORY / PATCH / BROKEN_ANSWERS).read_bytes())
     require = f"--require /usr/local/bin/{BROKEN_ANSWERS}"
@@ -50,6 +52,8 @@ def prepare(folder: Path) -> None:
     _program(programs / "tini", f"#!{sys.executable} -IS\n{tini}")
     source = REPOSITORY / "hub_config/jupyterhub_config.py"
     (configuration / "jupyterhub_config.py").write_bytes(source.read_bytes())
+    settings = REPOSITORY / "singleuser_image" / SETTINGS
+    (jupyter / SETTINGS).write_bytes(settings.read_bytes())
 
 
 def _program(file: Path, text: str) -> None:
