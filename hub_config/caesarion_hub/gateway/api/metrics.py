@@ -7,7 +7,8 @@ a model that has never answered is ``other``, and so is a tool that is not the a
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import get_args
+from functools import lru_cache
+from typing import Any, get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -40,6 +41,7 @@ TOOLS = frozenset(
 OUTCOMES = frozenset(("ok", "error", "timeout", "refused", "interrupted", "dead"))
 """How a call ends, as users' servers report it."""
 
+_CACHED = 1000  # labelled metrics that are kept at hand; made up
 _SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320)
 
 
@@ -48,6 +50,8 @@ class Metrics:
 
     def __init__(self, known: Iterable[str]) -> None:
         self._models = set(known)
+        # prometheus_client takes a lock for each look-up, and makes texts of all labels.
+        self._of = lru_cache(_CACHED)(_labelled)
         self._registry = CollectorRegistry()
         registry = self._registry
         ProcessCollector(registry=registry)
@@ -181,16 +185,16 @@ class Metrics:
         """Count a request that was settled."""
         model = self._label(settlement.reservation.model, settlement.status)
         status = str(settlement.status)
-        self._requests.labels(model, status).inc()
-        self._tokens.labels(model, "prompt").inc(settlement.prompt_tokens)
-        self._tokens.labels(model, "completion").inc(settlement.completion_tokens)
-        self._tokens.labels(model, "cached").inc(settlement.cached_tokens)
+        self._of(self._requests, model, status).inc()
+        self._of(self._tokens, model, "prompt").inc(settlement.prompt_tokens)
+        self._of(self._tokens, model, "completion").inc(settlement.completion_tokens)
+        self._of(self._tokens, model, "cached").inc(settlement.cached_tokens)
         if settlement.nanos is not None:
-            self._dollars.labels(model).inc(settlement.nanos / NANOS)
+            self._of(self._dollars, model).inc(settlement.nanos / NANOS)
         if settlement.first_ms is not None:
-            self._first.labels(model).observe(settlement.first_ms / 1000)
+            self._of(self._first, model).observe(settlement.first_ms / 1000)
         took = (settlement.finished - settlement.reservation.started) / 1000
-        self._whole.labels(model, status).observe(max(0.0, took))
+        self._of(self._whole, model, status).observe(max(0.0, took))
         for call in settlement.calls:
             self._calls.labels(_known(call.tool, TOOLS)).inc()
         asked = settlement.reservation
@@ -220,6 +224,10 @@ class Metrics:
             self._models.add(model)
             return model
         return "other"
+
+
+def _labelled(metric: Any, *labels: str) -> Any:
+    return metric.labels(*labels)
 
 
 def _known(name: str, names: frozenset[str]) -> str:

@@ -8,7 +8,6 @@ aiohttp's low-level server, without a router: the API's routes are a table of ex
 import asyncio
 import secrets
 from typing import Any
-from uuid import uuid4
 
 from aiohttp import web
 
@@ -32,7 +31,7 @@ class Request(web.BaseRequest):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.id = uuid4().hex
+        self.id = secrets.token_hex(16)
         self.receipt = secrets.token_urlsafe()
         self.caller = Caller("")
         self.answer: web.StreamResponse | None = None

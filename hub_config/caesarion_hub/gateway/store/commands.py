@@ -8,7 +8,8 @@ import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date, timedelta
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from caesarion_hub.gateway.errors import GatewayError
@@ -217,4 +218,9 @@ def milliseconds() -> int:
 
 def day_of(at: int) -> date:
     """Return the day in UTC of the millisecond ``at``."""
-    return datetime.fromtimestamp(at / 1000, UTC).date()
+    return _day(at // 86_400_000)
+
+
+@lru_cache(64)
+def _day(number: int) -> date:
+    return date(1970, 1, 1) + timedelta(number)

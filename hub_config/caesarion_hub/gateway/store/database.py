@@ -20,9 +20,11 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from caesarion_hub.gateway.store.prepared import Prepared
+
 # PostgreSQL's advisory locks are numbers; this one is ours, made up.
-_LOCK = "SELECT pg_advisory_xact_lock(7226134016)"
-_BEGIN, _BEGIN_EXCLUSIVE = "BEGIN", "BEGIN IMMEDIATE"
+_LOCK = Prepared(text("SELECT pg_advisory_xact_lock(7226134016)"))
+_BEGIN, _BEGIN_EXCLUSIVE = "BEGIN", Prepared(text("BEGIN IMMEDIATE"))
 _TIMEOUT = 10
 """Seconds that a statement waits for a locked or silent database; made up."""
 
@@ -82,7 +84,7 @@ class Database:
         try:
             connection = self._exclusive_connection(waits)
             with connection.begin():
-                connection.exec_driver_sql(_BEGIN_EXCLUSIVE if self.is_sqlite else _LOCK)
+                (_BEGIN_EXCLUSIVE if self.is_sqlite else _LOCK).run(connection, {})
                 yield connection
         except BaseException:
             self._close_exclusive(waits)

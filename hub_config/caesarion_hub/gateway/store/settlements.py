@@ -7,8 +7,8 @@ such as from a gateway that was taken for dead and was not, changes nothing.
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
 from functools import cache
+from operator import add
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, select, update
@@ -25,34 +25,13 @@ _SETTLED_COLUMNS = (
     *("finished", "total_ms", "first_ms", "status", "error", "finish_reason", "upstream"),
     *("prompt_tokens", "completion_tokens", "cached_tokens", "estimated", "nanos", "calls"),
 )
+_KEY = tuple(column.name for column in tables.spending.primary_key)
+_AMOUNTS = tuple(column.name for column in tables.spending.c if column.name not in _KEY)
 _COMPLETE = Prepared(
     update(tables.request)
     .where(tables.request.c.id == bindparam("settled_id"), tables.request.c.finished.is_(None))
     .values({name: bindparam(name) for name in _SETTLED_COLUMNS})
 )
-
-
-@dataclass
-class _Sums:
-    """What a batch adds to one row of ``spending``."""
-
-    requests: int = 0
-    failures: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cached_tokens: int = 0
-    nanos: int = 0
-    unpriced_tokens: int = 0
-
-    def add(self, settlement: Settlement) -> None:
-        self.requests += 1
-        self.failures += settlement.status >= 400
-        self.prompt_tokens += settlement.prompt_tokens
-        self.completion_tokens += settlement.completion_tokens
-        self.cached_tokens += settlement.cached_tokens
-        self.nanos += settlement.nanos or 0
-        if settlement.nanos is None:
-            self.unpriced_tokens += settlement.prompt_tokens + settlement.completion_tokens
 
 
 def settle(connection: Connection, settlements: Iterable[Settlement]) -> None:
@@ -80,7 +59,7 @@ def _add_to_sums(dialect: str) -> Prepared:
     return Prepared(
         insert.on_conflict_do_update(
             index_elements=list(spending.primary_key),
-            set_={name: spending.c[name] + insert.excluded[name] for name in asdict(_Sums())},
+            set_={name: spending.c[name] + insert.excluded[name] for name in _AMOUNTS},
         )
     )
 
@@ -107,17 +86,28 @@ def _completed(settlement: Settlement) -> dict[str, Any]:
 
 def _sums(settlements: Sequence[Settlement]) -> list[dict[str, Any]]:
     """Return rows for ``spending``, sorted: in another order two gateways could deadlock."""
-    sums: dict[tuple[str, ...], _Sums] = {}
+    sums: dict[tuple[str, ...], list[int]] = {}
     for settlement in settlements:
-        reservation = settlement.reservation
+        reservation, amounts = settlement.reservation, _amounts(settlement)
         day = day_of(reservation.started)
         month = budgets.window_start("month", day)
         for scope, name in budgets.accounts(reservation.user, reservation.groups):
             for period, start in (("day", day), ("month", month)):
                 key = (period, start.isoformat(), scope, name, reservation.model)
-                sums.setdefault(key, _Sums()).add(settlement)
-    names = [column.name for column in tables.spending.primary_key]
-    return [{**dict(zip(names, key, strict=True)), **vars(sums[key])} for key in sorted(sums)]
+                sums[key] = list(map(add, sums[key], amounts)) if key in sums else amounts
+    names = _KEY + _AMOUNTS
+    return [dict(zip(names, (*key, *sums[key]), strict=True)) for key in sorted(sums)]
+
+
+def _amounts(settlement: Settlement) -> list[int]:
+    """Return what a request adds to a row of ``spending``, in the order of its columns."""
+    prompt, completion = settlement.prompt_tokens, settlement.completion_tokens
+    has_price = settlement.nanos is not None
+    return [
+        *(1, int(settlement.status >= 400)),
+        *(prompt, completion, settlement.cached_tokens),
+        *(settlement.nanos or 0, 0 if has_price else prompt + completion),
+    ]
 
 
 def _lost(row: Row[Any], now: int) -> Settlement:

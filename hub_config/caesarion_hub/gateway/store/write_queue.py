@@ -222,7 +222,8 @@ class _LedgerThread:
         elif result and self._turn is None:
             self._turn = self._loop.call_soon(self._apply)
         elif self._turn is None and self._window is None:
-            self._window = self._loop.call_later(BATCHING_WINDOW, self._pass_on)
+            apply = self._apply if self._ledger.is_embedded else self._pass_on
+            self._window = self._loop.call_later(BATCHING_WINDOW, apply)
 
     def _apply(self) -> None:
         """Apply the commands that wait: on the loop, or else in the thread."""
