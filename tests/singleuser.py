@@ -122,15 +122,20 @@ class WarmServer:
                 await asyncio.sleep(0.01)
 
     async def claim(
-        self, hub: BareHub, user: str, environment: Mapping[str, str] | None = None
+        self,
+        hub: BareHub,
+        user: str,
+        environment: Mapping[str, str] | None = None,
+        *,
+        in_pod: bool = False,
     ) -> Singleuser:
-        """Make it the server of ``user``, in a home beside its log."""
+        """Make it the server of ``user``, in a home beside its log: ``in_pod``, where it is."""
         home = self.log.parent / "home"
         home.mkdir(exist_ok=True)
         port = urlsplit(self.url).port
         assert port
         variables = user_environment(hub, user, home, port) | dict(environment or {})
-        await claims.claim(self.url, self.nonce, variables, str(home))
+        await claims.claim(self.url, self.nonce, variables, None if in_pod else str(home))
         return _made(variables, self.process, self.log)
 
 
@@ -155,6 +160,20 @@ def warm_server(
         _anybodys(folder) | variables,
     ) as (process, log):
         yield WarmServer(url, nonce, process, log)
+
+
+def pod_environment(hub: BareHub, folder: Path) -> dict[str, str]:
+    """Return what a pod says beforehand, the same for all users, whose server is in ``folder``."""
+    home = folder / "home"
+    home.mkdir(parents=True)
+    return {
+        "HOME": str(home),
+        "JUPYTERHUB_API_URL": hub.api_url,
+        "JUPYTERHUB_BASE_URL": "/",
+        "JUPYTERHUB_DEFAULT_URL": "/lab",
+        "JUPYTERHUB_DISABLE_USER_CONFIG": "1",
+        "JUPYTERHUB_ROOT_DIR": "~",
+    }
 
 
 def user_environment(hub: BareHub, user: str, home: Path, port: int) -> dict[str, str]:

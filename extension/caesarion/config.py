@@ -42,6 +42,12 @@ def freeze_environment() -> None:
     _environment = dict(os.environ)
 
 
+def add_to_environment(claimed: Mapping[str, str]) -> None:
+    """Read settings from these variables, too: what a server is told that waited for its user."""
+    global _environment
+    _environment = {**_environment, **claimed}
+
+
 def hub_server() -> dict[str, str]:
     """Return the user and the name of this server, as the hub has set them; empty without one."""
     user = _environment.get("JUPYTERHUB_USER")

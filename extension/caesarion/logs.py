@@ -20,10 +20,6 @@ trace: ContextVar[str] = ContextVar("trace", default="")
 class ServerFormatter(JsonFormatter):
     """Adds the user, the server's name and the trace to each line."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._server = hub_server()
-
     def add_fields(
         self,
         log_data: dict[str, Any],
@@ -32,6 +28,6 @@ class ServerFormatter(JsonFormatter):
     ) -> None:
         """Add the fields of a record to ``log_data``."""
         super().add_fields(log_data, record, message_dict)
-        log_data.update(self._server)
+        log_data.update(hub_server())  # Not before its claim: see caesarion.warm.
         if found := trace.get():
             log_data["trace"] = found

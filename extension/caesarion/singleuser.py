@@ -83,9 +83,19 @@ def main() -> Any:
     from caesarion.user_config import leave_out_home
 
     leave_out_home()
+    goes_ahead = False
     if WARM in sys.argv:
         sys.argv.remove(WARM)
-        _wait_for_user()
+        import jupyterhub
+
+        from caesarion import warm, warm_start
+
+        nonce = warm.take_nonce()
+        with _importing():
+            warm.import_all()
+        goes_ahead = jupyterhub.__version__ == JUPYTERHUB and warm_start.goes_ahead()
+        if not goes_ahead:
+            warm_start.wait(nonce)
     with _importing():
         from jupyterhub.singleuser import main
 
@@ -93,22 +103,9 @@ def main() -> Any:
             with contextlib.suppress(Exception):  # Its extension will fail, and say why.
                 importlib.import_module(name)
     freeze_environment()
+    if goes_ahead:
+        warm_start.wait_when_asked(nonce, sys.modules["jupyterhub.singleuser.extension"])
     return main()
-
-
-def _wait_for_user() -> None:
-    """Return when this process is a user's; raises SystemExit if it is not to be."""
-    from caesarion import warm
-    from caesarion.kernels import waiting
-
-    nonce = warm.take_nonce()
-    with _importing():
-        warm.import_all()
-    try:
-        warm.wait(nonce).apply()
-    except SystemExit:
-        waiting.end()
-        raise
 
 
 def close_memory() -> None:

@@ -1,7 +1,7 @@
 """
 A server that waits for its user: everything is imported, and it is nobody's yet.
 
-Called by :mod:`caesarion.singleuser` where a hub that keeps such
+Called by :mod:`caesarion.singleuser` and :mod:`caesarion.warm_start` where a hub that keeps such
 servers has started it with ``--warm``.
 The hub then sends one of them the environment of its user, with the nonce that it has made for
 this server alone, and the process goes on as that user's server, on the same port. The hub's side
@@ -84,6 +84,12 @@ class Claim:
 
     environment: dict[str, str]
     cwd: str | None
+
+    def changes(self) -> list[str]:
+        """Return the names of the variables that it changes; PWD if it changes the folder."""
+        changed = {*self.environment.items()} - {*os.environ.items()}
+        is_elsewhere = self.cwd and not Path(self.cwd).samefile(Path.cwd())
+        return [*(name for name, _ in changed), *(["PWD"] if is_elsewhere else [])]
 
     def apply(self) -> None:
         """Make this process the one that would have been started with it."""
