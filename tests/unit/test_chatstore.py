@@ -140,6 +140,22 @@ def test_the_manager_opens_durable_chats_once_installed(
     assert vars(chat_manager)["WsChatModel"] is DurableChat
 
 
+async def test_a_new_chat_is_on_disk_at_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "_PAUSE", 3600)
+    opened(path)
+    await nothing_waits()
+    assert stored(path) == []
+
+
+async def test_a_chat_whose_folder_cannot_be_made_is_empty_and_waits(path: Path) -> None:
+    path.parent.write_text("in the way")
+    chat = opened(path)
+    say(chat, "hello")
+    await chat.flush()
+    assert said(chat) == ["hello"]
+    assert chat in DurableChat.waiting
+
+
 async def test_a_chat_is_on_disk_a_moment_after_a_change(path: Path) -> None:
     chat = opened(path)
     say(chat, "hello")
@@ -217,7 +233,7 @@ async def test_an_unreadable_file_without_a_copy_is_kept_and_the_chat_is_empty(p
         path.write_text(name)
         assert said(opened(path)) == []
         assert (path.parent / name).read_text() == name
-    assert not path.exists()
+        await nothing_waits()
 
 
 async def test_of_an_empty_file_the_good_copy_is_taken(path: Path) -> None:

@@ -43,7 +43,7 @@ def read(path: Path) -> dict[str, Any] | None:
     try:
         with open_regular(path, follow=True) as file:
             chat = json.loads(file.read().decode("utf-8"))
-    except (FileNotFoundError, ValueError, RecursionError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return None
     readable = isinstance(chat, dict) and isinstance(chat.get("messages", []), list)
     return chat if readable else None

@@ -118,7 +118,7 @@ class DurableChat(WsChatModel):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._timer: asyncio.TimerHandle | None = None
-        self._pause = _PAUSE
+        self._pause: float = _PAUSE
         self._changed = False
         # Whether there was a file: if there is none any more, it was deleted or moved.
         self._stored = False
@@ -160,6 +160,9 @@ class DurableChat(WsChatModel):
         is_new_place = provenance.path_when_written(read or {}) != self._path_from_root()
         if self._stored and (is_new_place or not has_id) and os.access(path.parent, os.W_OK):
             # The next to open it must find the same id, and with it the same kernel.
+            self._save_now()
+        elif not self._stored:
+            self._pause = 0  # The list of chats is asked for as soon as the chat is open.
             self._save_now()
 
     def _path_from_root(self) -> str:

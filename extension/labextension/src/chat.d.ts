@@ -178,6 +178,8 @@ declare module '@jupyter/chat' {
 }
 
 declare module 'jupyterlab-chat' {
+  import type { IChatModel } from '@jupyter/chat';
+  import type { DocumentRegistry } from '@jupyterlab/docregistry';
   import type { Token } from '@lumino/coreutils';
   import type { ISignal } from '@lumino/signaling';
   import type { Widget } from '@lumino/widgets';
@@ -185,6 +187,17 @@ declare module 'jupyterlab-chat' {
   /** The side panel that holds the chats. */
   export interface IMultiChatPanel extends Widget {
     updateChatList: () => void;
+    /** Show the chat of `model`, which goes by this name here. */
+    open(chat: { model: ILabChatModel; displayName: string }): unknown;
+  }
+
+  /** A chat in a file. */
+  export interface ILabChatModel extends IChatModel, DocumentRegistry.IModel {
+    name: string;
+    /** Connect to the chat at the path that is its name. */
+    markDocumentSynced(): void;
+    /** Resolves when the chat is connected. */
+    readonly ready: Promise<void>;
   }
 
   export const IMultiChatPanel: Token<IMultiChatPanel>;

@@ -25,6 +25,9 @@ const DIAGRAM = 'mermaid-code';
 /** A fence of Markdown that begins a diagram. */
 const FENCE = /([`~]{3,}[^\S\n]*)mermaid(?=[^\S\n]*(?:\n|$))/g;
 
+/** What all TeX has. JupyterLab 4.6 loads a megabyte of MathJax before it looks for any. */
+const TEX = /[$\\]/;
+
 /** TeX that sets style, or attributes of any name, in the page. */
 const TEX_OF_THE_PAGE = /\\(?:style|mmlToken|bbox|require|csname|cssId|class|data|unicode)\b/;
 
@@ -167,8 +170,10 @@ function guardedTypesetter(
   typesetter: IRenderMime.ILatexTypesetter
 ): IRenderMime.ILatexTypesetter {
   return {
-    typeset: element =>
-      TEX_OF_THE_PAGE.test(element.textContent ?? '') ? undefined : typesetter.typeset(element)
+    typeset: element => {
+      const text = element.textContent ?? '';
+      return TEX.test(text) && !TEX_OF_THE_PAGE.test(text) ? typesetter.typeset(element) : undefined;
+    }
   };
 }
 

@@ -1,6 +1,7 @@
 /**
  * The first visit: a new workspace, which remembers no layout, opens a chat in its
- * sidebar. Later visits restore the workspace's own layout.
+ * sidebar. Later visits restore the workspace's own layout; if its chats are gone, they open a
+ * new one.
  */
 
 import { IChatTracker } from '@jupyter/chat';
@@ -9,10 +10,11 @@ import {
   type JupyterFrontEnd,
   type JupyterFrontEndPlugin
 } from '@jupyterlab/application';
+import { PathExt } from '@jupyterlab/coreutils';
+import type { Contents } from '@jupyterlab/services';
+import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { SplitPanel, type Widget } from '@lumino/widgets';
-import { IMultiChatPanel, IWidgetConfig } from 'jupyterlab-chat';
-
-import { openSideChat } from './open_chat';
+import { type ILabChatModel, IMultiChatPanel, IWidgetConfig } from 'jupyterlab-chat';
 
 /** The sidebar's share of the width that it and the main area have together. */
 const SIDEBAR_SHARE = 0.4;
@@ -50,20 +52,63 @@ function widen(panel: Widget): void {
   split.setRelativeSizes(sizes);
 }
 
-/** Open a chat beside a new workspace. */
-async function openOnFirstVisit(
+/**
+ * Open the chat "Chat" of `folder` in the side panel, and create it if need be.
+ *
+ * The command of jupyterlab-chat 0.25 does so by five requests, one after the other, before it
+ * connects. The connection alone makes the file as well.
+ */
+async function openSideChat(
   app: JupyterFrontEnd,
-  shell: ILabShell,
-  settings: IWidgetConfig,
-  panel: Widget
+  panel: IMultiChatPanel,
+  folder: string
 ): Promise<void> {
-  const layout = await shell.restored;
-  if (!layout.fresh || shell.mode === 'single-document') {
+  await app.serviceManager.ready;
+  const factory = app.docRegistry.getModelFactory('Chat');
+  const model = factory?.createNew({}) as ILabChatModel | undefined;
+  if (!model) {
     return;
   }
-  await configured(settings);
-  await openSideChat(app);
+  model.name = PathExt.join(folder, 'Chat.chat');
+  model.markDocumentSynced();
+  app.shell.activateById(panel.id);
+  panel.open({ model, displayName: 'Chat' });
   widen(panel);
+  await model.ready;
+  panel.updateChatList();
+}
+
+/** Whether there is a chat in `folder`. */
+async function hasChats(app: JupyterFrontEnd, folder: string): Promise<boolean> {
+  try {
+    const { content } = await app.serviceManager.contents.get(folder);
+    return content.some((file: Contents.IModel) => file.name.endsWith('.chat'));
+  } catch {
+    return false; // There is no folder, either.
+  }
+}
+
+/** Open a chat beside a new workspace, or in a panel whose chats its user has deleted. */
+async function openFirstChat(
+  app: JupyterFrontEnd,
+  shell: ILabShell,
+  chats: IChatTracker,
+  registry: ISettingRegistry,
+  panel: IMultiChatPanel
+): Promise<void> {
+  const layout = await shell.restored;
+  if (shell.mode === 'single-document') {
+    return;
+  }
+  const settings = await registry.load('jupyterlab-chat-extension:factory');
+  const folder = String(settings.get('defaultDirectory').composite);
+  if (!layout.fresh) {
+    await chats.restored;
+    if (chats.size || !panel.isVisible || (await hasChats(app, folder))) {
+      return;
+    }
+  }
+  await openSideChat(app, panel, folder);
 }
 
 /**
@@ -90,19 +135,20 @@ export const firstVisit: JupyterFrontEndPlugin<void> = {
   id: '@caesarion/labextension:first-visit',
   description: 'Opens a chat in the sidebar of a new workspace.',
   autoStart: true,
-  optional: [ILabShell, IChatTracker, IWidgetConfig, IMultiChatPanel],
+  optional: [ILabShell, IChatTracker, IWidgetConfig, IMultiChatPanel, ISettingRegistry],
   activate: (
     app,
     shell: ILabShell | null,
     chats: IChatTracker | null,
     settings: IWidgetConfig | null,
-    panel: Widget | null
+    panel: IMultiChatPanel | null,
+    registry: ISettingRegistry | null
   ) => {
     if (chats && settings) {
       normalizeChatName(chats, settings);
     }
-    if (shell && settings && panel) {
-      openOnFirstVisit(app, shell, settings, panel).catch((reason: unknown) => {
+    if (shell && chats && registry && panel) {
+      openFirstChat(app, shell, chats, registry, panel).catch((reason: unknown) => {
         console.warn('The chat could not be opened.', reason);
       });
     }

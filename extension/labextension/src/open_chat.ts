@@ -1,18 +1,10 @@
 /**
  * A chat that can be seen: one that is open, else the chat named "Chat" in the side panel. Called by
- * first_visit.ts, for a new workspace, and by error_actions.ts.
+ * error_actions.ts.
  */
 
 import type { IChatPanel, IChatTracker } from '@jupyter/chat';
 import type { JupyterFrontEnd } from '@jupyterlab/application';
-
-/** Open the chat named "Chat" in the side panel; create it if need be. */
-export async function openSideChat(app: JupyterFrontEnd): Promise<void> {
-  await app.commands.execute('jupyterlab-chat:createAndOpen', {
-    name: 'Chat',
-    inSidePanel: true
-  });
-}
 
 /** Return the chat last used, brought into view, once messages can be sent from it. */
 export async function chatInView(
@@ -53,6 +45,9 @@ async function shownChat(
     };
     chats.widgetAdded.connect(take);
   });
-  await openSideChat(app);
+  await app.commands.execute('jupyterlab-chat:createAndOpen', {
+    name: 'Chat',
+    inSidePanel: true
+  });
   return visibleChat(chats) ?? added;
 }

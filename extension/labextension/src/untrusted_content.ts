@@ -83,6 +83,15 @@ function disarm(chat: IChatPanel): void {
   chat.node.addEventListener('submit', event => event.preventDefault(), true);
 }
 
+/** Load what draws words and code while the first chat opens, and not when its answer comes. */
+function loadAhead(chats: IChatTracker, lab: IRenderMimeRegistry): void {
+  const load = (): void => {
+    chats.widgetAdded.disconnect(load);
+    void lab.markdownParser?.render('```python\n0\n```');
+  };
+  chats.widgetAdded.connect(load);
+}
+
 export const untrustedContent: JupyterFrontEndPlugin<void> = {
   id: '@caesarion/labextension:untrusted-content',
   description: 'Keeps the content of chats from doing or loading anything by itself.',
@@ -98,6 +107,9 @@ export const untrustedContent: JupyterFrontEndPlugin<void> = {
     guard(app, panel, rendermime);
     guardAllCharts(rendermime);
     disablePrefetch();
+    if (chats) {
+      loadAhead(chats, rendermime);
+    }
     chats?.forEach(disarm);
     chats?.widgetAdded.connect((_, chat) => disarm(chat));
   }
