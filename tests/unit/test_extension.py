@@ -25,6 +25,7 @@ async def test_a_server_prepares_a_kernel_and_the_model_once_its_first_requests_
             raise error
 
     monkeypatch.setattr(extension, "_PREWARM_DELAY", 0.01)
+    monkeypatch.setattr(extension, "_FIRST_WORK", 0.02 if is_imported else 60.0)
     monkeypatch.setattr(extension, "_PAGE_LOAD", 60.0 if is_imported else 0.02)
     monkeypatch.setattr(extension, "Services", SimpleNamespace)
     prewarmed = SimpleNamespace(start=lambda: happened.append("kernel"))
