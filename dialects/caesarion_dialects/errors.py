@@ -79,9 +79,10 @@ def find(chunk: dict[str, Any]) -> Any:
         return error
     choices = chunk.get("choices")
     if isinstance(choices, list):
-        # OpenRouter's, if the model fails during the answer.
-        errors = (one["error"] for one in choices if isinstance(one, dict) and one.get("error"))
-        return next(errors, None)
+        for one in choices:
+            if isinstance(one, dict) and (error := one.get("error")):
+                return error  # OpenRouter's, if the model fails during the answer
+        return None
     if chunk.get("object") == "error" or chunk.get("type") == "error":
         return chunk
     status = chunk.get("base_resp")

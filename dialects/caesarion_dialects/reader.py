@@ -38,7 +38,8 @@ MAX_PAGE = 65_536
 _IS_DONE = re.compile(rb'"?\[DONE\]"?', re.IGNORECASE)
 _FORMATS: dict[bytes, _Format] = {b"{": "lines", b"[": "lines", b"<": "page"}
 _ALIVE = b": keep-alive\n\n"
-_decode = json.JSONDecoder().decode
+_decode = json.JSONDecoder().raw_decode
+_JSON_SPACE = " \t\n\r"
 
 
 class Piece(NamedTuple):
@@ -299,7 +300,10 @@ def _said(data: bytes) -> bytes:
 
 
 def _json(data: bytes) -> Any:
+    # Not json.loads, which looks for white space by two regular expressions.
+    text = data.decode("utf-8", "replace").strip(_JSON_SPACE)
     try:
-        return _decode(data.decode("utf-8", "replace"))
+        value, end = _decode(text)
     except (ValueError, RecursionError):
         return None
+    return value if end == len(text) else None

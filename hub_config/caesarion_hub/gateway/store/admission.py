@@ -129,15 +129,13 @@ class Admission:
         first_day = budgets.window_start(budget.window, today)
         start = first_day.isoformat() if first_day else ""
         period = "day" if budget.window in ("day", "week") else "month"
-        used = [
-            sums
-            for sums in self._spent.get(account, ())
-            if sums.period == period and sums.start >= start
-        ]
+        tokens = nanos = 0
+        for sums in self._spent.get(account, ()):
+            if sums.period == period and sums.start >= start:
+                tokens += sums.tokens
+                nanos += sums.nanos
         reserved = self._reserved.get(account, (0, 0))
         own = self._own.get((account, reservation.user), (0, 0))
-        tokens = sum(sums.tokens for sums in used)
-        nanos = sum(sums.nanos for sums in used)
         return (
             Spent(tokens, reserved[0], own[0], reservation.fair_tokens),
             Spent(nanos, reserved[1], own[1], reservation.fair_nanos),
