@@ -52,7 +52,7 @@ class Gateways:
             "CAESARION_GATEWAY_CONFIG": str(file),
             "CAESARION_GATEWAY_LEASE": "1",
         }
-        with gateway_process(folder, settings, is_preloaded=True) as gateway:
+        with gateway_process(folder, settings) as gateway:
             yield gateway
 
     def refusals(self) -> list[Any]:

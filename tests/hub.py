@@ -31,6 +31,8 @@ import httpx
 import psutil
 import yaml
 
+from tests.forks import forked, without_sources
+
 REPOSITORY = Path(__file__).parents[1]
 READY_WITHIN = 180.0
 STOPPED_WITHIN = 60.0
@@ -150,7 +152,7 @@ class RunningHub:
     def processes(self) -> list[psutil.Process]:
         """Return the launcher and everything below it."""
         launcher = psutil.Process(self.process.pid)
-        return [launcher, *launcher.children(recursive=True)]
+        return without_sources([launcher, *launcher.children(recursive=True)])
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> int:
         """Send the launcher a signal and return its exit status; 0 is what should be."""
@@ -189,7 +191,8 @@ def running_hub(
     table["singleuser"] = {"warm": {"replicas": 0}, **table.get("singleuser", {})}
     file.write_text(yaml.safe_dump(table))
     settings["CAESARION_VALUES"] = str(file)
-    process = launch(settings)
+    with forked():
+        process = launch(settings)
     hub = RunningHub(
         url=f"http://127.0.0.1:{port}",
         port=port,

@@ -19,11 +19,12 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 import tomllib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import Popen
@@ -33,8 +34,8 @@ import aiohttp
 import httpx
 import psutil
 
+from tests.forks import forked, without_sources
 from tests.hub import REPOSITORY, clean_environment, free_port, is_alive
-from tests.preloaded import Preloaded, start
 
 READY_WITHIN = 180.0
 STOPPED_WITHIN = 60.0
@@ -67,7 +68,7 @@ class RunningServer:
     token: str
     root: Path
     """The folder that its user sees."""
-    process: Popen[str] | Popen[bytes] | Preloaded
+    process: Popen[str] | Popen[bytes]
     printed: list[str] = field(default_factory=list)
     """Its log up to now, by line."""
 
@@ -163,7 +164,8 @@ class RunningServer:
         if self.process.poll() is not None:
             return []
         server = psutil.Process(self.process.pid)
-        return [one for one in (server, *server.children(recursive=True)) if is_alive(one)]
+        running = without_sources((server, *server.children(recursive=True)))
+        return [one for one in running if is_alive(one)]
 
     def stop(self) -> int:
         """Stop it as a hub does, and return its exit status; 0 is what should be."""
@@ -196,7 +198,7 @@ def running_server(
     ``model_url`` is the address of an OpenAI-compatible endpoint, up to its
     ``/v1``; ``environment`` adds variables (``CAESARION_MODEL_TIMEOUT`` ...) and
     ``arguments`` command-line options. ``python`` is the program that starts it,
-    where none that is preloaded will do. The same folder again is the same user
+    where none that is forked will do. The same folder again is the same user
     after a restart. Yields when the server answers; the failure of a start
     shows its log.
     """
@@ -219,25 +221,16 @@ def running_server(
         "CAESARION_MODEL_BASE_URL": model_url,
         **(environment or {}),
     }
-    process: Popen[bytes] | Preloaded
     receiver, sender = os.pipe()
-    if python:
+    with nullcontext() if python else forked():
         process = Popen(
-            [python, "-m", "jupyter_server", *options],
+            [python or sys.executable, "-m", "jupyter_server", *options],
             cwd=root,
             env=variables,
             stdin=subprocess.DEVNULL,
             stdout=sender,
             stderr=sender,
             start_new_session=True,
-        )
-    else:
-        process = start(
-            "jupyter_server.serverapp:main",
-            options,
-            environment=variables,
-            output=sender,
-            folder=root,
         )
     os.close(sender)
     server = RunningServer(f"http://127.0.0.1:{port}/", token, root, process)

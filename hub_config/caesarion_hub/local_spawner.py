@@ -118,9 +118,12 @@ class HomeSpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]
         """Claim a server that waits, or start one; its output goes to its user's log file."""
         if not await self._claim():
             configured = self.popen_kwargs
+            self._make_home()
             with self._log_file().open("w") as log:
                 output = {"stdin": DEVNULL, "stdout": log, "stderr": STDOUT}
-                self.popen_kwargs = output | configured
+                # JupyterHub 6.1 enters the home in a preexec_fn, for which Python forks the hub.
+                place = {"cwd": self.home_dir, "preexec_fn": None}
+                self.popen_kwargs = place | output | configured
                 try:
                     await super().start()
                 finally:

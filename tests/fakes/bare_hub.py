@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.forks import forked
+
 ADMIN_TOKEN = "token-of-the-test-0123456789abcdef"
 
 _CONFIG = """
@@ -118,12 +120,13 @@ def bare_hub(folder: Path, seconds: float = 180.0) -> Iterator[BareHub]:
     config = folder / "jupyterhub_config.py"
     config.write_text(_CONFIG.format(port=port, token=ADMIN_TOKEN))
     with (folder / "hub.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "jupyterhub", "-f", str(config)],
-            cwd=folder,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
+        with forked():
+            process = subprocess.Popen(
+                [sys.executable, "-m", "jupyterhub", "-f", str(config)],
+                cwd=folder,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
         try:
             hub = BareHub(port, folder / "hub.log")
             deadline = time.monotonic() + seconds

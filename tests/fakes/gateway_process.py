@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.preloaded import Preloaded, start
+from tests.forks import forked
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = f"{ROOT / 'hub_config'}:{ROOT / 'dialects'}"
@@ -22,7 +22,7 @@ class GatewayProcess:
 
     url: str
     log: Path
-    process: "subprocess.Popen[bytes] | Preloaded"
+    process: subprocess.Popen[bytes]
 
     @property
     def base_url(self) -> str:
@@ -37,30 +37,18 @@ def environment(**settings: str) -> dict[str, str]:
 
 @contextmanager
 def gateway_process(
-    folder: Path,
-    settings: Mapping[str, str],
-    seconds: float = 120.0,
-    *,
-    is_preloaded: bool = False,
+    folder: Path, settings: Mapping[str, str], seconds: float = 120.0
 ) -> Iterator[GatewayProcess]:
     """Run a gateway on a free port; it has ``seconds`` to say where it listens."""
     log = folder / "gateway.log"
     variables = environment(JUPYTERHUB_SERVICE_URL="http://127.0.0.1:0", **settings)
-    process: subprocess.Popen[bytes] | Preloaded
-    with log.open("wb") as output:
-        if is_preloaded:
-            process = start(
-                "caesarion_hub.gateway.__main__:main",
-                environment=variables,
-                output=output.fileno(),
-            )
-        else:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "caesarion_hub.gateway"],
-                env=variables,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+    with log.open("wb") as output, forked():
+        process = subprocess.Popen(
+            [sys.executable, "-m", "caesarion_hub.gateway"],
+            env=variables,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
     try:
         deadline = time.monotonic() + seconds
         while not (said := re.search(r"(http://\S+/) answers with", log.read_text())):

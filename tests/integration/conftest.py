@@ -14,6 +14,7 @@ from caesarion.config import CaesarionKernel
 from caesarion.kernels.kernel import Kernel
 
 from tests.fakes.openai_server import OpenAIServer
+from tests.forks import forked
 from tests.kernels import Notebook, notebook, running_kernel_manager, start
 from tests.server import RunningServer, running_server
 
@@ -53,8 +54,10 @@ def model(provider: OpenAIServer) -> OpenAIServer:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def kernel_manager(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
     """Jupyter Server's kernel manager, without a server."""
-    async with running_kernel_manager(tmp_path_factory.mktemp("kernels")) as kernel_manager:
-        yield kernel_manager
+    folder = tmp_path_factory.mktemp("kernels")
+    with forked():
+        async with running_kernel_manager(folder) as kernel_manager:
+            yield kernel_manager
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

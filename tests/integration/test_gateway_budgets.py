@@ -10,6 +10,8 @@ import hashlib
 import json
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -34,8 +36,8 @@ from tests.fakes.bare_hub import ADMIN_TOKEN, BareHub, bare_hub
 from tests.fakes.gateway_process import environment
 from tests.fakes.openai_server import Fault, OpenAIServer, Raw, Text, ToolCalls, Usage, call
 from tests.fakes.postgres import Postgres
+from tests.forks import forked
 from tests.gateways import ASKED, COUNTED, SCOPE, STREAM, Gateways, ask, ask_with_receipt, session
-from tests.preloaded import start
 
 
 @pytest.fixture(scope="module")
@@ -502,14 +504,10 @@ class Operator:
         arguments = ("--database", database or self._gateways.database_url, *of_key, *words)
         printed, errors = (self._folder / name for name in ("printed", "errors"))
         with printed.open("w") as one, errors.open("w") as other:
-            status = start(
-                "caesarion_hub.gateway.audit:main",
-                arguments,
-                environment=environment(),
-                output=one.fileno(),
-                errors=other.fileno(),
-            ).wait()
-        return status, printed.read_text(), errors.read_text()
+            command = [sys.executable, "-m", "caesarion_hub.gateway.audit", *arguments]
+            with forked():
+                run = subprocess.run(command, env=environment(), stdout=one, stderr=other)
+        return run.returncode, printed.read_text(), errors.read_text()
 
 
 async def ask_for_calls(

@@ -21,6 +21,7 @@ from caesarion.kernels.registry import KernelRegistry
 from jupyter_client.multikernelmanager import MultiKernelManager
 from jupyter_server.services.kernels.kernelmanager import MappingKernelManager
 
+from tests.forks import forked
 from tests.hub import is_alive
 from tests.kernels import run, running_kernel_manager, start
 from tests.server import eventually, running_server
@@ -32,8 +33,10 @@ NOBODY = "http://127.0.0.1:9/v1"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def kernel_manager(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
-    async with running_kernel_manager(tmp_path_factory.mktemp("kernels")) as kernel_manager:
-        yield kernel_manager
+    folder = tmp_path_factory.mktemp("kernels")
+    with forked():
+        async with running_kernel_manager(folder) as kernel_manager:
+            yield kernel_manager
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -4,19 +4,20 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import pytest_asyncio
 from caesarion.config import CaesarionKernel
 from caesarion.kernels import waiting
 from caesarion.kernels.kernel import Kernel
 from caesarion.kernels.prewarm import PrewarmedKernel
 
 from tests.hub import is_alive
-from tests.kernels import run
+from tests.kernels import run, running_kernel_manager
 from tests.server import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -44,6 +45,13 @@ print(json.dumps({
     "priority": [os.getpriority(os.PRIO_PROCESS, 0), open("/proc/self/oom_score_adj").read()],
 }))
 """
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def kernel_manager(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
+    """One whose kernels are executed, not forked."""
+    async with running_kernel_manager(tmp_path_factory.mktemp("kernels")) as kernel_manager:
+        yield kernel_manager
 
 
 @pytest.fixture
