@@ -95,7 +95,8 @@ def browser() -> Iterator[Browser]:
         for old in ARTEFACTS.iterdir():
             if old != ours:
                 old.unlink()
-    with chromium() as browser:
+    # To optimise the scripts of such short-lived pages would take 6 % more CPU time than it saves.
+    with chromium("--js-flags=--no-opt --no-maglev") as browser:
         yield browser
 
 

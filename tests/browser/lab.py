@@ -38,8 +38,6 @@ NAMES = (
 )
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    # Pages of tests are short-lived: to optimise their scripts takes longer than to run them, by 6 %.
-    "--js-flags=--no-opt --no-maglev",
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 SIZE = (1400, 860)
@@ -51,11 +49,11 @@ expect.set_options(timeout=ANSWER_WITHIN)
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
+def chromium(*flags: str) -> Iterator[Browser]:
     """Run a browser without a window: the system's, else Playwright's own."""
     found = next(filter(None, map(shutil.which, NAMES)), None)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=found, args=[*FLAGS, *flags])
         yield browser
         browser.close()
 
