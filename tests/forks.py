@@ -35,23 +35,17 @@ from typing import Any, Never
 
 import psutil
 
+_KERNELS = ("ipykernel_launcher", "waiting_process.py")
 PROGRAMS = (
-    *("caesarion_hub.up", "caesarion_hub", "caesarion_hub.gateway", "caesarion_hub.gateway.audit"),
-    *(
-        "caesarion_hub.api",
-        "jupyterhub",
-        "jupyterhub_idle_culler",
-        "caesarion.singleuser",
-        "jupyter_server",
-    ),
-    *("ipykernel_launcher", "waiting_process.py"),
+    *("caesarion_hub.up", "caesarion_hub", "jupyterhub", "jupyterhub_idle_culler"),
+    *("caesarion_hub.gateway", "caesarion_hub.gateway.audit", "caesarion_hub.api"),
+    *("caesarion.singleuser", "jupyter_server", *_KERNELS),
 )
 """Modules that are run with ``-m``, and the name of a script."""
 
 SOURCE = "(source of forks)"
 """What /proc shows of a process that forks programs, in place of a command."""
 
-_KERNELS = ("ipykernel_launcher", "waiting_process.py")
 _others: dict[str, ModuleType] = {}  # To take them apart would take longer than to keep them.
 of_kernels: set[str] = set()
 """The modules that a kernel has, of those that are imported."""
@@ -63,7 +57,7 @@ _LIBC = ctypes.CDLL(None)
 _MOST_FILES = 4096
 _ROOM = 32 * 1024
 """Bytes in a source for the command and the environment that /proc is to show."""
-_HEAD = struct.Struct("=QQ")
+_SIZE = struct.Struct("=Q")
 _PID = struct.Struct("=i")
 
 _execute = subprocess._fork_exec  # type: ignore[attr-defined]
@@ -92,11 +86,12 @@ def forked() -> Iterator[None]:
     if sys.platform != "linux":
         yield
         return
+    before = subprocess._fork_exec  # type: ignore[attr-defined]
     subprocess._fork_exec = _first_source().fork_or_execute  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        subprocess._fork_exec = _execute  # type: ignore[attr-defined]
+        subprocess._fork_exec = before  # type: ignore[attr-defined]
 
 
 def without_sources(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
@@ -178,7 +173,7 @@ class _Source:
             # What the source forks becomes our child when the process between them has ended.
             _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
             try:
-                socket.send_fds(self._connection, [_HEAD.pack(len(program), len(files))], files)
+                socket.send_fds(self._connection, [_SIZE.pack(len(program))], files)
                 self._connection.sendall(program)
                 (child,) = _PID.unpack(_receive(self._connection, _PID.size))
             finally:
@@ -216,10 +211,10 @@ def serve(connection: socket.socket) -> Never:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     while True:
-        head, files, _, _ = socket.recv_fds(connection, _HEAD.size, 64)
+        head, files, _, _ = socket.recv_fds(connection, _SIZE.size, 64)
         if not head:
             os._exit(0)
-        size, _ = _HEAD.unpack(head + _receive(connection, _HEAD.size - len(head)))
+        (size,) = _SIZE.unpack(head + _receive(connection, _SIZE.size - len(head)))
         program = pickle.loads(_receive(connection, size))
         reading, writing = os.pipe()
         between = os.fork()
@@ -227,6 +222,8 @@ def serve(connection: socket.socket) -> Never:
             try:
                 if not os.fork():
                     _become(program, files, writing)
+            except BaseException:  # Before it has begun; afterwards _become does the same.
+                traceback.print_exc()
             finally:
                 os._exit(1)
         os.waitpid(between, 0)
@@ -303,7 +300,7 @@ def _run(program: _Program) -> None:
     sys.path[:0] = [folder for folder in before if folder and folder not in sys.path]
     is_script = options[-1:] != ["-m"]
     if "-P" not in options:
-        sys.path.insert(0, str(Path(program.name).parent) if is_script else program.folder)
+        sys.path.insert(0, str(Path(command[at]).parent) if is_script else program.folder)
     if is_script:
         runpy.run_path(command[at], run_name="__main__")
     else:
