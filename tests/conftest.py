@@ -15,6 +15,7 @@ from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from tests import forks
 from tests.fakes.postgres import Postgres, running_postgres
 from tests.hub import RunningHub, running_hub
 
@@ -34,6 +35,9 @@ sys.dont_write_bytecode = False
 # that tests start: a hub asks its services to end by SIGINT, and would wait for its time to be up.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Tests of what programs do need not wait for their imports each time; benchmarks do.
+forks.is_on = True
 
 # No test is timed: how long an example takes says more of the machine than of us.
 settings.register_profile("caesarion", deadline=None)

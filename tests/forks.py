@@ -6,7 +6,7 @@ start some hundreds. Within :func:`forked`, ``subprocess`` has one of :data:`PRO
 where it would execute it, whoever calls it; and so it goes on in what is forked. The program is
 a child of whoever has started it, with its command, environment, files and session, also in
 /proc, so that signals, exit statuses and those who look for it see no difference. Hubs in a
-cluster and those of ``test_hub_life.py`` are executed.
+cluster, those of ``test_hub_life.py``, and all that benchmarks start are executed.
 """
 
 import atexit
@@ -50,6 +50,9 @@ _others: dict[str, ModuleType] = {}  # To take them apart would take longer than
 of_kernels: set[str] = set()
 """The modules that a kernel has, of those that are imported."""
 
+is_on = False
+"""Whether :func:`forked` forks; ``conftest.py`` says so."""
+
 _FLAGS = {"-s": "no_user_site", "-P": "safe_path"}
 
 _PR_SET_CHILD_SUBREAPER = 36  # of linux/prctl.h
@@ -82,8 +85,8 @@ class _Program:
 
 @contextmanager
 def forked() -> Iterator[None]:
-    """Fork the programs that are started within the block; elsewhere than on Linux, do nothing."""
-    if sys.platform != "linux":
+    """Fork the programs that tests start within the block; elsewhere than on Linux, do nothing."""
+    if not is_on or sys.platform != "linux":
         yield
         return
     before = subprocess._fork_exec  # type: ignore[attr-defined]
