@@ -19,8 +19,8 @@ from jupyterhub.utils import exponential_backoff, random_port
 
 from caesarion_hub import claims
 
-DELAY = 3.0
-"""Seconds from a claim to the start of the next server: about as long as a page loads; made up."""
+DELAY = 6.0
+"""Seconds from a claim to the start of the next server: as a page loads, and its chat answers."""
 
 MAX_DELAY = 300.0
 """Seconds between two starts at most, of servers that all end by themselves; made up."""

@@ -95,7 +95,7 @@ async def test_where_all_end_by_themselves_the_operator_is_told(
 
 
 def test_tries_become_rare_while_they_fail() -> None:
-    assert [pause(failures) for failures in (0, 1, 2, 30)] == [3.0, 6.0, 12.0, 300.0]
+    assert [pause(failures) for failures in (0, 1, 2, 30)] == [6.0, 12.0, 24.0, 300.0]
 
 
 async def test_they_end_with_their_keeper(keep: Any) -> None:
