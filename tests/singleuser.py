@@ -34,6 +34,17 @@ from tests.fakes.bare_hub import BareHub, free_port
 from tests.hub import REPOSITORY, clean_environment
 from tests.server import READY_WITHIN, STOPPED_WITHIN, RunningServer, shipped_configuration
 
+RECORDED_ENVIRONMENT = """
+import json, os, sys
+read = set()
+
+class Recorded(type(os.environ)):
+    def __getitem__(self, key):
+        read.add(os.fsdecode(key))
+        return super().__getitem__(key)
+"""
+"""The beginning of a program: an environment of this class tells which variables are ``read``."""
+
 OURS = ("-s", "-P", "-m", "caesarion.singleuser")
 JUPYTERHUBS = ("-m", "jupyterhub.singleuser")
 

@@ -19,6 +19,7 @@ from caesarion.kernels.prewarm import PrewarmedKernel
 from tests.hub import is_alive
 from tests.kernels import run, running_kernel_manager
 from tests.server import eventually
+from tests.singleuser import RECORDED_ENVIRONMENT
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -173,21 +174,16 @@ async def test_it_ends_with_the_server_that_started_it() -> None:
 
 
 # Runs the imports, and tells which variables they have read.
-READS = """
-import json, os, sys
-read = set()
-
-class Recorded(type(os.environ)):
-    def __getitem__(self, key):
-        read.add(os.fsdecode(key))
-        return super().__getitem__(key)
-
+READS = (
+    RECORDED_ENVIRONMENT
+    + """
+class AllRecorded(Recorded):
     def __iter__(self):
         read.add("all of them")
         return super().__iter__()
 
 def imported(names):
-    os.environ.__class__ = Recorded
+    os.environ.__class__ = AllRecorded
     for name in names:
         __import__(name)
 
@@ -196,6 +192,7 @@ os.environ["HOME"], sys.stderr = "/somebody", open(os.devnull, "w")
 imported(waiting_process._IMPORTS)
 print(json.dumps(sorted(read)))
 """
+)
 
 
 async def test_no_import_reads_a_variable_that_is_not_among_those_that_count_at_the_start() -> None:

@@ -24,7 +24,7 @@ from tests.fakes.openai_replies import Text
 from tests.fakes.openai_server import OpenAIServer
 from tests.hub import is_alive
 from tests.server import STOPPED_WITHIN, eventually
-from tests.singleuser import OURS, Singleuser, WarmServer, warm_server
+from tests.singleuser import OURS, RECORDED_ENVIRONMENT, Singleuser, WarmServer, warm_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -156,15 +156,9 @@ def is_installed(name: str) -> bool:
 
 
 # Runs the imports of a server that waits, and tells which variables they have read.
-READS = """
-import json, os, sys
-read = set()
-
-class Recorded(type(os.environ)):
-    def __getitem__(self, key):
-        read.add(os.fsdecode(key))
-        return super().__getitem__(key)
-
+READS = (
+    RECORDED_ENVIRONMENT
+    + """
 from caesarion import singleuser, warm
 os.environ.__class__ = Recorded
 with singleuser._importing():
@@ -173,6 +167,7 @@ held = [name for name in warm.AFTER_CLAIM if name in sys.modules]
 schemas = [key[1:3] for key in sys.modules["nbformat.validator"].validators]
 print(json.dumps([sorted(read), held, schemas]))
 """
+)
 
 
 async def test_what_is_done_before_the_claim_reads_nothing_of_whose_the_server_is() -> None:

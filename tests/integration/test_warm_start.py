@@ -19,7 +19,14 @@ from caesarion_hub.claims import ClaimError
 from tests.fakes.bare_hub import BareHub, bare_hub
 from tests.hub import is_alive
 from tests.server import STOPPED_WITHIN, eventually
-from tests.singleuser import Singleuser, WarmServer, pod_environment, singleuser, warm_server
+from tests.singleuser import (
+    RECORDED_ENVIRONMENT,
+    Singleuser,
+    WarmServer,
+    pod_environment,
+    singleuser,
+    warm_server,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -179,15 +186,9 @@ async def test_a_claim_that_cannot_be_taken_on_ends_it_rather_than_let_anybody_i
 
 
 # Runs a server until it waits, and tells which variables it has read since its imports.
-READS = """
-import json, os, sys
-read = set()
-
-class Recorded(type(os.environ)):
-    def __getitem__(self, key):
-        read.add(os.fsdecode(key))
-        return super().__getitem__(key)
-
+READS = (
+    RECORDED_ENVIRONMENT
+    + """
 from caesarion import config, singleuser, warm
 config.freeze_environment = lambda: None  # It takes all, and the claim's are added to it.
 import_all = warm.import_all
@@ -204,6 +205,7 @@ warm.import_all, warm.wait = import_and_record, wait
 sys.argv = ["caesarion-singleuser", "--allow-root", "--warm"]
 singleuser.main()
 """
+)
 
 
 async def test_it_reads_nothing_before_its_claim_that_a_claim_may_change(
