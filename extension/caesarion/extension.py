@@ -16,7 +16,7 @@ from typing import Any
 from jupyter_core.paths import jupyter_data_dir
 from jupyter_server.extension.application import ExtensionApp
 
-from caesarion import config, entry_points, lab_page
+from caesarion import config, deferred, entry_points, lab_page
 from caesarion.activity import Activity
 from caesarion.agent.approval import Approvals
 from caesarion.agent.model import Model
@@ -125,6 +125,9 @@ class Caesarion(ExtensionApp):
         began = time.monotonic()
         assert self.serverapp is not None
         entry_points.answer_others()
+        deferred.find_language_servers_when_asked()
+        if config.hub_server():  # No browser is there to be opened by a page with the token.
+            self.serverapp.no_browser_open_file = True
         if config.leaves_out_home():
             keep_users_kernels(self.serverapp.kernel_spec_manager)
         root = Path(self.serverapp.root_dir)

@@ -99,9 +99,12 @@ def main() -> Any:
     with _importing():
         from jupyterhub.singleuser import main
 
+        from caesarion import deferred
+
         for name in _EXTENSIONS:
             with contextlib.suppress(Exception):  # Its extension will fail, and say why.
                 importlib.import_module(name)
+    deferred.install()
     freeze_environment()
     if goes_ahead:
         warm_start.wait_when_asked(nonce, sys.modules["jupyterhub.singleuser.extension"])

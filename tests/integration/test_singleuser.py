@@ -93,6 +93,20 @@ def test_it_imports_nothing_of_what_it_never_uses(server: Singleuser) -> None:
     assert imported & unused == set()
 
 
+def test_it_writes_no_page_with_its_token_that_a_browser_would_open(server: Singleuser) -> None:
+    runtime = server.root / ".local/share/jupyter/runtime"
+    written = [file.suffix for file in runtime.glob("jpserver-*")]
+    assert written == [".json"]
+
+
+def test_it_looks_for_language_servers_when_a_page_asks_for_them(server: Singleuser) -> None:
+    looked = "Skipped non-installed server(s)"
+    assert looked not in server.log.read_text()
+    status, told = server.get("lsp/status")
+    assert (status, json.loads(told)["version"]) == (200, 2)
+    assert looked in server.log.read_text()
+
+
 async def test_its_first_kernel_has_waited_for_it_and_knew_no_token(server: Singleuser) -> None:
     look = (
         "import sys, pathlib\n"

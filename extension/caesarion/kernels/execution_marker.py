@@ -35,7 +35,7 @@ class ExecutionMarker:
     @property
     def call(self) -> tuple[str, str, str]:
         """Source, name and argument of the function that makes the kernel write to the file."""
-        return inspect.getsource(note_executions), note_executions.__name__, str(self._path)
+        return _SOURCE, note_executions.__name__, str(self._path)
 
     def read(self) -> str:
         """Return the id of the last request whose code has begun; "" if the kernel notes none."""
@@ -76,3 +76,7 @@ def note_executions(_namespace: dict[str, object], path: str) -> None:
         if getattr(callback, "__name__", "") == note_execution.__name__:
             shell.events.unregister("pre_execute", callback)
     shell.events.register("pre_execute", note_execution)
+
+
+# Here, since it takes 2 ms, which a server that waits for its user has time for.
+_SOURCE = inspect.getsource(note_executions)

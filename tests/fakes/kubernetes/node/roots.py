@@ -91,7 +91,7 @@ def _checkout(local: Path) -> Orders:
         yield {"kind": "overlay", "target": "/usr/local", "options": options, "flags": MS_RDONLY}
     for path in _installed():
         yield _read_only(path)
-    # Our images have no npm. Where there is one, each user's server starts it (jupyter-lsp 2.3).
+    # Our images have no npm. Where there is one, JupyterHub's own servers start it.
     npm = Path(shutil.which("npm") or "/").resolve()
     if npm.name == "npm-cli.js" and npm.is_relative_to("/usr"):
         package = str(npm.parents[1])
