@@ -8,7 +8,7 @@ declare module '@jupyter/chat' {
   import type { IDocumentManager } from '@jupyterlab/docmanager';
   import type { Token } from '@lumino/coreutils';
   import type { ISignal } from '@lumino/signaling';
-  import type { Toolbar } from '@jupyterlab/ui-components';
+  import type { ReactWidget, Toolbar } from '@jupyterlab/ui-components';
   import type { Widget } from '@lumino/widgets';
   import type { FunctionComponent, ReactElement } from 'react';
 
@@ -86,6 +86,9 @@ declare module '@jupyter/chat' {
   }
 
   /** A chat in the side panel or in the main area. */
+  /** A chat as it is drawn, in the panel or the main area. */
+  export const ChatWidget: { prototype: ReactWidget };
+
   export interface IChatPanel extends Widget {
     readonly area: 'main' | 'sidebar';
     /** What the side panel calls it; a chat in the main area has none. */

@@ -30,7 +30,8 @@
  * firstVisit       opens a chat in a new workspace
  * chatList         lists the chats of the side panel less often
  *
- * setting_defaults.ts makes pages load quicker; it is no plugin, since it must come before all.
+ * chat_theme.tsx, setting_defaults.ts, shortcut_loads.ts and toolbar_focus.ts make pages load
+ * quicker; they are no plugins, since they must come before all.
  */
 
 import { allowedClasses } from './allowed_classes';
@@ -39,6 +40,7 @@ import { autoScroll } from './auto_scroll';
 import { cells } from './cells';
 import { changes } from './changes';
 import { chatList } from './chat_list';
+import { drawChatsOnce } from './chat_theme';
 import { connection } from './connection';
 import { context } from './context';
 import { contextDetails } from './context_details';
@@ -50,12 +52,17 @@ import { openNotebooks } from './open_notebooks';
 import { personas } from './personas';
 import { runs } from './runs';
 import { skipUnsetSettings } from './setting_defaults';
+import { loadShortcutsTogether } from './shortcut_loads';
 import { statusIndicator } from './status_indicator';
 import { suggestions, suggestionsTarget } from './suggestions';
+import { lookOnceInAFrame } from './toolbar_focus';
 import { untrustedContent } from './untrusted_content';
 import { uploads } from './uploads';
 
 skipUnsetSettings();
+loadShortcutsTogether();
+lookOnceInAFrame();
+drawChatsOnce();
 
 export default [
   allowedClasses,
