@@ -215,6 +215,7 @@ def _anybodys(folder: Path) -> dict[str, str]:
         **clean_environment(),
         "HOME": str(folder),
         "JUPYTER_CONFIG_PATH": str(shipped_configuration(folder / "configuration")),
+        "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
         "PYTHONPATH": os.pathsep.join(str(path) for path in ours),
     }
 

@@ -130,7 +130,7 @@ async def test_what_is_kept_in_the_home_is_kept_in_the_users(server: Singleuser)
     assert (server.root / ".local/share/Trash/files/old.txt").exists()
     assert list((server.root / ".jupyter/lab/user-settings").rglob("themes.*"))
     beside = {file.name for file in server.root.parent.iterdir()}
-    assert beside == {"configuration", "home", "server.log"}
+    assert beside == {"configuration", "home", "runtime", "server.log"}
 
 
 async def test_it_has_imported_all_that_does_not_depend_on_its_user(

@@ -30,7 +30,7 @@ from tests.singleuser import (
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-LINKED = "caesarion | extension was successfully linked"
+LINKED = "jupyterlab_chat | extension was successfully linked"
 LOOK = """\
 import json, os
 own = ("JPY_", "PYTEST_")
@@ -78,7 +78,8 @@ def cold(
 
 
 async def test_it_has_begun_and_has_nothing_of_a_users(waiting: WarmServer) -> None:
-    assert LINKED in waiting.log.read_text()
+    assert LINKED in (log := waiting.log.read_text())
+    assert "successfully loaded" not in log
     process = psutil.Process(waiting.process.pid)
     [kernel] = process.children()
     assert {file.path for file in process.open_files()} == {str(waiting.log)}
@@ -223,5 +224,5 @@ async def test_it_reads_nothing_before_its_claim_that_a_claim_may_change(
     read = json.loads(done.stdout.splitlines()[-1])
     assert "HOME" in read
     late = [name for name in read if not name.startswith(warm_start.READ)]
-    # HubAuth.base_url, which is set again; the hub does not say others of its own to a pod.
-    assert late == ["JUPYTERHUB_SERVICE_PREFIX"]
+    # The address, which JupyterHub's part of the server reads again after the claim.
+    assert late == ["JUPYTERHUB_SERVICE_PREFIX", "JUPYTERHUB_SERVICE_URL"]
