@@ -107,3 +107,15 @@ def test_a_chat_that_cannot_be_saved_is_answered(newcomer: Lab) -> None:
     open_lab(newcomer)
     newcomer.wait_for_chat()
     newcomer.ask("print 6*7", "The result is 42.")
+
+
+def test_a_panel_that_was_hidden_is_drawn_when_it_is_shown(newcomer: Lab) -> None:
+    open_lab(newcomer)
+    newcomer.wait_for_chat()
+    running = newcomer.page.locator("#jp-running-sessions")
+    expect(running.get_by_role("button")).to_have_count(0)
+    newcomer.page.get_by_role("tab", name="Running Terminals and Kernels").click()
+    expect(running.get_by_role("button", name="Refresh List")).to_be_visible()
+    expect(running.get_by_role("button", name="Shut Down All").first).to_be_visible()
+    newcomer.page.get_by_role("tab", name="Debugger").click()
+    expect(newcomer.page.locator("#jp-debugger-sidebar").get_by_role("button")).not_to_have_count(0)

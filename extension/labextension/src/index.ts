@@ -30,8 +30,8 @@
  * firstVisit       opens a chat in a new workspace
  * chatList         lists the chats of the side panel less often
  *
- * chat_theme.tsx, setting_defaults.ts, shortcut_loads.ts and toolbar_focus.ts make pages load
- * quicker; they are no plugins, since they must come before all.
+ * chat_theme.tsx, hidden_widgets.ts, setting_defaults.ts, shortcut_loads.ts and toolbar_focus.ts
+ * make pages load quicker; they are no plugins, since they must come before all.
  */
 
 import { allowedClasses } from './allowed_classes';
@@ -46,6 +46,7 @@ import { context } from './context';
 import { contextDetails } from './context_details';
 import { errorActions } from './error_actions';
 import { firstVisit } from './first_visit';
+import { drawWhenShown } from './hidden_widgets';
 import { messageFooter } from './message_footer';
 import { notebooks } from './notebooks';
 import { openNotebooks } from './open_notebooks';
@@ -63,6 +64,7 @@ skipUnsetSettings();
 loadShortcutsTogether();
 lookOnceInAFrame();
 drawChatsOnce();
+drawWhenShown();
 
 export default [
   allowedClasses,
