@@ -18,6 +18,10 @@ from tornado import httputil, routing
 TORNADO = "6.6.1"
 """The version whose routes were read; with another one they are compiled at the start."""
 
+# Seconds until a server first reports activity: that it has started, which the hub knows. When
+# twenty start at once, after their first results: the hub takes 0.006 s of CPU for a report.
+_FIRST_REPORT = 2.0
+
 # What stands for itself in a regular expression, and a dot, unless what follows says how often.
 _HEAD = re.compile(r"[\w/.~@%-]*(?![*+?{])", re.ASCII)
 
@@ -63,11 +67,19 @@ def install() -> None:
     """Put off what a server does while it starts; ahead of its start."""
     import jupyter_events.schema
     import tornado
+    from jupyterhub.singleuser.extension import JupyterHubSingleUser
 
     if tornado.version == TORNADO:
         routing.PathMatches = Route  # type: ignore[misc]
     # Each server checks the schemas of eight kinds of events, which installed packages bring.
     jupyter_events.schema.validate_schema = lambda schema: None  # type: ignore[attr-defined]
+    report_regularly = JupyterHubSingleUser.keep_activity_updated
+
+    async def keep_activity_updated(self: Any) -> None:
+        await asyncio.sleep(_FIRST_REPORT)
+        await report_regularly(self)
+
+    JupyterHubSingleUser.keep_activity_updated = keep_activity_updated
 
 
 def find_language_servers_when_asked() -> None:
