@@ -5,8 +5,9 @@ Importing takes two thirds of the processor time of a hub, a server or a kernel,
 start some hundreds. Within :func:`forked`, ``subprocess`` has one of :data:`PROGRAMS` forked
 where it would execute it, whoever calls it; and so it goes on in what is forked. The program is
 a child of whoever has started it, with its command, environment, files and session, also in
-/proc, so that signals, exit statuses and those who look for it see no difference. Hubs in a
-cluster, those of ``test_hub_life.py``, and all that benchmarks start are executed.
+/proc, so that signals, exit statuses and those who look for it see no difference. What pods
+start is forked where a test says so (``tests/cluster/conftest.py``). The hubs of
+``test_hub_life.py``, and all that benchmarks start, are executed.
 """
 
 import atexit
@@ -25,7 +26,7 @@ import sysconfig
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -36,10 +37,12 @@ from typing import Any, Never
 import psutil
 
 _KERNELS = ("ipykernel_launcher", "waiting_process.py")
+_CONTAINER = "tests.fakes.kubernetes.node.forked"
 PROGRAMS = (
     *("caesarion_hub.up", "caesarion_hub", "jupyterhub", "jupyterhub_idle_culler"),
     *("caesarion_hub.gateway", "caesarion_hub.gateway.audit", "caesarion_hub.api"),
     *("caesarion.singleuser", "jupyter_server", *_KERNELS),
+    *("tests.fakes.kubernetes.node", _CONTAINER),
 )
 """Modules that are run with ``-m``, and the name of a script."""
 
@@ -55,7 +58,7 @@ is_on = False
 
 _FLAGS = {"-s": "no_user_site", "-P": "safe_path"}
 
-_PR_SET_CHILD_SUBREAPER = 36  # of linux/prctl.h
+_PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 4, 36  # of linux/prctl.h
 _LIBC = ctypes.CDLL(None)
 _MOST_FILES = 4096
 _ROOM = 32 * 1024
@@ -81,6 +84,8 @@ class _Program:
     group: int
     files: list[int]
     """The numbers that its files have in it."""
+    prepare: Callable[[], None] | None
+    """A function of a module, called before it begins."""
 
 
 @contextmanager
@@ -145,10 +150,11 @@ class _Source:
     def fork_or_execute(self, *told: Any) -> int:
         """Take the place of CPython's ``_posixsubprocess.fork_exec``; return the child's id."""
         (command, executables, close_files, kept, folder, environment, *rest) = told
-        (stdin, _, _, stdout, _, stderr, _, failure, _, session, group, *owner, _) = rest
+        (stdin, _, _, stdout, _, stderr, _, failure, _, session, group, *owner, prepare, _) = rest
         command = [os.fsdecode(word) for word in command]
         at = _find_program(command, executables)
-        if at is None or not close_files or owner != [None, None, None, -1, None]:
+        is_usual = close_files and owner == [None, None, None, -1] and _can_be_told(prepare)
+        if at is None or not is_usual:
             return int(_execute(*told))
         given = [
             number if number >= 0 else own for own, number in enumerate((stdin, stdout, stderr))
@@ -168,6 +174,7 @@ class _Source:
             new_session=session,
             group=group,
             files=[0, 1, 2, *others],
+            prepare=prepare,
         )
         return self._fork(pickle.dumps(program), [*given, *others])
 
@@ -198,6 +205,11 @@ def _find_program(command: list[str], executables: tuple[bytes, ...]) -> int | N
     return at if at < len(command) and Path(command[at]).name in PROGRAMS else None
 
 
+def _can_be_told(function: Callable[[], None] | None) -> bool:
+    """Tell whether another process knows the function by its name."""
+    return function is None or function.__qualname__ == function.__name__
+
+
 def _receive(connection: socket.socket, size: int) -> bytes:
     received = b""
     while len(received) < size:
@@ -220,17 +232,20 @@ def serve(connection: socket.socket) -> Never:
         (size,) = _SIZE.unpack(head + _receive(connection, _SIZE.size - len(head)))
         program = pickle.loads(_receive(connection, size))
         reading, writing = os.pipe()
+        waiting, waited = os.pipe()
         between = os.fork()
         if not between:
             try:
                 if not os.fork():
+                    os.close(waited)
+                    os.read(waiting, 1)  # Until it has the parent that it is to have.
                     _become(program, files, writing)
             except BaseException:  # Before it has begun; afterwards _become does the same.
                 traceback.print_exc()
             finally:
                 os._exit(1)
         os.waitpid(between, 0)
-        for file in (writing, *files):
+        for file in (waiting, waited, writing, *files):
             os.close(file)
         connection.sendall(os.read(reading, _PID.size) or _PID.pack(0))
         os.close(reading)
@@ -253,24 +268,59 @@ def _become(program: _Program, files: list[int], told: int) -> Never:
         os.setsid()
     elif program.group >= 0:
         os.setpgid(0, program.group)
+    if program.prepare:
+        program.prepare()
     os.chdir(program.folder)
     os.environ.clear()
     os.environ.update(program.environment)
+    _begin(program)
+    os.write(told_then, _PID.pack(os.getpid()))
+    os.close(told_then)
+    _be(program)
+
+
+def execute(command: list[str]) -> Never:
+    """Take the place of ``os.execvp`` in what was forked, and may have another user and root."""
+    at = _find_program(command, (os.fsencode(command[0]),))
+    if at is None:
+        os.execvp(command[0], command)
+    program = _Program(
+        command=command,
+        name=Path(command[at]).name,
+        at=at,
+        environment=dict(os.environ),
+        folder=str(Path.cwd()),
+        new_session=False,
+        group=-1,
+        files=[0, 1, 2],
+        prepare=None,
+    )
+    os.closerange(3, _MOST_FILES)
+    _LIBC.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)  # Linux forbids it to whoever changes its user.
+    _begin(program)
+    _be(program)
+
+
+def _begin(program: _Program) -> None:
+    """Forget what the source has of its own start."""
     _show(program.command, program.environment)
     time.tzset()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_IGN)
     site.USER_BASE = site.USER_SITE = None
     site.getusersitepackages()
     sysconfig.get_config_vars()["userbase"] = site.USER_BASE
     importlib.reload(sys.modules["send2trash.plat_other"])  # It remembers the home.
-    os.write(told_then, _PID.pack(os.getpid()))
-    os.close(told_then)
+
+
+def _be(program: _Program) -> Never:
     if program.name in _KERNELS:
         global _others
         _others = {name: sys.modules.pop(name) for name in {*sys.modules} - of_kernels}
-    else:
+    elif program.name != _CONTAINER:  # It calls ``execute``.
         subprocess._fork_exec = _copy().fork_or_execute  # type: ignore[attr-defined]
     status: int = 1
     try:

@@ -6,15 +6,16 @@ Which cluster that is, ``harness`` says. Each test has users of its own.
 
 import os
 from collections.abc import AsyncIterator, Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.conformance import Cluster, open_cluster
-from tests.cluster.harness import AnyCluster, Installation, open_any_cluster
+from tests.cluster.harness import AnyCluster, Installation, built_images, open_any_cluster
 from tests.cluster.real import is_asked_for
 from tests.fakes.kubernetes.cluster import Cluster as FakeCluster
-from tests.fakes.kubernetes.node import ability
+from tests.fakes.kubernetes.node import ability, images
 
 NAMESPACE = "caesarion-tests"
 
@@ -51,6 +52,26 @@ def caesarion(cluster: AnyCluster) -> Iterator[Installation]:
     """Our chart on it."""
     with Installation.installed(cluster, NAMESPACE) as caesarion:
         yield caesarion
+
+
+@pytest.fixture(scope="module")
+def forked_pods(cluster: AnyCluster) -> Iterator[None]:
+    """
+    Have what the pods of a file run forked, unless images were built or the cluster is real.
+
+    For files about what becomes of pods. That our programs start as images execute them, with
+    their users and limits, is shown by the other files: a walk, sandboxes, a busy installation.
+    """
+    if not isinstance(cluster, FakeCluster) or built_images():
+        yield
+        return
+    ours = images.make_default()
+    names = (images.HUB, images.SINGLEUSER)
+    for name in names:
+        cluster.set_image(name, replace(ours[name], forked=True))
+    yield
+    for name in names:
+        cluster.set_image(name, ours[name])
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ from tests.fakes.kubernetes.cluster import Cluster as FakeCluster
 from tests.hub import Session
 from tests.values import USER_PASSWORD
 
+pytestmark = pytest.mark.usefixtures("forked_pods")
+
 NAMESPACE, USERS = "two-colours", "two-colours-people"
 TOKEN = "token-of-the-smoke-test-which-is-a-service"
 SCOPES = ("admin:users", "servers", "access:servers")

@@ -11,6 +11,8 @@ from tests.chat import Chat, Json, bundle, open_chat
 from tests.cluster.harness import AnyCluster, Installation, eventually
 from tests.hub import Session
 
+pytestmark = pytest.mark.usefixtures("forked_pods")
+
 NAMESPACE = "caesarion-many"
 PEOPLE = [f"many-{number}" for number in range(6)]
 

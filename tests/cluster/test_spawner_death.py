@@ -6,10 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.browser.lab import chromium
 from tests.cluster.harness import RELEASE, Installation, eventually
 from tests.hub import Session
+
+pytestmark = pytest.mark.usefixtures("forked_pods")
 
 PEOPLE = [f"midway-{number}" for number in range(6)]
 

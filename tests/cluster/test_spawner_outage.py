@@ -15,6 +15,8 @@ from tests.cluster.harness import AnyCluster, Installation
 from tests.fakes.kubernetes.apiserver.faults import Fault
 from tests.fakes.kubernetes.cluster import Cluster, running_cluster
 
+pytestmark = pytest.mark.usefixtures("forked_pods")
+
 NAMESPACE = "caesarion-tests"
 AWAY = 60.0
 """Seconds; KubeSpawner alone gives up after about 51."""

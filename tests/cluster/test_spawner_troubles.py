@@ -11,6 +11,8 @@ import pytest
 from tests.cluster.harness import Installation, eventually
 from tests.hub import SERVER_WITHIN, Session
 
+pytestmark = pytest.mark.usefixtures("forked_pods")
+
 PROFILES = [
     {"display_name": "Usual", "default": True},
     {"display_name": "Broken", "kubespawner_override": {"image": "registry.invalid/no/such:1"}},

@@ -11,6 +11,8 @@ import pytest
 from tests.cluster.harness import Installation, Json
 from tests.helm import RefusedError
 
+pytestmark = pytest.mark.usefixtures("forked_pods")
+
 EVERY = 0.05
 """Seconds from one call to the next; made up, much less than a pod needs to be replaced."""
 

@@ -15,6 +15,8 @@ from tests.cluster.test_spawner_death import ask, kill_hub, server_of
 from tests.fakes.kubernetes.cluster import Cluster
 from tests.hub import Session
 
+pytestmark = pytest.mark.usefixtures("forked_pods")
+
 ON: Json = {"singleuser": {"storage": {"type": "none"}, "warm": {"replicas": 1}}}
 STATE = "caesarion.org/state"
 

@@ -29,6 +29,7 @@ from tests.fakes.kubernetes.node import ability, images
 from tests.fakes.kubernetes.node.images import Image
 from tests.fakes.kubernetes.node.kubelet import Machine
 from tests.fakes.kubernetes.node.sandbox import die_with_parent
+from tests.forks import forked
 from tests.hub import REPOSITORY, clean_environment
 
 PROGRAMS = ("apiserver", "controllers", "node")
@@ -99,7 +100,7 @@ class Cluster:
     def start(self, program: str) -> None:
         """Start one of the cluster's programs."""
         arguments = [f"--outside={self.outside}"] if program == "node" else []
-        with (self.folder / f"{program}.log").open("ab") as log:
+        with (self.folder / f"{program}.log").open("ab") as log, forked():
             self.processes[program] = _start(program, self.folder, arguments, log)
 
     def stop(self, program: str) -> None:

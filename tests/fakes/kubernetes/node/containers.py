@@ -17,9 +17,11 @@ from pathlib import Path
 
 from tests.fakes.kubernetes.client import Json
 from tests.fakes.kubernetes.node.cgroups import Group
+from tests.fakes.kubernetes.node.network import enter_network_of_parent
 from tests.fakes.kubernetes.node.sandbox import STARTED
 
-PROGRAM = Path(__file__).with_name("sandbox.py")
+PROGRAM = ("-I", "-S", str(Path(__file__).with_name("sandbox.py")))
+FORKED = ("-m", "tests.fakes.kubernetes.node.forked")
 
 ROOT = "root"
 """Where in a container's folder its root file system is mounted."""
@@ -50,6 +52,8 @@ class Order:
     user: User
     mounts: Sequence[Json]
     read_only: bool
+    forked: bool
+    """Whether ``forked`` carries it out, and not ``sandbox``."""
 
 
 class Container:
@@ -158,12 +162,14 @@ async def start(id: str, order: Order, folder: Path, log: Path, group: Group) ->
     with log.open("ab") as output:
         os.chown(log, order.user.uid, order.user.gid)  # a program may open /dev/stdout
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", str(PROGRAM), str(orders), str(report)),
+            *(sys.executable, *(FORKED if order.forked else PROGRAM), str(orders), str(report)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=asyncio.subprocess.STDOUT,
             pass_fds=[report],
             start_new_session=True,
+            # Whoever forks it has been forked before there was a network.
+            preexec_fn=enter_network_of_parent if order.forked else None,
         )
     os.close(report)
     container = Container(id, folder, process, group)

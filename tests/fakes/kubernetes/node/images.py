@@ -34,6 +34,8 @@ class Image:
     user: str = "0"
     """A number, or a number and a group's: ``1000:100``."""
     folder: str = "/"
+    forked: bool = False
+    """Whether programs of ours are forked where they would be executed: see ``node.forked``."""
     pull_seconds: float = 0.0
     failures: list[str] = field(default_factory=list)
     """What the next pulls fail with, one each."""

@@ -13,6 +13,7 @@ import socket
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from tests.fakes.kubernetes.node.sandbox import check
@@ -21,6 +22,12 @@ CLONE_NEWNET = 0x40000000
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def enter_network_of_parent() -> None:
+    """Enter the network that the process which has started this one is in."""
+    with Path(f"/proc/{os.getppid()}/ns/net").open() as network:
+        check(_libc.setns(network.fileno(), CLONE_NEWNET), "enter the network")
 
 
 class Network:

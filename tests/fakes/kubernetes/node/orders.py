@@ -61,6 +61,7 @@ async def make(place: Place, container: Json, root: Path) -> Order:
             *roots.make_visible(image, [mount["target"] for mount in mounts]),
         ],
         read_only=bool(_security(container).get("readOnlyRootFilesystem")),
+        forked=image.forked,
     )
 
 

@@ -21,6 +21,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -37,10 +38,12 @@ PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 NOT_FOUND = 128
 """The status that container runtimes give a command that cannot be started."""
 
+Execute = Callable[[str, list[str], dict[str, str]], NoReturn]
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def main(orders: Path, report: int) -> int:
+def main(orders: Path, report: int, execute: Execute = os.execvpe) -> int:
     """
     Return the container's exit status.
 
@@ -56,7 +59,7 @@ def main(orders: Path, report: int) -> int:
     if child == 0:
         os.close(tell)
         os.read(ready, 1)
-        run(sandbox, report)
+        run(sandbox, report, execute)
     os.close(report)
     signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
     os.close(ready)
@@ -69,7 +72,7 @@ def main(orders: Path, report: int) -> int:
     return 128 - code if code < 0 else code
 
 
-def run(sandbox: dict[str, Any], report: int) -> NoReturn:
+def run(sandbox: dict[str, Any], report: int, execute: Execute) -> NoReturn:
     """Become the container's first process, or report what is in the way."""
     os.umask(0o022)
     try:
@@ -86,7 +89,7 @@ def run(sandbox: dict[str, Any], report: int) -> NoReturn:
         for number in signal.valid_signals():
             if signal.getsignal(number) is signal.SIG_IGN:
                 signal.signal(number, signal.SIG_DFL)
-        os.execvpe(sandbox["argv"][0], sandbox["argv"], sandbox["env"])
+        execute(sandbox["argv"][0], sandbox["argv"], sandbox["env"])
     except FileNotFoundError as error:
         missing = error.filename if error.filename == sandbox["cwd"] else sandbox["argv"][0]
         os.write(report, f'exec: "{missing}": no such file or directory'.encode())

@@ -9,11 +9,12 @@ what others leave behind and ends as the program ends.
 import os
 import signal
 import sys
+from collections.abc import Callable
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1)
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], execute: Callable[[list[str]], None]) -> int:
     """Return the program's status, or 128 and the number of the signal that ended it."""
     words = arguments[arguments.index("--") + 1 :]
     signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
@@ -24,7 +25,7 @@ def main(arguments: list[str]) -> int:
         for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them
             signal.signal(number, signal.SIG_DFL)
         try:
-            os.execvp(words[0], words)
+            execute(words)
         except OSError as error:
             print(f"[FATAL tini] exec {words[0]} failed: {error.strerror}", file=sys.stderr)
             os._exit(127)
@@ -39,4 +40,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], lambda words: os.execvp(words[0], words)))
