@@ -8,7 +8,7 @@ import pytest
 import tornado
 from caesarion import deferred
 from caesarion.deferred import Route
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tornado import web
 from tornado.routing import PathMatches
@@ -18,6 +18,7 @@ RESTS = (
     *("api/status", "api/kernels/(?P<kernel_id>\\w+-\\w+)/channels", "static/(.*)", "/?"),
     *("api/contents%s/checkpoints", "api/contents(?P<path>(?:(?:/[^/]+)+|/?))", "tree.*", "ap+i"),
     *("(metrics)", "api/(x|y)", "api/spec/?$", "a{2}b", "é/x", "^/no", "a*", "lab(/?)"),
+    *("(robots\\.txt|favicon\\.ico)", "api/(a)|b", "a[(]b|a", "[]|(]a", "a\\(|b", "a[^]|]b|(c)"),
 )  # fmt: skip
 PATHS = (
     *("api/status", "api/status/", "api/kernels/a-b/channels", "static/a/b.js", "", "/", "lab/"),
@@ -39,6 +40,8 @@ def paths() -> st.SearchStrategy[str]:
     return st.builds(str.__add__, st.sampled_from(BASES), st.sampled_from(PATHS) | made_up)
 
 
+@pytest.mark.filterwarnings("ignore:Possible (nested set|set diff|set sym|set int|set un)")
+@settings(max_examples=1000, deadline=None)
 @given(patterns(), paths())
 def test_a_route_matches_what_tornados_matches(pattern: str, path: str) -> None:
     try:
