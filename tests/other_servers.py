@@ -5,6 +5,7 @@ What they send is their idea of the protocol, not ours. ``make test`` installs b
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -23,6 +24,9 @@ from tests.fakes.bare_hub import free_port
 PREFIX = Path(sys.prefix)
 AIMOCK = PREFIX / "share/caesarion/aimock/node_modules/@copilotkit/aimock/dist/cli.js"
 LITELLM = PREFIX / "litellm/bin/litellm"
+
+OFFLINE = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+"""LiteLLM would ask GitHub for the prices of models, three times where there is no network."""
 
 START_LIMIT = 120.0
 """Seconds until a server must answer; LiteLLM imports for half a minute on a busy machine."""
@@ -87,7 +91,9 @@ def _running(
 ) -> Iterator[OtherServer]:
     """Run a server that is up as soon as ``listening`` returns its address."""
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **OFFLINE}
+        )
     try:
         deadline = time.monotonic() + START_LIMIT
         while not (url := listening()):

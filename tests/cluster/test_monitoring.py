@@ -26,6 +26,8 @@ from tests.fakes.kubernetes.cluster import Cluster
 from tests.helm import ROOT
 from tests.prometheus import Prometheus, Target, queries, running_prometheus, series_of
 
+pytestmark = pytest.mark.usefixtures("forked_pods")
+
 NAMESPACE = "caesarion-monitored"
 GROUP = "monitoring.coreos.com"
 KINDS = {"ServiceMonitor": "servicemonitors", "PrometheusRule": "prometheusrules"}

@@ -26,6 +26,7 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGFsbCB6ZXJvcyBhbmQgb25lcywgbm8ga2V5I
 PLAY = """
 cp "$HELM" /usr/local/bin/helm
 echo "no kubectl" > /usr/local/bin/kubectl
+rm -f /var/lib/man-db/auto-update # or each package would have all pages indexed
 useradd --create-home former
 export HOME=/root ANSIBLE_CONFIG="$PWD/deploy/ansible/ansible.cfg"
 export ANSIBLE_NOCOLOR=1 PYTHONDONTWRITEBYTECODE=1 DEBIAN_FRONTEND=noninteractive SYSTEMD_OFFLINE=1
