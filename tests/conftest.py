@@ -57,6 +57,11 @@ REAL = ("browser", "cluster", "deploy", "integration")
 """The folders whose tests wait for processes, which a busy machine may keep from running."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let whoever wants to look at the pages keep pictures of them."""
+    parser.addoption("--pictures", action="store_true", help="keep pictures of all pages")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run a test of real processes once more if it fails; the summary names it as RERUN."""
     for item in items:

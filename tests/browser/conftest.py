@@ -1,8 +1,9 @@
 """
 Fixtures of the browser tests: one Chromium, a hub with a scripted model, people at their pages.
 
-Every test leaves a picture of each page in ``test-artefacts/browser/``, and one that
-fails also its console and the ends of the logs.
+A test that fails leaves in ``test-artefacts/browser/`` a picture of each page, its console and
+the ends of the logs. With ``--pictures`` every test leaves what a person sees there at each step,
+also in the dark and in a narrow window.
 """
 
 import contextlib
@@ -34,6 +35,7 @@ class Visits:
     browser: Browser
     name: str
     stack: ExitStack
+    pictured: bool
     labs: list[Lab] = field(default_factory=list)
 
     def __call__(self, hub: RunningHub, user: str) -> Lab:
@@ -42,16 +44,29 @@ class Visits:
         self.labs.append(lab)
         return lab
 
-    def picture(self, lab: Lab, moment: str = "") -> None:
-        """Keep what ``lab`` looks like now."""
-        lab.page.screenshot(path=self._path(lab, moment).with_suffix(".png"))
+    def picture(
+        self, lab: Lab, moment: str = "", *, dark: bool = False, width: int | None = None
+    ) -> None:
+        """Keep what ``lab`` looks like now, for whoever asked for ``--pictures``."""
+        if not self.pictured:
+            return
+        with ExitStack() as stack:
+            if dark:
+                stack.enter_context(lab.in_the_dark())
+            if width:
+                stack.enter_context(lab.as_wide_as(width))
+            self._keep(lab, moment)
 
-    def keep(self, *, failed: bool) -> None:
-        """Keep what the pages look like at the end; and why, if the test failed."""
+    def end(self, *, failed: bool) -> None:
+        """Keep what the pages look like, and why, if the test failed."""
         for lab in self.labs:
-            self.picture(lab)
+            if failed or self.pictured:
+                self._keep(lab)
             if failed:
                 self._path(lab).with_suffix(".log").write_text(report(lab))
+
+    def _keep(self, lab: Lab, moment: str = "") -> None:
+        lab.page.screenshot(path=self._path(lab, moment).with_suffix(".png"))
 
     def _path(self, lab: Lab, moment: str = "") -> Path:
         words = [self.name, *([lab.user] if len(self.labs) > 1 else []), moment]
@@ -104,9 +119,10 @@ def browser() -> Iterator[Browser]:
 def visits(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Visits]:
     """Open pages with it; none may have complained of our labextension, or uncaught."""
     with ExitStack() as stack:
-        visits = Visits(browser, request.node.name.removeprefix("test_"), stack)
+        name = request.node.name.removeprefix("test_")
+        visits = Visits(browser, name, stack, request.config.getoption("pictures"))
         yield visits
-        visits.keep(failed=request.node.stash[FAILED])
+        visits.end(failed=request.node.stash[FAILED])
         told = [line for lab in visits.labs for line in lab.console]
         assert [line for line in told if line.startswith("uncaught:")] == []
         # JupyterLab 4.6 also warns of a plugin that was slow, as all are on a busy machine.

@@ -41,6 +41,7 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 SIZE = (1400, 860)
+LIGHT, DARK = "JupyterLab Light", "JupyterLab Dark"
 
 # Milliseconds, on a busy machine: a server that starts and its lab; an answer with code.
 LAB_WITHIN = 90_000
@@ -98,7 +99,7 @@ class Lab:
         page.on("pageerror", lambda error: self.console.append(f"uncaught: {error.stack or error}"))
         # JupyterLab 4.6 says so of a notebook that was closed in the middle of a save.
         page.add_locator_handler(
-            page.get_by_role("dialog", name=re.compile("^File Save Error for .* Disposed$")),
+            page.locator(".jp-Dialog", has_text=re.compile("File Save Error for .* Disposed")),
             lambda dialog: dialog.get_by_role("button").last.click(),
         )
 
@@ -186,6 +187,31 @@ class Lab:
         while not condition():
             assert time.monotonic() < deadline
             self.page.wait_for_timeout(50)
+
+    def use_theme(self, name: str) -> None:
+        """Choose one of the lab's themes by its name in the menu."""
+        self.page.locator(".lm-MenuBar-itemLabel", has_text="Settings").click()
+        for label in ("Theme", name):
+            item = self.page.locator(".lm-Menu-itemLabel").get_by_text(label, exact=True)
+            item.hover()
+            item.click()
+        expect(self.page.locator("body")).to_have_attribute("data-jp-theme-name", name)
+        expect(self.page.locator("#jupyterlab-splash")).to_have_count(0)
+
+    @contextmanager
+    def in_the_dark(self) -> Iterator[None]:
+        """Use the dark theme for a while."""
+        self.use_theme(DARK)
+        self.page.wait_for_timeout(700)  # The colours change slowly.
+        yield
+        self.use_theme(LIGHT)
+
+    @contextmanager
+    def as_wide_as(self, width: int) -> Iterator[None]:
+        """Make the window ``width`` pixels wide for a while."""
+        self.page.set_viewport_size({"width": width, "height": SIZE[1]})
+        yield
+        self.page.set_viewport_size({"width": SIZE[0], "height": SIZE[1]})
 
     def refresh_files(self) -> None:
         """Let the file browser look again."""

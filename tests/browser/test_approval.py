@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, WebSocketRoute, expect
 
 from tests.browser.conftest import Visits
 from tests.browser.lab import Lab
-from tests.browser.test_cells import dark, state
+from tests.browser.test_cells import state
 from tests.browser.test_chat import python
 from tests.browser.test_undo import open_notebook, sources
 from tests.fakes.openai_server import OpenAIServer, Text, ToolCalls, call
@@ -37,9 +37,7 @@ def test_code_waits_for_run_and_the_cell_says_who_approved(
     expect(lab.outputs).to_have_count(0)
     expect(lab.box).to_be_focused()
     visits.picture(lab, "light")
-    dark(lab, True)
-    visits.picture(lab, "dark")
-    dark(lab, False)
+    visits.picture(lab, "dark", dark=True)
     run = lab.cells.get_by_role("button", name="Run", exact=True)
     run.focus()
     lab.page.keyboard.press("Enter")
@@ -158,9 +156,7 @@ def test_a_class_is_allowed_in_the_chat_by_one_click_and_taken_back_by_another(
     chips = lab.side.get_by_role("group", name="Classes of calls that do not wait in this chat")
     expect(chips.get_by_role("button")).to_contain_text(["writes names", "files"])
     visits.picture(lab, "allowed")
-    dark(lab, True)
-    visits.picture(lab, "allowed dark")
-    dark(lab, False)
+    visits.picture(lab, "allowed dark", dark=True)
     lab.reload()
     chips.get_by_role("button", name="files").focus()
     lab.page.keyboard.press("Enter")

@@ -3,8 +3,8 @@
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Visits
-from tests.browser.lab import SIZE, Lab
-from tests.browser.test_cells import dark, state
+from tests.browser.lab import Lab
+from tests.browser.test_cells import state
 from tests.browser.test_undo import open_notebook
 from tests.fakes.openai_server import OpenAIServer, Text, ToolCalls, call
 
@@ -30,12 +30,8 @@ def test_a_cell_waits_for_run_and_shows_its_outputs_as_they_come(
     expect(card).to_contain_text("for day in range(3):")
     expect(card.get_by_role("button", name="Edit")).to_have_count(0)
     visits.picture(lab, "light")
-    dark(lab, True)
-    visits.picture(lab, "dark")
-    dark(lab, False)
-    lab.page.set_viewport_size({"width": 700, "height": 860})
-    visits.picture(lab, "narrow")
-    lab.page.set_viewport_size({"width": SIZE[0], "height": SIZE[1]})
+    visits.picture(lab, "dark", dark=True)
+    visits.picture(lab, "narrow", width=700)
     card.get_by_role("button", name="Run", exact=True).click()
     expect(lab.cell_output("day 0")).to_be_visible()
     visits.picture(lab, "running")

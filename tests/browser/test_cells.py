@@ -41,27 +41,12 @@ def test_a_cell_shows_its_number_code_state_and_outputs(
     expect(table).to_contain_text("Out[1]:")
     expect(table.locator("table")).to_be_visible()
     visits.picture(lab, "light")
-    dark(lab, True)
-    visits.picture(lab, "dark")
-    dark(lab, False)
+    visits.picture(lab, "dark", dark=True)
     whole.get_by_role("button", name="Hide the outputs").click()
     expect(table).to_be_hidden()
     expect(lab.outputs.filter(has_text="ZeroDivisionError")).to_be_visible()
     whole.get_by_role("button", name="Show the outputs").click()
     expect(table).to_be_visible()
-
-
-def dark(lab: Lab, on: bool) -> None:
-    """Choose the lab's dark theme, or its light one again."""
-    name = "JupyterLab Dark" if on else "JupyterLab Light"
-    lab.page.locator(".lm-MenuBar-itemLabel", has_text="Settings").click()
-    for label in ("Theme", name):
-        item = lab.page.locator(".lm-Menu-itemLabel").get_by_text(label, exact=True)
-        item.hover()
-        item.click()
-    expect(lab.page.locator("body")).to_have_attribute(
-        "data-jp-theme-light", "false" if on else "true"
-    )
 
 
 def test_a_running_cell_counts_its_seconds_and_folds_its_output(

@@ -13,7 +13,7 @@ from playwright.sync_api import Locator, expect
 from tests.browser.conftest import Visits
 from tests.browser.lab import LAB_WITHIN, Lab
 from tests.browser.test_approval import picker
-from tests.browser.test_cells import dark, state
+from tests.browser.test_cells import state
 from tests.browser.test_restart import server_of
 from tests.fakes.openai_server import Call, OpenAIServer, Text, ToolCalls, call
 
@@ -146,15 +146,8 @@ def test_changes_are_drawn_before_they_are_made_and_accepted_together(
     expect(shown(lab)).to_have_text(as_drawn(BEFORE))
     save(lab)
     assert sources(lab, notebook) == ["# Rain", *BEFORE]
-    dark(lab, True)
-    visits.picture(lab, "dark")
-    dark(lab, False)
-    # A narrow window, without the files.
-    lab.page.keyboard.press("Control+b")
-    lab.page.set_viewport_size({"width": 800, "height": 860})
-    visits.picture(lab, "narrow")
-    lab.page.set_viewport_size({"width": 1400, "height": 860})
-    lab.page.keyboard.press("Control+b")
+    visits.picture(lab, "dark", dark=True)
+    visits.picture(lab, "narrow", width=800)
 
     bar(lab).get_by_role("button", name="Accept all").click()
     expect(lab.messages.last).to_contain_text("All is done.")

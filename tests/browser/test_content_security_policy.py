@@ -1,12 +1,12 @@
 """A lab that the operator has closed: it works, and loads nothing from elsewhere."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from tests.browser.conftest import Visits
+from tests.browser.lab import Lab, visit
 from tests.browser.test_remote_content import SVG, html, listening, markdown
 from tests.hub import RunningHub, running_hub
 
@@ -31,15 +31,26 @@ def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
         yield hub
 
 
-def test_a_closed_lab_works_and_loads_nothing_from_elsewhere(
-    closed: RunningHub, visits: Visits
-) -> None:
-    home = closed.home("carol")
-    (home / ".jupyter").mkdir(parents=True)
-    own = Path(home, ".jupyter", "jupyter_server_config.py")
+@pytest.fixture(scope="module")
+def page_of_carol(closed: RunningHub, browser: Browser) -> Iterator[Lab]:
+    """Carol at her page, whose own configuration would open the lab again."""
+    own = closed.home("carol") / ".jupyter" / "jupyter_server_config.py"
+    own.parent.mkdir(parents=True)
     own.write_text("c.ServerApp.tornado_settings = {'headers': {'Content-Security-Policy': ''}}")
-    carol = visits(closed, "carol")
-    carol.log_in()
+    with visit(browser, closed, "carol") as carol:
+        carol.log_in()
+        yield carol
+
+
+@pytest.fixture
+def carol(page_of_carol: Lab, visits: Visits) -> Lab:
+    visits.labs.append(page_of_carol)
+    return page_of_carol
+
+
+def test_a_closed_lab_works_and_loads_nothing_from_elsewhere(
+    carol: Lab, closed: RunningHub
+) -> None:
     carol.ask("plot a sine wave", "The code drew a picture")
     expect(carol.plot).to_have_count(1)
     assert carol.plot.evaluate("image => image.naturalWidth") > 300
@@ -50,12 +61,10 @@ def test_a_closed_lab_works_and_loads_nothing_from_elsewhere(
 
 
 def test_the_viewers_of_files_in_a_closed_lab_load_nothing_from_elsewhere(
-    closed: RunningHub, visits: Visits
+    carol: Lab, visits: Visits
 ) -> None:
     """Those of an open lab load what a file names, for it may be the user's own."""
-    home = closed.home("carol")
-    carol = visits(closed, "carol")
-    carol.log_in()
+    home = carol.hub.home("carol")
     carol.console.clear()  # On a busy machine the lab warns of plugins that are slow to start.
     with listening() as listener:
         url = listener.url

@@ -6,7 +6,6 @@ from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import Visits
 from tests.browser.lab import Lab
-from tests.browser.test_cells import dark
 from tests.fakes.openai_server import OpenAIServer, Text
 
 STATUS = "**/caesarion/api/status*"
@@ -27,11 +26,7 @@ def test_a_suggestion_is_sent_with_all_that_goes_along(
     lab.notebook.locator(".jp-CodeCell .cm-content").first.click()
     expect(lab.side.locator(".jp-Caesarion-chip")).to_have_count(2)
     lab.box.fill("a draft")
-    dark(lab, True)
-    expect(lab.page.locator("#jupyterlab-splash")).to_have_count(0)
-    lab.page.wait_for_timeout(700)
-    visits.picture(lab, "dark theme")
-    dark(lab, False)
+    visits.picture(lab, "dark theme", dark=True)
     offered.filter(has_text="What variables do I have?").press("Enter")
     expect(lab.messages.last).to_contain_text("You have one: rain.")
     expect(welcome).to_have_count(0)

@@ -8,7 +8,6 @@ from playwright.sync_api import Locator, expect
 
 from tests.browser.conftest import Visits
 from tests.browser.lab import Lab
-from tests.browser.test_cells import dark
 from tests.browser.test_context import question
 from tests.chat import code
 from tests.fakes.openai_server import OpenAIServer, Text
@@ -69,10 +68,7 @@ def test_fix_sends_the_cell_its_error_and_its_variables(
         "| list, 2 items\n| [1, 2]"
     )
     visits.picture(lab, "fixed")
-    dark(lab, True)
-    lab.page.wait_for_timeout(700)
-    visits.picture(lab, "dark")
-    dark(lab, False)
+    visits.picture(lab, "dark", dark=True)
     toolbars(lab).get_by_role("button", name="Explain").click()
     expect(lab.messages.last).to_contain_text("The name is not defined.")
     assert "The user pressed Explain at this cell" in question(provider)

@@ -35,7 +35,7 @@ def open_lab(lab: Lab) -> None:
     lab.page.goto(f"{lab.hub.url}/user/{lab.user}/lab")
 
 
-def test_a_chat_opens_and_is_listed_before_its_file_is_asked_for(newcomer: Lab) -> None:
+def test_a_chat_opens_before_its_file_is_asked_for_and_is_found_again(newcomer: Lab) -> None:
     asked: list[str] = []
     newcomer.page.on("request", lambda request: asked.append(request.url))
     open_lab(newcomer)
@@ -46,17 +46,20 @@ def test_a_chat_opens_and_is_listed_before_its_file_is_asked_for(newcomer: Lab) 
     expect(listed).to_have_text(["Chat"])
     assert [url for url in asked if "api/contents/chats/" in url] == []
     assert chats(newcomer) == ["Chat.chat"]
+    newcomer.page.keyboard.press("Escape")
 
-
-def test_an_answer_with_code_needs_no_script_that_is_not_there(newcomer: Lab) -> None:
-    open_lab(newcomer)
-    newcomer.wait_for_chat()
+    # An answer with code needs no script that is not there.
     newcomer.page.wait_for_load_state("networkidle")
-    asked: list[str] = []
-    newcomer.page.on("request", lambda request: asked.append(request.url))
+    asked.clear()
     newcomer.ask("print 6*7", "The result is 42.")
     expect(newcomer.code).to_have_text("print(6*7)")
     assert [url for url in asked if "/static/" in url] == []
+
+    # Whoever returns, in a workspace that knows of no chat, is in the same one.
+    newcomer.page.goto(f"{newcomer.hub.url}/user/{newcomer.user}/lab/workspaces/another")
+    newcomer.wait_for_chat()
+    expect(newcomer.messages.last).to_contain_text("The result is 42.")
+    assert chats(newcomer) == ["Chat.chat"]
 
 
 def test_two_pages_at_once_are_in_the_same_chat(newcomer: Lab) -> None:
@@ -88,16 +91,6 @@ def test_a_workspace_whose_chat_was_deleted_opens_a_new_one(newcomer: Lab) -> No
     expect(newcomer.messages).to_have_count(0)
     newcomer.ask("print 6*8", "The result is 48.")
     newcomer.until(lambda: chats(newcomer) == ["Chat.chat"])
-
-
-def test_a_returning_user_finds_the_chat_and_no_second_one(newcomer: Lab) -> None:
-    open_lab(newcomer)
-    newcomer.wait_for_chat()
-    newcomer.ask("print 6*7", "The result is 42.")
-    newcomer.page.goto(f"{newcomer.hub.url}/user/{newcomer.user}/lab/workspaces/another")
-    newcomer.wait_for_chat()
-    expect(newcomer.messages.last).to_contain_text("The result is 42.")
-    assert chats(newcomer) == ["Chat.chat"]
 
 
 def test_a_chat_that_cannot_be_saved_is_answered(newcomer: Lab) -> None:

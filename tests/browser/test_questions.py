@@ -3,8 +3,8 @@
 from playwright.sync_api import Locator, expect
 
 from tests.browser.conftest import Visits
-from tests.browser.lab import SIZE, Lab
-from tests.browser.test_cells import dark, state
+from tests.browser.lab import Lab
+from tests.browser.test_cells import state
 from tests.fakes.openai_server import OpenAIServer, Text, ToolCalls, call
 
 QUESTION = {
@@ -41,12 +41,8 @@ def test_a_choice_is_a_button_and_stays_marked(
     expect(state(call_of(lab))).to_have_text("waiting for you")
     expect(lab.status).to_contain_text("is waiting for you")
     visits.picture(lab, "light")
-    dark(lab, True)
-    visits.picture(lab, "dark")
-    dark(lab, False)
-    lab.page.set_viewport_size({"width": 700, "height": 860})
-    visits.picture(lab, "narrow")
-    lab.page.set_viewport_size({"width": SIZE[0], "height": SIZE[1]})
+    visits.picture(lab, "dark", dark=True)
+    visits.picture(lab, "narrow", width=700)
     cards(lab).get_by_role("button", name="sun.csv", exact=True).click()
     expect(lab.messages.last).to_contain_text("As you say.")
     assert heard(provider) == "The user chose: sun.csv"
@@ -55,9 +51,7 @@ def test_a_choice_is_a_button_and_stays_marked(
     expect(cards(lab)).to_contain_text("answered by eve")
     expect(state(call_of(lab))).to_have_text("done")
     visits.picture(lab, "answered")
-    dark(lab, True)
-    visits.picture(lab, "answered dark")
-    dark(lab, False)
+    visits.picture(lab, "answered dark", dark=True)
     lab.reload()
     expect(cards(lab).get_by_label("Answered: sun.csv")).to_be_visible()
 

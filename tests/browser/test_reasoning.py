@@ -7,7 +7,6 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import Visits
 from tests.browser.lab import Lab
-from tests.browser.test_cells import dark
 from tests.fakes.openai_server import OpenAIServer, Raw
 
 THOUGHTS = """\
@@ -49,9 +48,7 @@ def test_reasoning_is_folded_and_can_be_read(
     expect(text).to_contain_text("divisible by none of 2, 3, 5 and 7")
     expect(text.locator("li")).to_have_count(2)
     visits.picture(lab, "light")
-    dark(lab, True)
-    visits.picture(lab, "dark")
-    dark(lab, False)
+    visits.picture(lab, "dark", dark=True)
     lab.reload()
     expect(summary).to_have_text(re.compile("^Thought for "))
     expect(text).to_have_count(0)

@@ -8,7 +8,6 @@ from playwright.sync_api import Locator, expect
 
 from tests.browser.conftest import Visits
 from tests.browser.lab import Lab
-from tests.browser.test_cells import dark
 from tests.browser.test_chat import python
 from tests.fakes.openai_server import OpenAIServer, Text
 
@@ -80,9 +79,7 @@ def test_a_call_of_a_program_waits_in_the_panel_and_runs_when_a_person_lets_it(
     told.get_by_role("button", name="Show").click()
     waiting = section(lab, "Waiting for you").get_by_role("listitem")
     expect(waiting).to_contain_text("print('let', 'run')")
-    dark(lab, True)
-    visits.picture(lab, "waiting")
-    dark(lab, False)
+    visits.picture(lab, "waiting", dark=True)
     waiting.get_by_role("button", name="Run", exact=True).press("Enter")
     done = section(lab, "Done").get_by_role("listitem").filter(has_text="run it for me")
     expect(done).to_contain_text("Question · completed")

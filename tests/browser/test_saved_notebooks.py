@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from nbconvert import HTMLExporter
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
-from tests.browser.conftest import ARTEFACTS
+from tests.browser.conftest import ARTEFACTS, Visits
 from tests.browser.lab import Lab, new_context
 from tests.browser.test_chat import python
 from tests.browser.test_remote_content import (
@@ -110,17 +110,18 @@ def test_a_notebook_saved_from_a_chat_loads_nothing_in_the_lab(
 
 
 def test_the_html_of_a_notebook_saved_from_a_chat_loads_nothing(
-    lab: Lab, provider: OpenAIServer, listener: Listener, browser: Browser, tmp_path: Path
+    lab: Lab, provider: OpenAIServer, listener: Listener, visits: Visits, tmp_path: Path
 ) -> None:
     notebook = save(lab, provider, listener.url)
     for template in ("lab", "classic", "basic"):
         exported, _ = HTMLExporter(template_name=template).from_filename(str(notebook))
         file = tmp_path / f"{template}.html"
         file.write_text(exported)
-        page = new_context(browser).new_page()
+        page = new_context(visits.browser).new_page()
         page.goto(file.as_uri(), wait_until="domcontentloaded")
         expect(page.get_by_text("Pictures follow.").nth(2)).to_be_visible()
-        page.screenshot(path=ARTEFACTS / f"export-{template}.png", full_page=True)
+        if visits.pictured:
+            page.screenshot(path=ARTEFACTS / f"export-{template}.png", full_page=True)
         page.wait_for_load_state("networkidle")
         page.evaluate("url => fetch(url)", f"{listener.url}/{template}")
         page.context.close()

@@ -3,7 +3,7 @@
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Visits
-from tests.browser.test_cells import dark
+from tests.browser.lab import DARK
 from tests.hub import RunningHub
 
 # ajv 8, as JupyterLab 4.6 bundles it, makes functions of three texts for each schema.
@@ -28,7 +28,7 @@ def test_only_settings_that_somebody_has_set_are_compiled_and_they_last(
     una.log_in()
     assert una.page.evaluate("compiled") == BEFORE
 
-    dark(una, True)
+    una.use_theme(DARK)
     assert una.page.evaluate("compiled") > BEFORE
 
     una.page.reload()

@@ -10,8 +10,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from playwright.sync_api import Locator, expect
 
 from tests.browser.conftest import Visits
-from tests.browser.lab import SIZE, Lab
-from tests.browser.test_cells import dark
+from tests.browser.lab import Lab
 from tests.fakes.openai_server import OpenAIServer, Text, ToolCalls, call
 
 
@@ -64,12 +63,8 @@ def test_a_turn_is_undone_in_the_notebook_that_is_open(
     expect(lab.cell_output("14")).to_be_visible()
     expect(button(lab)).to_be_visible()
     visits.picture(lab, "light")
-    dark(lab, True)
-    visits.picture(lab, "dark")
-    dark(lab, False)
-    lab.page.set_viewport_size({"width": 700, "height": 860})
-    visits.picture(lab, "narrow")
-    lab.page.set_viewport_size({"width": SIZE[0], "height": SIZE[1]})
+    visits.picture(lab, "dark", dark=True)
+    visits.picture(lab, "narrow", width=700)
     button(lab).focus()
     lab.page.keyboard.press("Enter")
     expect(sources(lab)).to_have_text(["days = 7", "days * 24"])
