@@ -164,6 +164,7 @@ class Caesarion(ExtensionApp):
             activity=Activity(self.serverapp.web_app.settings),
             commands=Commands(root),
             read_chat=self._read_chat,
+            chat_problem=store.problem_of,
         )
         assert self.serverapp.event_logger is not None
         key = provenance.read_key(Path(jupyter_data_dir()) / "caesarion")

@@ -50,6 +50,7 @@ class Services:
     The parts of one server's agent.
 
     ``read_chat`` returns the content of the chat at a path as it is now, or None;
+    ``chat_problem`` says why the chat with an id is not saved, or "";
     ``responses`` are those under way, in a stream or a chat, each with what cancels it when
     the server is stopped.
     """
@@ -73,6 +74,7 @@ class Services:
     activity: Activity
     commands: Commands
     read_chat: Callable[[Path], dict[str, Any] | None]
+    chat_problem: Callable[[str], str]
     responses: dict[asyncio.Task[Any], Callable[[], object]] = field(default_factory=dict)
     environments: Environments = field(default_factory=Environments)
 

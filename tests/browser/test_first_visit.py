@@ -55,6 +55,16 @@ def test_a_chat_opens_before_its_file_is_asked_for_and_is_found_again(newcomer: 
     expect(newcomer.code).to_have_text("print(6*7)")
     assert [url for url in asked if "/static/" in url] == []
 
+    # A panel that was hidden is drawn when it is shown.
+    running = newcomer.page.locator("#jp-running-sessions")
+    expect(running.get_by_role("button")).to_have_count(0)
+    newcomer.page.get_by_role("tab", name="Running Terminals and Kernels").click()
+    expect(running.get_by_role("button", name="Refresh List")).to_be_visible()
+    expect(running.get_by_role("button", name="Shut Down All").first).to_be_visible()
+    newcomer.page.get_by_role("tab", name="Debugger").click()
+    debugger = newcomer.page.locator("#jp-debugger-sidebar")
+    expect(debugger.get_by_role("button")).not_to_have_count(0)
+
     # Whoever returns, in a workspace that knows of no chat, is in the same one.
     newcomer.page.goto(f"{newcomer.hub.url}/user/{newcomer.user}/lab/workspaces/another")
     newcomer.wait_for_chat()
@@ -93,22 +103,19 @@ def test_a_workspace_whose_chat_was_deleted_opens_a_new_one(newcomer: Lab) -> No
     newcomer.until(lambda: chats(newcomer) == ["Chat.chat"])
 
 
-def test_a_chat_that_cannot_be_saved_is_answered(newcomer: Lab) -> None:
+def test_a_chat_that_cannot_be_saved_is_answered_and_says_so(newcomer: Lab) -> None:
     folder = newcomer.hub.home(newcomer.user) / "chats"
     folder.rmdir()
     folder.write_text("in the way")
     open_lab(newcomer)
     newcomer.wait_for_chat()
     newcomer.ask("print 6*7", "The result is 42.")
-
-
-def test_a_panel_that_was_hidden_is_drawn_when_it_is_shown(newcomer: Lab) -> None:
-    open_lab(newcomer)
-    newcomer.wait_for_chat()
-    running = newcomer.page.locator("#jp-running-sessions")
-    expect(running.get_by_role("button")).to_have_count(0)
-    newcomer.page.get_by_role("tab", name="Running Terminals and Kernels").click()
-    expect(running.get_by_role("button", name="Refresh List")).to_be_visible()
-    expect(running.get_by_role("button", name="Shut Down All").first).to_be_visible()
-    newcomer.page.get_by_role("tab", name="Debugger").click()
-    expect(newcomer.page.locator("#jp-debugger-sidebar").get_by_role("button")).not_to_have_count(0)
+    status = newcomer.side.locator(".jp-Caesarion-statusButton")
+    expect(status).to_have_text("Not saved")
+    status.hover()
+    told = newcomer.side.locator(".jp-Caesarion-statusTooltip")
+    expect(told).to_contain_text("This chat is not saved as chats/Chat.chat: File exists.")
+    folder.unlink()
+    folder.mkdir()
+    expect(status).to_have_text("Ready")
+    assert chats(newcomer) == ["Chat.chat"]

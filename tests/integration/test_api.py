@@ -106,6 +106,7 @@ async def test_the_status_says_what_there_is(
         },
         "gateway_reachable": True,
         "problem": "",
+        "chat_problem": "",
         "kernel": None,
         "kernels": [{"id": kernel, "name": "python3"}],
         "uploads": [{"name": "a.csv", "size": 4, "path": str(server.root / "uploads" / "a.csv")}],

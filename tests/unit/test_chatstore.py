@@ -264,8 +264,14 @@ async def test_on_a_full_disk_the_chat_waits_and_is_written_later(
         say(chat, "new")
         await chat.flush()
         assert chat in DurableChat.waiting
+        assert store.problem_of(chat.get_id()) == (
+            "This chat is not saved as chats/a.chat: No space left on device."
+            " Delete files that you do not need. The server keeps it in memory and tries again"
+            " every few seconds."
+        )
     assert stored(path) == ["old"]
     await nothing_waits()
+    assert store.problem_of(chat.get_id()) == ""
     assert stored(path) == ["old", "new"]
     assert caplog.messages == [
         "The chat chats/a.chat could not be saved yet: [Errno 28] No space left on device"

@@ -26,7 +26,7 @@ class StatusHandler(BaseHandler):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """Answer in one JSON object; with ``kernel_id`` or ``chat_id``, also of that kernel."""
+        """Answer in one JSON object; with ``kernel_id`` or ``chat_id``, also of these."""
         services = self.services
         endpoint = await services.model.endpoint.status()
         self.finish(
@@ -39,6 +39,7 @@ class StatusHandler(BaseHandler):
                 },
                 "gateway_reachable": endpoint.reachable,
                 "problem": endpoint.problem,
+                "chat_problem": services.chat_problem(self.get_query_argument("chat_id", "")),
                 "kernel": await self._kernel(),
                 "kernels": await services.kernels.running(),
                 "uploads": await asyncio.to_thread(services.uploads.files),

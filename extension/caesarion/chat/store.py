@@ -15,6 +15,7 @@ fails when what is overridden or relied upon here changes upstream.
 import asyncio
 import contextlib
 import copy
+import errno
 import json
 import logging
 import os
@@ -46,6 +47,11 @@ _SHOWN = ("sender", "body", "mime_model")
 
 # Seconds until a write that failed (a full disk, say) is tried again.
 _RETRY = 5.0
+
+_REMEDY = {
+    errno.ENOSPC: " Delete files that you do not need.",
+    errno.EDQUOT: " Delete files that you do not need.",
+}
 
 
 FOLDER = "chats"
@@ -88,6 +94,12 @@ def content(root: Path, file: Path, open_chats: Iterable[object]) -> dict[str, A
     return None if read is None else DurableChat.files.admit(DurableChat.key, read, root, file)
 
 
+def problem_of(chat_id: str) -> str:
+    """Return a sentence on why the chat is not saved, or ""."""
+    waiting = (chat for chat in DurableChat.waiting if chat.get_id() == chat_id)
+    return next((chat.problem for chat in waiting), "")
+
+
 async def flush_all() -> None:
     """Write every chat that still waits."""
     await asyncio.gather(*(chat.flush() for chat in list(DurableChat.waiting)))
@@ -123,6 +135,8 @@ class DurableChat(WsChatModel):
         # Whether there was a file: if there is none any more, it was deleted or moved.
         self._stored = False
         self._deleted = False
+        self.problem = ""
+        """A sentence on why the last write failed, for whoever looks at the chat."""
         # Held while the file is written: two writers would mix up the copies.
         self._writing = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -229,10 +243,15 @@ class DurableChat(WsChatModel):
                     )
                 except OSError as error:
                     _log.warning("The chat %s could not be saved yet: %s", self.path, error)
+                    self.problem = (
+                        f"This chat is not saved as {self.path}: {error.strerror or error}."
+                        f"{_REMEDY.get(error.errno or 0, '')} The server keeps it in memory and"
+                        " tries again every few seconds."
+                    )
                     self._pause = _RETRY
                     self.save()
                     return
-                self._stored = True
+                self._stored, self.problem = True, ""
                 again = self._changed and self.at_once
             if not self._changed:
                 self.waiting.discard(self)
@@ -271,6 +290,7 @@ class DurableChat(WsChatModel):
         self._messages, self._indexes_by_id = before._messages, before._indexes_by_id
         self._users, self._attachments = before._users, before._attachments
         self._metadata, self._stored = before._metadata, before._stored
+        self.problem = before.problem
         self._signed = before._signed
         # A write of its may be under way; ours comes after it.
         self._writing = before._writing

@@ -1,7 +1,7 @@
 /**
  * The status indicator, at the end of the bar above the input: whether the server, the
- * gateway with its model, and the kernel of the chat are ready. If not, it says what is wrong
- * and what to do, before a question is sent.
+ * gateway with its model, and the kernel of the chat are ready, and the chat is saved. If not,
+ * it says what is wrong and what to do, before a question is sent.
  */
 
 import {
@@ -34,6 +34,7 @@ type State = 'starting' | 'ready' | 'busy' | 'failed';
 interface IStatus {
   model: string;
   problem: string;
+  chat_problem: string;
   kernel: { id: string; state: State } | null;
 }
 
@@ -109,11 +110,18 @@ class Status {
       return { state: 'starting', word: 'Looking', lines: ['Looking ...'] };
     }
     const [kernel, told] = this._kernel(status);
-    const model = status.problem || `${status.model} answers.`;
+    const { problem, chat_problem: unsaved } = status;
+    const lines = [
+      `Model: ${problem || `${status.model} answers.`}`,
+      `Kernel: ${told}`
+    ];
+    if (unsaved) {
+      return { state: 'failed', word: 'Not saved', lines: [unsaved, ...lines] };
+    }
     return {
-      state: status.problem ? 'failed' : kernel,
-      word: status.problem ? 'No model' : WORDS[kernel],
-      lines: [`Model: ${model}`, `Kernel: ${told}`]
+      state: problem ? 'failed' : kernel,
+      word: problem ? 'No model' : WORDS[kernel],
+      lines
     };
   }
 
