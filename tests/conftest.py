@@ -4,6 +4,7 @@ For all tests: no real model within reach, who runs which, one hub that a whole 
 With ``-n`` the tests are shared between workers, each a process with fixtures of its own.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -39,6 +40,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Tests of what programs do need not wait for their imports each time; benchmarks do.
 forks.is_on = True
 
+# What is collected stays, thousands of tests: to look for garbage among it costs each worker a
+# tenth of its CPU time.
+gc.disable()
+
 # No test is timed: how long an example takes says more of the machine than of us.
 settings.register_profile("caesarion", deadline=None)
 settings.load_profile("caesarion")
@@ -67,6 +72,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.relative_to(TESTS).parts[0] in REAL:
             item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage again, among what the tests make."""
+    gc.freeze()
+    gc.enable()
 
 
 class Sharing(LoadScopeScheduling):

@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -83,6 +85,7 @@ async def test_an_exit_that_keeps_the_kernel_is_no_end(kernel: Kernel) -> None:
         ("os._exit(0)", "The kernel ended itself with exit code 0."),
         ("os.kill(os.getpid(), 9)", "The kernel was killed by the signal SIGKILL."),
         ("os.kill(os.getpid(), 15)", "The kernel was killed by the signal SIGTERM."),
+        ("os.kill(os.getpid(), 7)", "The kernel crashed (SIGBUS: Bus error)."),
         ("os.abort()", "The kernel crashed (SIGABRT: Aborted)."),
         (
             "import ctypes; ctypes.string_at(0)",
@@ -99,6 +102,17 @@ async def test_how_a_kernel_died_is_told_from_its_exit(
     assert (ran.end.status, ran.end.note) == ("dead", note)
     assert ran.text.endswith(f"{note}\n")
     assert (await run(mortal, "1 + 1")).end.digest == "2"
+
+
+async def test_a_kernel_that_a_full_disk_ended_says_so(
+    mortal: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=4096))
+    ran = await run(mortal, "import os\nos.kill(os.getpid(), 7)")
+    assert ran.end.note == (
+        "The kernel crashed (SIGBUS: Bus error). The disk of the home is full: delete files that"
+        f" are not needed. {NEW_KERNEL}"
+    )
 
 
 async def test_code_that_ends_its_kernel_at_once_has_run(mortal: Kernel) -> None:

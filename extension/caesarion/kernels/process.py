@@ -7,7 +7,9 @@ kernel keeps its id when it is restarted, and has another process then.
 """
 
 import contextlib
+import shutil
 import signal
+from pathlib import Path
 from typing import Any, Protocol
 
 from caesarion.kernels.cgroup import MemoryGroup
@@ -17,6 +19,9 @@ SHUT_DOWN = "The kernel was shut down."
 RESTARTED_BY_USER = "The user restarted the kernel; its variables are gone."
 
 _CRASHES = frozenset(("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP"))
+
+# Bytes: on a disk with less, next to nothing can be written.
+_LITTLE = 1_000_000
 
 
 class MultiKernelManager(Protocol):
@@ -88,7 +93,8 @@ class KernelProcess:
             if name == "SIGKILL" and self._memory and self._memory.kills() > self._kills:
                 return f"The kernel ran out of memory and was killed{_bounds(self._memory)}."
             if name in _CRASHES:
-                return f"The kernel crashed ({name}: {signal.strsignal(-status)})."
+                why = _full_disk() if name == "SIGBUS" else ""
+                return f"The kernel crashed ({name}: {signal.strsignal(-status)}).{why}"
             return f"The kernel was killed by the signal {name}."
         return f"The kernel was killed by signal {-status}."
 
@@ -112,6 +118,13 @@ def asks_to_exit(reply: dict[str, Any]) -> bool:
 
 def _like(status: int) -> str:
     return f", as by os._exit({status})" if status else ""
+
+
+def _full_disk() -> str:
+    """Return a sentence if the home is full: memory of a file without its blocks is a SIGBUS."""
+    if shutil.disk_usage(Path.home()).free >= _LITTLE:
+        return ""
+    return " The disk of the home is full: delete files that are not needed."
 
 
 def _bounds(memory: MemoryGroup) -> str:
