@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import DEVNULL, STDOUT, Popen
+from time import monotonic
 from typing import Any
 
 from jupyterhub.utils import exponential_backoff, random_port
@@ -81,6 +82,8 @@ class WarmProcesses:
         self._log = log
         self._ready: list[WarmProcess] = []
         self._taken = asyncio.Event()
+        # When one was last taken or started, by the monotonic clock.
+        self._quiet_since = 0.0
         self._keeping: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -92,6 +95,7 @@ class WarmProcesses:
     def take(self) -> WarmProcess | None:
         """Return a server that waits, which is the caller's from now on; None if there is none."""
         self._taken.set()
+        self._quiet_since = monotonic()
         while self._ready:
             warm = self._ready.pop(0)
             if warm.is_alive:
@@ -101,13 +105,16 @@ class WarmProcesses:
 
     async def _keep(self) -> None:
         failures = 0
+        self._quiet_since = monotonic()
         try:
             while True:
-                await asyncio.sleep(pause(failures))
+                while (left := self._quiet_since + pause(failures) - monotonic()) > 0:  # noqa: ASYNC110
+                    await asyncio.sleep(left)
                 self._taken.clear()
                 self._drop_dead()
                 if len(self._ready) < self._replicas:
                     failures = 0 if await self._add() else failures + 1
+                    self._quiet_since = monotonic()
                 else:
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(LOOK):

@@ -59,7 +59,7 @@ def _logins(folder: Path, browser: Browser, kept: int) -> list[_Login]:
         logins = []
         for number in range(_RUNS + 1):
             if kept:
-                _wait_for_server(hub)
+                _wait_for_server(hub, taken=number)
             with visit(browser, hub, f"newcomer-{number}") as newcomer:
                 logins.append(_login(newcomer))
     return logins[1:]  # The first of each reads the disk.
@@ -77,17 +77,17 @@ def _login(newcomer: Lab) -> _Login:
     return _Login(page - began, chat - page, time.perf_counter() - page)
 
 
-def _wait_for_server(hub: RunningHub) -> None:
-    """Wait until a server waits, and has nothing left to do."""
+def _wait_for_server(hub: RunningHub, taken: int) -> None:
+    """Wait until a server waits beside those that were taken, and none has anything left to do."""
     deadline = time.monotonic() + LAB_WITHIN / 1000
-    spent = 0.0
+    there, spent = 0, 0.0
     while True:
-        waiting = [one for one in _children(hub) if _WARM in one.cmdline()]
-        now = sum(sum(one.cpu_times()[:2]) for one in waiting)
-        if waiting and now - spent < 0.02 * _PAUSE:
+        servers = [one for one in _children(hub) if _WARM in one.cmdline()]
+        now = sum(sum(one.cpu_times()[:2]) for one in servers)
+        if len(servers) == there > taken and now - spent < 0.02 * _PAUSE:
             return
         assert time.monotonic() < deadline, "no server waits"
-        spent = now
+        there, spent = len(servers), now
         time.sleep(_PAUSE)
 
 

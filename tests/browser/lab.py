@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import nbformat
+from nbformat import NotebookNode
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -229,6 +231,14 @@ class Lab:
         self.refresh_files()
         self.files.get_by_text(path, exact=True).dblclick()
         self.wait_for_kernel()
+
+    def read_notebook(self, path: str) -> NotebookNode:
+        """Return a notebook of the user's home, from its file."""
+        file = self.hub.home(self.user) / path
+        # Jupyter Server 2.21 empties a file before it writes it.
+        self.until(lambda: file.stat().st_size > 0)
+        notebook: NotebookNode = nbformat.read(file, as_version=4)
+        return notebook
 
     def wait_for_kernel(self) -> None:
         """Wait until the kernel of the notebook in front can be used."""

@@ -83,7 +83,7 @@ def write(lab: Lab, name: str, cells: list[Any]) -> None:
 
 def sources(lab: Lab, name: str) -> list[str]:
     """Return the sources of the saved notebook."""
-    saved = nbformat.read(lab.hub.home("eve") / name, as_version=4)
+    saved = lab.read_notebook(name)
     return [cell.source for cell in saved.cells]
 
 
@@ -160,7 +160,7 @@ def test_changes_are_drawn_before_they_are_made_and_accepted_together(
     expect(lab.notebook.locator(".jp-Notebook-cell:focus")).to_have_count(1)
     # The page saves it by itself, with a mark in the cells.
     wait_until_saved(lab)
-    saved = nbformat.read(lab.hub.home("eve") / notebook, as_version=4)
+    saved = lab.read_notebook(notebook)
     assert [cell.source for cell in saved.cells if cell.cell_type == "code"] == AFTER
     assert saved.cells[4].source == "## Results\nThe *monthly* sums."
     marked = [cell.metadata.get("caesarion", {}).keys() for cell in saved.cells]

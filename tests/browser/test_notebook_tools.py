@@ -90,7 +90,7 @@ def test_what_is_not_saved_is_read_and_changed_and_the_editor_saves_it(
     lab.notebook.locator(".jp-Notebook").focus()
     lab.page.keyboard.press("Control+s")
     expect(lab.page.locator(".jp-mod-dirty")).to_have_count(0)
-    saved = nbformat.read(lab.hub.home(lab.user) / "unsaved.ipynb", as_version=4)
+    saved = lab.read_notebook("unsaved.ipynb")
     nbformat.validate(saved)
     cells = {cell.source: cell for cell in saved.cells}
     assert list(cells) == ["# Rain", "plot()", "days = 31", "first", "second"]
@@ -158,7 +158,7 @@ def test_a_notebook_of_an_old_format_is_changed_where_it_is_open(
     lab.notebook.locator(".jp-Notebook").focus()
     lab.page.keyboard.press("Control+s")
     expect(lab.page.locator(".jp-mod-dirty")).to_have_count(0)
-    saved = nbformat.read(file, as_version=4)
+    saved = lab.read_notebook("older.ipynb")
     nbformat.validate(saved)
     assert [cell.source for cell in saved.cells] == ["x = 2", "y = 1", "z = 1"]
 
@@ -179,7 +179,7 @@ def test_two_notebooks_of_one_turn_are_changed_in_the_page_and_in_the_file(
     )
     lab.ask("both", "Both.")
     expect(sources(lab)).to_have_text(["x = 2"])
-    written = nbformat.read(lab.hub.home(lab.user) / "other.ipynb", as_version=4)
+    written = lab.read_notebook("other.ipynb")
     assert [cell.source for cell in written.cells] == ["y = 2"]
     open_notebook(lab, "other.ipynb")
     expect(sources(lab)).to_have_text(["y = 2"])

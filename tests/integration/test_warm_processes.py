@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -68,6 +69,23 @@ async def test_one_is_taken_once_and_another_takes_its_place(keep: Any, tmp_path
     assert (second.process.pid != first.process.pid, second.nonce != first.nonce) == (True, True)
     second.end()
     assert not second.log.exists()
+
+
+async def test_the_next_one_starts_a_while_after_the_last_claim(
+    keep: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(warm_processes, "monotonic", lambda: clock.now)
+    warm = keep(WAITS)
+    await asyncio.sleep(0)  # It has begun to wait.
+    clock.now = 1.0
+    first = await taken(warm)
+    await asyncio.sleep(0.3)
+    assert len(list((tmp_path / "warm").glob("*.log"))) == 1
+    clock.now = 2.0
+    second = await taken(warm)
+    for each in (first, second):
+        each.end()
 
 
 async def test_one_that_has_died_is_not_given_away(keep: Any) -> None:
