@@ -6,7 +6,9 @@ from tests.browser.conftest import Visits
 from tests.hub import RunningHub
 
 
-def test_shortcuts_of_plugins_that_load_late_work(scripted_hub: RunningHub, visits: Visits) -> None:
+def test_shortcuts_of_plugins_that_load_late_work_and_arrows_go_through_a_toolbar(
+    scripted_hub: RunningHub, visits: Visits
+) -> None:
     kay = visits(scripted_hub, "kay")
     kay.log_in()
     browser = kay.page.locator("#filebrowser")
@@ -16,12 +18,7 @@ def test_shortcuts_of_plugins_that_load_late_work(scripted_hub: RunningHub, visi
     kay.page.keyboard.press("Control+Shift+F")
     expect(browser).to_be_visible()
 
-
-def test_a_toolbar_is_one_stop_of_tab_and_arrows_go_through_it(
-    scripted_hub: RunningHub, visits: Visits
-) -> None:
-    kay = visits(scripted_hub, "kay")
-    kay.log_in()
+    # The toolbar is one stop of the Tab key.
     buttons = kay.page.locator("#filebrowser .jp-FileBrowser-toolbar jp-button:visible")
     expect(buttons.and_(kay.page.locator("[tabindex='0']"))).to_have_count(1)
     expect(buttons.nth(0)).to_have_attribute("tabindex", "0")
