@@ -38,7 +38,8 @@ os.wait()
 """
 
 STARTED = """
-import ctypes, os, subprocess, sys, types
+import ctypes, os, subprocess, sys
+import jupyterhub.singleuser
 from caesarion import singleuser
 
 SHOW = "import ctypes; print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), flush=True)"
@@ -48,8 +49,7 @@ def main():
     subprocess.run([sys.executable, "-c", SHOW], check=True)
 
 singleuser._EXTENSIONS = ()
-sys.modules["jupyterhub.singleuser"] = types.ModuleType("jupyterhub.singleuser")
-sys.modules["jupyterhub.singleuser"].main = main
+jupyterhub.singleuser.main = main
 singleuser.main()
 """
 
