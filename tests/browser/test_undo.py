@@ -93,6 +93,7 @@ def test_a_cell_that_comes_back_runs_no_script_of_its_outputs(
     provider.add(ToolCalls(call("delete_cell", delete)), Text("Gone."))
     lab.ask("delete it", "Gone.")
     expect(lab.cell_output("shown")).to_have_count(0)
+    assert lab.page.evaluate("window.timesRan") == 1
     button(lab).click()
     expect(lab.cell_output("shown")).to_be_visible()
     lab.page.wait_for_timeout(500)
