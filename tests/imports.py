@@ -18,12 +18,8 @@ _KERNEL = ("ipykernel.kernelapp", "ipykernel.debugger", "IPython.core.completerl
 _HUB = (
     *("caesarion_hub.application", "caesarion_hub.hub", "caesarion_hub.spawner"),
     *("caesarion_hub.local_spawner", "caesarion_hub.up.launcher", "jupyterhub.app"),
-    *(
-        "caesarion_hub.pods.spawner",
-        "alembic.command",
-        "sqlalchemy.dialects.sqlite",
-        "sqlalchemy.dialects.postgresql",
-    ),
+    *("caesarion_hub.pods.spawner", "alembic.command"),
+    *("sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.postgresql"),
 )
 _GATEWAY = (
     *("uvloop", "aiohttp.web", "caesarion_hub.gateway.config"),
